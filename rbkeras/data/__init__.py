@@ -1,0 +1,1 @@
+"""Survey files, records, splits and the input pipeline."""

@@ -1,0 +1,80 @@
+"""Files that appear under their names only when they are whole."""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rbkeras.errors import InputError
+
+
+@contextlib.contextmanager
+def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary path beside `path`, and rename it to `path` if the block succeeds.
+
+    The temporary name keeps `path`'s ending, since several writers choose the format by it.
+    On any failure, a full disk included, `path` keeps its old contents or stays absent. Works
+    for folders too; an existing folder of that name is replaced.
+
+    Parameters
+    ----------
+    path
+        The final name. Its parent folder is made if need be.
+
+    Yields
+    ------
+    Path
+        Where to write.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.part.{path.name}")
+    try:
+        yield temporary
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        os.replace(temporary, path)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
+    """Write `content` as indented JSON, whole or not at all; NaN becomes null."""
+    with whole_file(path) as temporary:
+        text = json.dumps(_plain(content), indent=2, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """Turn numpy scalars, tuples and non-finite floats into what JSON can say."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file; `InputError` names the file when it is missing or broken."""
+    return _read(Path(path), json.loads, "JSON")
+
+
+def _read(path: Path, parse: Callable[[str], Any], kind: str) -> Any:
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: expected a readable {kind} file, got {error.strerror}") from None
+    except ValueError as error:
+        raise InputError(f"{path}: expected {kind}, but it does not parse: {error}") from None
