@@ -1,9 +1,12 @@
 """What every command shares: exit statuses and messages without tracebacks."""
 
+import contextlib
 import errno
+import logging
 import os
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 
 from rbkeras.errors import InputError
 
@@ -22,8 +25,6 @@ def run_command(work: Callable[[], None]) -> int:
         0 done; 2 bad input (one sentence on stderr); 1 interrupted, or the disk is full or
         not writable. Any other exception is a defect and is raised, traceback and all.
     """
-    # TensorFlow's start-up notices would drown the one sentence that matters.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         work()
     except InputError as error:
@@ -38,3 +39,36 @@ def run_command(work: Callable[[], None]) -> int:
         print("interrupted; the same command continues where this one stopped", file=sys.stderr)
         return 1
     return 0
+
+
+def load_tensorflow() -> None:
+    """Import TensorFlow without its start-up notices, which drown the sentences that matter.
+
+    Some of them are printed by native code before any log level is obeyed, so file descriptor 2
+    itself is turned away while it loads; what was printed is shown if loading fails.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _native_stderr_held_back():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+    # Every fold is a new model, and TensorFlow would warn that it traces each.
+    tf.get_logger().setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def _native_stderr_held_back() -> Iterator[None]:
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(kept, 2)
+            held.seek(0)
+            os.write(2, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

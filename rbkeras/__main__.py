@@ -1,0 +1,39 @@
+"""`rbkeras VERB ...`: the same as `python -m rbkeras.VERB ...`."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "simulate": "write a simulated survey",
+    "convert": "survey directory to records",
+    "check": "say what is wrong with a survey or records directory",
+    "fit": "find label errors, train without them, evaluate",
+    "find_label_errors": "stage 1 of fit alone, or one fold of it",
+    "predict": "score stamps with a trained model",
+    "evaluate": "figures of merit of a model on a test set",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that the first argument names."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    verb = arguments[0] if arguments else "--help"
+    if verb in ("-h", "--help"):
+        print("usage: rbkeras VERB [options]; rbkeras VERB --help tells more\n")
+        print("\n".join(f"  {name:<18} {does}" for name, does in COMMANDS.items()))
+        return 0
+    if verb == "--version":
+        from rbkeras import __version__
+
+        print(__version__)
+        return 0
+    if verb not in COMMANDS:
+        expected = ", ".join(COMMANDS)
+        print(f"error: expected one of {expected}; got {verb!r}", file=sys.stderr)
+        return 2
+    return importlib.import_module(f"rbkeras.{verb}").main(arguments[1:])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

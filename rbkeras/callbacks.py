@@ -1,0 +1,216 @@
+"""Callbacks: resumable training, out-of-fold predictions, pictures for TensorBoard."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from rbkeras import pictures
+from rbkeras.data.labels import BOGUS, REAL
+from rbkeras.files import read_json, whole_file, write_json
+from rbkeras.losses import score
+
+
+class Backup(keras.callbacks.BackupAndRestore):
+    """`BackupAndRestore` that survives being killed while it writes.
+
+    Two states are kept, and a state whose metadata were cut short is replaced by the one before.
+    """
+
+    def __init__(self, folder: str | Path):
+        super().__init__(str(folder), double_checkpoint=True)
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Restore the last whole state."""
+        metadata = Path(self._training_metadata_path)
+        if metadata.exists():
+            try:
+                json.loads(metadata.read_text())
+            except ValueError:
+                for path in (Path(self._weights_path), metadata):
+                    previous = path.with_name(f"{path.name}.bkp")
+                    path.unlink(missing_ok=True)
+                    if previous.exists():
+                        shutil.copy(previous, path)
+        super().on_train_begin(logs)
+
+
+class BestWeights(keras.callbacks.Callback):
+    """Keep the weights with the lowest validation loss, stop when they stay so, restore them.
+
+    Unlike `EarlyStopping`, it remembers across interruptions what the best was: its state lies in
+    `folder`, which is removed when training ends.
+
+    Parameters
+    ----------
+    folder
+        Where the best weights and the state are kept.
+    monitor
+        Name of the logged value to minimise.
+    patience
+        Epochs without improvement after which training stops; None never stops.
+    """
+
+    def __init__(
+        self, folder: str | Path, *, monitor: str = "val_loss", patience: int | None = None
+    ):
+        super().__init__()
+        self.folder = Path(folder)
+        self.monitor = monitor
+        self.patience = patience
+        self.best, self.best_epoch = np.inf, -1
+
+    @property
+    def _weights(self) -> Path:
+        return self.folder / "best.weights.h5"
+
+    @property
+    def _state(self) -> Path:
+        return self.folder / "best.json"
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Take up the state of an interrupted run."""
+        self.best, self.best_epoch = np.inf, -1
+        if self._state.exists() and self._weights.exists():
+            state = read_json(self._state)
+            self.best, self.best_epoch = state["best"], state["epoch"]
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Compare, keep, and stop when patience is spent."""
+        value = (logs or {}).get(self.monitor)
+        if value is None:
+            raise ValueError(f"monitor: expected one of {sorted(logs or {})}, got {self.monitor!r}")
+        if value < self.best:
+            self.best, self.best_epoch = float(value), epoch
+            with whole_file(self._weights) as temporary:
+                self.model.save_weights(temporary)
+            write_json(self._state, {"best": self.best, "epoch": epoch})
+        if self.patience is not None and epoch - self.best_epoch >= self.patience:
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Put the best weights back."""
+        if self._weights.exists():
+            self.model.load_weights(self._weights)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class OutOfFoldPredictions(keras.callbacks.Callback):
+    """Write the trained network's predictions of the fold it never saw when training ends.
+
+    Parameters
+    ----------
+    predict
+        From the trained model to a table of identities, labels and logits.
+    path
+        The CSV file, written whole or not at all.
+    """
+
+    def __init__(self, predict: Callable[[keras.Model], pd.DataFrame], path: str | Path):
+        super().__init__()
+        self.predict = predict
+        self.path = Path(path)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Predict and write."""
+        table = self.predict(self.model)
+        with whole_file(self.path) as temporary:
+            table.to_csv(temporary, index=False)
+
+
+class SaveModel(keras.callbacks.Callback):
+    """Save the trained model when training ends, whole or not at all.
+
+    A callback rather than a line after `fit`, so that it happens before `Backup` forgets.
+    """
+
+    def __init__(self, path: str | Path):
+        super().__init__()
+        self.path = Path(path)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Save, optimizer included."""
+        with whole_file(self.path) as temporary:
+            self.model.save(temporary)
+
+
+class ValidationPictures(keras.callbacks.Callback):
+    """Log ROC curve, score histograms and the worst mistakes on the validation part.
+
+    Parameters
+    ----------
+    validation
+        Batches of (stamps, labels), as for `Model.fit`.
+    folder
+        TensorBoard log directory.
+    every
+        Epochs between pictures; the last epoch has them too.
+    worst
+        Number of mistakes shown.
+    """
+
+    def __init__(
+        self, validation: tf.data.Dataset, folder: str | Path, *, every: int = 5, worst: int = 16
+    ):
+        super().__init__()
+        self.validation = validation
+        self.folder = str(folder)
+        self.every = every
+        self.worst = worst
+        self._last = -1
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Log every so many epochs."""
+        self._last = epoch
+        if (epoch + 1) % self.every == 0:
+            self._log(epoch)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Log the network that is kept."""
+        if self._last >= 0:
+            self._log(self._last + 1)
+
+    def _log(self, step: int) -> None:
+        labels, scores, worst = self._collect()
+        real, bogus = scores[labels == REAL], scores[labels == BOGUS]
+        if not len(real) or not len(bogus) or not np.isfinite(scores).all():
+            return
+        # Opened here and closed: a writer kept open would not survive being copied.
+        writer = tf.summary.create_file_writer(self.folder)
+        with writer.as_default(step=step):
+            log_figure("validation/roc", pictures.roc_figure(real, bogus, title="validation"))
+            log_figure("validation/scores", pictures.score_figure(real, bogus, title="validation"))
+            tf.summary.histogram("scores/real", real)
+            tf.summary.histogram("scores/bogus", bogus)
+            stamps = np.stack([stamp for _, stamp, _ in worst])
+            captions = [caption for _, _, caption in worst]
+            log_figure("validation/worst_mistakes", pictures.stamps_figure(stamps, captions))
+        writer.close()
+
+    def _collect(self) -> tuple[np.ndarray, np.ndarray, list[tuple[float, np.ndarray, str]]]:
+        """Score the validation part; keep only the stamps that are most wrong."""
+        all_labels, all_scores = [], []
+        worst: list[tuple[float, np.ndarray, str]] = []
+        for stamps, labels in self.validation.as_numpy_iterator():
+            scores = np.asarray(score(self.model(stamps, training=False)))
+            labelled = labels >= 0
+            all_labels.append(labels[labelled])
+            all_scores.append(scores[labelled])
+            wrongness = np.where(labels == REAL, -scores, scores)
+            for i in np.flatnonzero(labelled)[np.argsort(-wrongness[labelled])[: self.worst]]:
+                caption = f"{'real' if labels[i] == REAL else 'bogus'}, score {scores[i]:+.1f}"
+                worst.append((float(wrongness[i]), stamps[i], caption))
+            worst = sorted(worst, key=lambda item: -item[0])[: self.worst]
+        return np.concatenate(all_labels), np.concatenate(all_scores), worst
+
+
+def log_figure(name: str, figure: Any) -> None:
+    """Write a matplotlib figure to the current TensorBoard writer, at its current step."""
+    image = tf.io.decode_png(pictures.png_bytes(figure), channels=3)
+    tf.summary.image(name, image[tf.newaxis])

@@ -1,0 +1,335 @@
+"""Settings of a run: frozen dataclasses that become flags, a YAML file and `--help`.
+
+Only command modules and the orchestration in `rbkeras.run` know these classes; everything below
+takes plain keyword arguments.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from rbkeras.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The network.
+
+    Parameters
+    ----------
+    network
+        compact is small and the default; simple and complex are the original's.
+    normalisation
+        What happens to the pixel values inside the network; null takes the network's own.
+    width
+        Factor on the channels of every layer; null takes the network's own, as below.
+    depth
+        Number of repeated layers or blocks.
+    kernel
+        Size of the first convolution.
+    padding
+        Padding of the convolutions ahead of the residual part.
+    dropout
+        Dropout rate before the head.
+    """
+
+    network: Literal["compact", "simple", "middle", "complex"] = "compact"
+    normalisation: (
+        Literal["minmax", "zscore_asinh", "clipped_zscore", "asinh_minmax", "minmax_and_asinh"]
+        | None
+    ) = None
+    width: float | None = None
+    depth: int | None = None
+    kernel: int | None = None
+    padding: Literal["same", "valid"] | None = None
+    dropout: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """The loss of stage 2.
+
+    Parameters
+    ----------
+    lambda_ce
+        Weight of the cross-entropy.
+    lambda_auc
+        Weight of the AUC hinge.
+    lambda_vat
+        Weight of virtual adversarial training.
+    auc_margin
+        Margin of the AUC hinge.
+    auc_beta
+        Fraction of the bogus, from the highest score down, that the AUC hinge looks at.
+    vat_epsilon
+        Length of the adversarial perturbation.
+    vat_xi
+        Length of the finite difference that finds its direction.
+    vat_iterations
+        Number of power iterations.
+    vat_space
+        Perturb the normalised stamp, or the raw pixels (input) as the original did.
+    """
+
+    lambda_ce: float = 1.0
+    lambda_auc: float = 1.0
+    lambda_vat: float = 1.0
+    auc_margin: float = 0.25
+    auc_beta: float = 1.0
+    vat_epsilon: float = 1.0
+    vat_xi: float = 1.0
+    vat_iterations: int = 1
+    vat_space: Literal["normalised", "input"] = "normalised"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """The optimizer, of both stages.
+
+    Parameters
+    ----------
+    name
+        Which one.
+    learning_rate
+        Peak learning rate.
+    schedule
+        cosine rises linearly during the warm-up and falls to 0 over all epochs.
+    warmup
+        Fraction of all steps that the warm-up takes.
+    weight_decay
+        Decoupled weight decay (adamw alone).
+    momentum
+        Momentum (sgd alone).
+    clip_value
+        Clip each gradient element to this; null does not.
+    clip_norm
+        Clip the norm of the whole gradient to this; null does not.
+    """
+
+    name: Literal["adamw", "adam", "sgd", "adadelta"] = "adamw"
+    learning_rate: float = 1e-3
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: float = 0.05
+    weight_decay: float = 0.01
+    momentum: float = 0.0
+    clip_value: float | None = None
+    clip_norm: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How stage 2, and each fold of stage 1, goes through the data.
+
+    Parameters
+    ----------
+    epochs
+        Epochs of stage 2.
+    batch_size
+        Stamps in a batch.
+    patience
+        Epochs without a better validation loss after which stage 2 stops; null goes on to the
+        end. The best weights are kept either way.
+    validation_fraction
+        Part of the data that stage 2 holds out to watch itself.
+    augment
+        Rotate by 90 degrees and flip at random.
+    shuffle_buffer
+        Stamps among which the next one is drawn.
+    cache
+        none streams the records anew every epoch; memory and disk keep the parsed stamps.
+    precision
+        Arithmetic of the network.
+    jit_compile
+        Compile the training step with XLA.
+    """
+
+    epochs: int = 20
+    batch_size: int = 64
+    patience: int | None = None
+    validation_fraction: float = 0.1
+    augment: bool = True
+    shuffle_buffer: int = 8192
+    cache: Literal["none", "memory", "disk"] = "none"
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    jit_compile: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelErrorConfig:
+    """Stage 1: cross-validation that finds label errors.
+
+    Parameters
+    ----------
+    folds
+        Number of folds.
+    epochs
+        Epochs of each fold, without early stopping: nothing is tuned on the held-out fold.
+    network
+        Network of the folds; null takes that of stage 2.
+    group
+        Column of the table (objectId, night) whose samples have to share a fold; null has none.
+    table
+        The label_errors.csv of an earlier stage 1 on the same records, used instead of a new one.
+    """
+
+    folds: int = 5
+    epochs: int = 10
+    network: Literal["compact", "simple", "middle", "complex"] | None = None
+    group: str | None = None
+    table: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulationConfig:
+    """The survey that is simulated where no data are given.
+
+    Parameters
+    ----------
+    detectors
+        Number of detectors.
+    per_detector
+        Stamps of each.
+    label_error
+        Fraction of each class that has the other's label.
+    test_real
+        Real stamps of the test set.
+    test_bogus
+        Bogus stamps of the test set.
+    """
+
+    detectors: int = 4
+    per_detector: int = 1500
+    label_error: float = 0.05
+    test_real: int = 1000
+    test_bogus: int = 10000
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig:
+    """Train a real/bogus classifier on labels that are partly wrong.
+
+    Parameters
+    ----------
+    data
+        Records directory; without one a survey is simulated.
+    out
+        Run directory; an interrupted run goes on there.
+    test_real
+        Test stamps that are real, a .npy file.
+    test_bogus
+        Test stamps that are bogus, a .npy file.
+    preset
+        Settings to start from: default, quick (a few minutes on two cores) or original.
+    seed
+        Seed of everything random.
+    deterministic
+        Make runs repeatable bit by bit (slower).
+    policy
+        What happens to suspected label errors: unlabel them, remove them, keep or flip their
+        labels, or unlabel only those more wrong than policy_threshold.
+    policy_threshold
+        Probability of being wrong above which the policy threshold unlabels.
+    overwrite
+        Train again what was finished with other settings.
+    model
+        The network.
+    loss
+        The loss of stage 2.
+    optimizer
+        The optimizer, of both stages.
+    training
+        How training goes through the data.
+    label_errors
+        Stage 1.
+    simulation
+        The survey that is simulated where no data are given.
+    """
+
+    data: Path | None = None
+    out: Path = Path("rbkeras-run")
+    test_real: Path | None = None
+    test_bogus: Path | None = None
+    preset: Literal["default", "quick", "original"] | None = None
+    seed: int = 0
+    deterministic: bool = False
+    policy: Literal["unlabel", "remove", "keep", "flip", "threshold"] = "unlabel"
+    policy_threshold: float = 0.9
+    overwrite: bool = False
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    label_errors: LabelErrorConfig = field(default_factory=LabelErrorConfig)
+    simulation: SimulationConfig = field(default_factory=SimulationConfig)
+
+
+# A preset is what it changes about the defaults, by flag name.
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "quick": {
+        "simulation.detectors": 2,
+        "simulation.per_detector": 1000,
+        "simulation.test_bogus": 4000,
+        "label_errors.epochs": 8,
+        "training.epochs": 14,
+    },
+    "original": {
+        "model.network": "complex",
+        "model.normalisation": "minmax",
+        "loss.lambda_ce": 0.1,
+        "loss.lambda_auc": 1.0,
+        "loss.lambda_vat": 0.1,
+        "loss.vat_epsilon": 0.1,
+        "loss.vat_xi": 1.0,
+        "loss.vat_space": "input",
+        "optimizer.name": "sgd",
+        "optimizer.learning_rate": 1e-3,
+        "optimizer.schedule": "constant",
+        "optimizer.weight_decay": 0.0,
+        "training.epochs": 1000,
+        "training.batch_size": 256,
+        "training.patience": 10,
+        "training.augment": False,
+        "label_errors.epochs": 100,
+        "label_errors.network": "simple",
+    },
+}
+
+
+def validate(config: FitConfig) -> None:
+    """Check what types alone do not say.
+
+    Raises
+    ------
+    InputError
+        Naming the flag, the values it may take and the one it has.
+    """
+    at_least = {
+        "training.epochs": 1,
+        "training.batch_size": 1,
+        "training.shuffle_buffer": 1,
+        "label_errors.folds": 2,
+        "label_errors.epochs": 1,
+        "loss.vat_iterations": 1,
+        "loss.lambda_ce": 0,
+        "loss.lambda_auc": 0,
+        "loss.lambda_vat": 0,
+    }
+    for flag, lowest in at_least.items():
+        value = _lookup(config, flag)
+        if not value >= lowest:
+            raise InputError(f"--{flag}: expected at least {lowest}, got {value}")
+    for flag in ("optimizer.learning_rate", "loss.vat_epsilon", "loss.vat_xi"):
+        value = _lookup(config, flag)
+        if not value > 0:
+            raise InputError(f"--{flag}: expected a number above 0, got {value}")
+    if config.loss.lambda_ce == config.loss.lambda_auc == 0:
+        raise InputError("--loss: expected lambda_ce or lambda_auc above 0, got 0 for both")
+    if (config.test_real is None) != (config.test_bogus is None):
+        raise InputError("expected --test_real and --test_bogus together, got only one of them")
+
+
+def _lookup(config: Any, flag: str) -> Any:
+    for name in flag.split("."):
+        config = getattr(config, name)
+    return config

@@ -1,0 +1,135 @@
+"""Stage 1: cross-validation whose folds resume, run alone, and write what they predict."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from rbkeras.callbacks import OutOfFoldPredictions, SaveModel
+from rbkeras.data.pipeline import SKIP
+from rbkeras.data.records import Records, reading
+from rbkeras.errors import InputError
+from rbkeras.inference import score_records
+from rbkeras.resume import claim, mark_finished
+from rbkeras.training import fit_classifier, set_seed
+
+PREDICTIONS_FILE = "validation_result.csv"
+_MARKER = "fold.json"
+
+
+def fold_targets(
+    labels: np.ndarray, fold_of: np.ndarray, fold: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Select a fold's training part and its held-out part among the labelled samples.
+
+    Parameters
+    ----------
+    labels
+        Integers (N,) in {0, 1, -1} by unique_index.
+    fold_of
+        Fold of each sample, (N,).
+    fold
+        Which one is held out.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Two int8 arrays (N,) for `stamp_dataset`: disjoint, together all labelled samples.
+    """
+    labels = np.asarray(labels, dtype=np.int8)
+    labelled = labels >= 0
+    held_out = labelled & (fold_of == fold)
+    training = labelled & (fold_of != fold)
+    return np.where(training, labels, SKIP), np.where(held_out, labels, SKIP)
+
+
+def train_fold(
+    records: Records,
+    targets: tuple[np.ndarray, np.ndarray],
+    *,
+    folder: Path,
+    make_model: Callable[[int], keras.Model],
+    make_dataset: Callable[..., tf.data.Dataset],
+    epochs: int,
+    seed: int,
+    deterministic: bool,
+    settings: dict[str, Any],
+    overwrite: bool,
+) -> None:
+    """Train one fold and write its out-of-fold predictions, unless that is done already.
+
+    Nothing is chosen by the held-out part: the number of epochs is fixed, and its metrics are
+    only logged. So the predictions are of a network that its labels have not touched.
+
+    Parameters
+    ----------
+    records, targets
+        The data and what `fold_targets` returned.
+    folder
+        Gets `model.keras`, `log.csv`, `validation_result.csv`, `tensorboard/`.
+    make_model
+        From the number of training steps to a compiled model.
+    make_dataset
+        From targets and `training` (bool) to batches of (stamps, labels).
+    epochs, seed, deterministic
+        As in `rbkeras.training`.
+    settings, overwrite
+        As in `rbkeras.resume.claim`.
+    """
+    marker = folder / _MARKER
+    products = [folder / PREDICTIONS_FILE, folder / "model.keras"]
+    others = [folder / name for name in ("log.csv", "tensorboard", "backup")]
+    if claim(marker, settings, products=[*products, *others], overwrite=overwrite):
+        print(f"{folder}: finished already")
+        return
+    training, held_out = targets
+    _check_classes(training, folder)
+    keras.backend.clear_session()
+    set_seed(seed, deterministic=deterministic)
+    dataset = make_dataset(training, training=True)
+    print(f"{folder}: training on {np.sum(training != SKIP)} stamps")
+    with reading(records.directory):
+        fit_classifier(
+            make_model(epochs * int(dataset.cardinality())),
+            dataset,
+            make_dataset(held_out, training=False),
+            epochs=epochs,
+            folder=folder,
+            keep_best=False,
+            callbacks=[
+                OutOfFoldPredictions(
+                    lambda model: score_records(model, records, held_out), products[0]
+                ),
+                SaveModel(products[1]),
+            ],
+        )
+    mark_finished(marker, settings)
+
+
+def _check_classes(targets: np.ndarray, folder: Path) -> None:
+    for name, label in (("real", 1), ("bogus", 0)):
+        if not (targets == label).any():
+            raise InputError(
+                f"{folder}: expected real and bogus labels in the training part, found no {name}"
+            )
+
+
+def merge_folds(folders: Sequence[Path]) -> pd.DataFrame:
+    """Join the out-of-fold predictions of all folds.
+
+    Raises
+    ------
+    InputError
+        When folds are not finished; it names them.
+    """
+    missing = [folder.name for folder in folders if not (folder / PREDICTIONS_FILE).exists()]
+    if missing:
+        raise InputError(
+            f"{folders[0].parent}: expected all {len(folders)} folds finished, missing "
+            f"{', '.join(missing)}; train them with rbkeras.find_label_errors --fold"
+        )
+    return pd.concat([pd.read_csv(folder / PREDICTIONS_FILE) for folder in folders])

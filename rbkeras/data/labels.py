@@ -1,0 +1,71 @@
+"""Label names and the integers they stand for."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from rbkeras.errors import InputError
+
+REAL = 1
+BOGUS = 0
+UNLABELLED = -1
+
+DEFAULT_LABELS = {
+    "artifact": BOGUS,
+    "bogus": BOGUS,
+    "galx_artificial_real": REAL,
+    "rand_artificial_real": REAL,
+    "real": REAL,
+    "unlabelled": UNLABELLED,
+}
+
+
+def parse_labels(assignments: Sequence[str]) -> dict[str, int]:
+    """Read `NAME=VALUE` assignments into a label map on top of the default one.
+
+    Parameters
+    ----------
+    assignments
+        Strings such as 'asteroid=1'. VALUE is 0 (bogus), 1 (real) or -1 (unlabelled).
+
+    Returns
+    -------
+    dict
+        Label name to integer.
+
+    Raises
+    ------
+    InputError
+        When an assignment has no name or no such value.
+    """
+    labels = dict(DEFAULT_LABELS)
+    for assignment in assignments:
+        name, equals, value = assignment.rpartition("=")
+        if not equals or not name or value not in ("0", "1", "-1"):
+            raise InputError(
+                "--labels: expected NAME=VALUE with VALUE 0 (bogus), 1 (real) or -1 (unlabelled), "
+                f"got {assignment!r}"
+            )
+        labels[name] = int(value)
+    return labels
+
+
+def encode_labels(names: pd.Series, labels: Mapping[str, int], *, source: str) -> np.ndarray:
+    """Turn label names into int8 (N,) of {0, 1, -1}.
+
+    Raises
+    ------
+    InputError
+        When a name is not in `labels`; it names `source`, the unknown names and the option that
+        maps them.
+    """
+    encoded = names.map(labels)
+    unknown = sorted(names[encoded.isna()].astype(str).unique())
+    if unknown:
+        shown = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
+        raise InputError(
+            f"{source}: column object_type holds names that no label is known for: {shown}; "
+            f"known are {', '.join(sorted(labels))}; map others with --labels NAME=VALUE"
+        )
+    return encoded.to_numpy(dtype=np.int8)

@@ -1,0 +1,114 @@
+"""Reading the records of the original scripts: GZIP, float lists, no manifest."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rbkeras.data.records import DATA_INFO, FLOAT_LIST, RAW, Records, reading
+from rbkeras.errors import InputError
+
+_INFO_COLUMNS = ("detector_id", "size", "start_index")
+
+
+def open_original(directory: Path) -> Records:
+    """Open a directory that holds only `data_info.csv` and `data<ID>.tfrecord` files.
+
+    Compression and encoding are read off the first record. Its stamp is taken to be square with
+    three channels, or one.
+
+    Raises
+    ------
+    InputError
+        When a file is missing or not a TFRecord, or the stamp's length fits neither.
+    """
+    info = _read_info(directory / DATA_INFO)
+    files = tuple(directory / f"data{detector_id}.tfrecord" for detector_id in info["detector_id"])
+    for path in files:
+        if not path.exists():
+            raise InputError(f"{path}: expected the file that {DATA_INFO} lists, found none")
+    compression = "GZIP" if _is_gzip(files[0]) else ""
+    encoding, length = _peek(files[0], compression)
+    return Records(
+        directory=directory,
+        files=files,
+        sizes=tuple(int(size) for size in info["size"]),
+        stamp_shape=_stamp_shape(length, files[0]),
+        encoding=encoding,
+        compression=compression,
+    )
+
+
+def _read_info(path: Path) -> pd.DataFrame:
+    try:
+        info = pd.read_csv(path, index_col=0)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: expected a CSV table, but it cannot be read: {error}") from None
+    missing = [column for column in _INFO_COLUMNS if column not in info.columns]
+    if missing or info.empty:
+        raise InputError(f"{path}: expected rows of {', '.join(_INFO_COLUMNS)}, missing {missing}")
+    return info.sort_values("start_index")
+
+
+def _is_gzip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
+def _peek(path: Path, compression: str) -> tuple[str, int]:
+    """Return the encoding of the first record's image and its number of pixels."""
+    import tensorflow as tf
+
+    with reading(path):
+        serialised = next(iter(tf.data.TFRecordDataset(str(path), compression).take(1)), None)
+    if serialised is None:
+        raise InputError(f"{path}: expected at least one record, found none")
+    feature = tf.train.Example.FromString(serialised.numpy()).features.feature
+    missing = [name for name in ("image", "label", "unique_index") if name not in feature]
+    if missing:
+        raise InputError(f"{path}: expected records with {', '.join(missing)}, found none")
+    if feature["image"].WhichOneof("kind") == "bytes_list":
+        return RAW, len(feature["image"].bytes_list.value[0]) // 4
+    return FLOAT_LIST, len(feature["image"].float_list.value)
+
+
+def _stamp_shape(length: int, path: Path) -> tuple[int, int, int]:
+    for channels in (3, 1):
+        side = int(np.sqrt(length // channels))
+        if side * side * channels == length:
+            return side, side, channels
+    raise InputError(f"{path}: expected square stamps of 3 or 1 channels, found {length} pixels")
+
+
+def scan_samples(records: Records) -> pd.DataFrame:
+    """Read every record's integers; row i is the sample with unique_index i.
+
+    Raises
+    ------
+    InputError
+        When a file is damaged, its number of records differs from `data_info.csv`, or the
+        unique indices are not 0 to N - 1, each once.
+    """
+    import tensorflow as tf
+
+    features = {
+        name: tf.io.FixedLenFeature([], tf.int64)
+        for name in ("unique_index", "detector_id", "sample_index", "label")
+    }
+    tables = []
+    for path, size in zip(records.files, records.sizes, strict=True):
+        dataset = tf.data.TFRecordDataset(str(path), records.compression).batch(1024)
+        dataset = dataset.map(lambda batch: tf.io.parse_example(batch, features))
+        with reading(path):
+            batches = [pd.DataFrame(batch) for batch in dataset.as_numpy_iterator()]
+        table = pd.concat(batches) if batches else pd.DataFrame(columns=list(features))
+        if len(table) != size:
+            raise InputError(f"{path}: expected {size} records, found {len(table)}")
+        tables.append(table)
+    samples = pd.concat(tables, ignore_index=True).sort_values("unique_index", ignore_index=True)
+    if not (samples["unique_index"] == np.arange(len(samples))).all():
+        raise InputError(
+            f"{records.directory}: expected unique_index 0 to {len(samples) - 1}, each once, "
+            "found something else"
+        )
+    return samples.astype({"label": np.int8})

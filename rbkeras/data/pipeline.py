@@ -1,0 +1,169 @@
+"""Streaming tf.data pipelines over records: select, relabel, shuffle, batch, augment."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from rbkeras.data.records import FLOAT_LIST, Records
+
+# Target of a sample that is not selected; below every label.
+SKIP = -2
+_PARSE_BATCH = 256
+_INTERLEAVED_FILES = 16
+
+
+def stamp_dataset(
+    records: Records,
+    targets: np.ndarray,
+    *,
+    batch_size: int,
+    shuffle_buffer: int = 0,
+    seed: int = 0,
+    augment: bool = False,
+    cache: str | Path | None = None,
+    with_index: bool = False,
+) -> tf.data.Dataset:
+    """Stream the selected samples of a records directory as batches.
+
+    Memory is the shuffle buffer plus a few batches, whatever the size of the data, unless
+    `cache` asks for more.
+
+    Parameters
+    ----------
+    records
+        An opened records directory.
+    targets
+        int8 (N,), by unique_index: the label to train with (0, 1, -1), or `SKIP` for samples that
+        are not selected. So one array both selects and relabels.
+    batch_size
+        Stamps per batch; the last batch may be smaller.
+    shuffle_buffer
+        Number of stamps among which the next one is drawn; 0 keeps the files' order. Files are
+        then interleaved in a new order every epoch, so that batches mix detectors.
+    seed
+        Seed of shuffling and augmentation.
+    augment
+        Apply one of the stamp's symmetries (rotations by 90 degrees and flips), drawn anew for
+        every stamp and epoch.
+    cache
+        None; 'memory'; or a path prefix for cache files on disk.
+    with_index
+        Yield unique_index, int64 (B,), in place of labels.
+
+    Returns
+    -------
+    tf.data.Dataset
+        Of known cardinality; elements (stamps float32 (B, H, W, C), labels int32 (B,)). Raises
+        `tf.errors.DataLossError` when it reads a damaged record.
+    """
+    targets = np.asarray(targets, dtype=np.int8)
+    if targets.shape != (len(records),):
+        raise ValueError(f"targets: expected shape ({len(records)},), got {targets.shape}")
+    selected = int((targets != SKIP).sum())
+    dataset = _serialised(records, shuffle=bool(shuffle_buffer), seed=seed)
+    dataset = dataset.map(_parser(records, targets, with_index), num_parallel_calls=2)
+    if shuffle_buffer or cache is not None:
+        dataset = dataset.unbatch()
+        if cache is not None:
+            dataset = dataset.cache("" if cache == "memory" else str(cache))
+        if shuffle_buffer:
+            dataset = dataset.shuffle(shuffle_buffer, seed=seed)
+        dataset = dataset.batch(batch_size)
+    else:
+        dataset = dataset.rebatch(batch_size)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(-(-selected // batch_size)))
+    if augment:
+        dataset = _augmented(dataset, seed=seed)
+    return dataset.prefetch(2)
+
+
+def array_dataset(stamps: np.ndarray, *, batch_size: int) -> tf.data.Dataset:
+    """Stream a (memory-mapped) array (N, H, W, C) of any real type as float32 batches."""
+
+    def batches():
+        for first in range(0, len(stamps), batch_size):
+            yield np.asarray(stamps[first : first + batch_size], dtype=np.float32)
+
+    signature = tf.TensorSpec((None, *stamps.shape[1:]), tf.float32)
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    count = -(-len(stamps) // batch_size)
+    return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(2)
+
+
+def _serialised(records: Records, *, shuffle: bool, seed: int) -> tf.data.Dataset:
+    """Batches of serialised records; interleaved over files when shuffling."""
+
+    def batches(path: tf.Tensor) -> tf.data.Dataset:
+        return tf.data.TFRecordDataset(path, records.compression).batch(_PARSE_BATCH)
+
+    files = tf.data.Dataset.from_tensor_slices([str(path) for path in records.files])
+    if not shuffle:
+        return files.flat_map(batches)
+    files = files.shuffle(len(records.files), seed=seed)
+    # Interleaving batches costs less than interleaving records; the shuffle buffer mixes them.
+    return files.interleave(batches, cycle_length=min(len(records.files), _INTERLEAVED_FILES))
+
+
+def _parser(records: Records, targets: np.ndarray, with_index: bool):
+    """Return a function from serialised records (B,) to the selected stamps and their labels."""
+    pixels = int(np.prod(records.stamp_shape))
+    is_list = records.encoding == FLOAT_LIST
+    features = {
+        "image": tf.io.FixedLenFeature(
+            [pixels] if is_list else [], tf.float32 if is_list else tf.string
+        ),
+        "unique_index": tf.io.FixedLenFeature([], tf.int64),
+    }
+    table = tf.constant(targets)
+
+    def parse(serialised: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        parsed = tf.io.parse_example(serialised, features)
+        index = parsed["unique_index"]
+        target = tf.gather(table, index)
+        selected = tf.where(target != SKIP)[:, 0]
+        image = tf.gather(parsed["image"], selected)
+        if not is_list:
+            # The fixed length makes a record of another stamp size an error, not a mix-up.
+            image = tf.io.decode_raw(image, tf.float32, fixed_length=4 * pixels)
+        image = tf.reshape(image, (-1, *records.stamp_shape))
+        second = tf.gather(index if with_index else tf.cast(target, tf.int32), selected)
+        return image, second
+
+    return parse
+
+
+def _augmented(dataset: tf.data.Dataset, *, seed: int) -> tf.data.Dataset:
+    seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
+
+    def transform(data: tuple[tf.Tensor, tf.Tensor], seed: tf.Tensor) -> Any:
+        stamps, labels = data
+        return random_symmetry(stamps, tf.cast(seed, tf.int32)), labels
+
+    return tf.data.Dataset.zip(dataset, seeds).map(transform, num_parallel_calls=2)
+
+
+def random_symmetry(stamps: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Apply one symmetry of the stamp's outline, uniform, to each stamp (N, H, W, C).
+
+    The eight of the square, or the four of a rectangle that is none. `seed` is an integer tensor
+    of shape (2,).
+    """
+    _, height, width, channels = stamps.shape
+    moves = tf.constant(_symmetries(height, width))
+    choice = tf.random.stateless_uniform(
+        (tf.shape(stamps)[0],), seed, maxval=len(moves), dtype=tf.int32
+    )
+    # One gather of whole pixels is several times faster than flipping under masks.
+    flat = tf.reshape(stamps, (-1, height * width, channels))
+    moved = tf.gather(flat, tf.gather(moves, choice), batch_dims=1)
+    return tf.reshape(moved, (-1, height, width, channels))
+
+
+def _symmetries(height: int, width: int) -> np.ndarray:
+    """Pixel permutations, int32 (8 or 4, H W): flips, and transpositions of a square."""
+    grid = np.arange(height * width, dtype=np.int32).reshape(height, width)
+    grids = [grid, grid.T] if height == width else [grid]
+    moves = [flipped for g in grids for flipped in (g, g[::-1], g[:, ::-1], g[::-1, ::-1])]
+    return np.stack([move.ravel() for move in moves])

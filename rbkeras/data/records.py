@@ -1,0 +1,190 @@
+"""A records directory: TFRecord files, their index and their manifest, ours and the original's.
+
+Ours hold `image` as raw little-endian float32 bytes, are uncompressed unless asked, and come with
+`manifest.json` and `samples.parquet` (one row per record, in order of unique_index). The original
+wrote GZIP files with `image` as a flat list of floats and only `data_info.csv` beside them; what
+is missing there is found out by one pass over the files.
+"""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rbkeras.errors import InputError
+from rbkeras.files import read_json
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+SAMPLES = "samples.parquet"
+DATA_INFO = "data_info.csv"
+RAW, FLOAT_LIST = "raw", "float_list"
+
+
+@dataclass(frozen=True)
+class Records:
+    """An opened records directory.
+
+    Attributes
+    ----------
+    directory
+        Where the files lie.
+    files
+        One TFRecord file per detector, in order of unique_index.
+    sizes
+        Number of records in each file.
+    stamp_shape
+        Height, width, channels.
+    encoding
+        'raw' or 'float_list'.
+    compression
+        '' or 'GZIP'.
+    """
+
+    directory: Path
+    files: tuple[Path, ...]
+    sizes: tuple[int, ...]
+    stamp_shape: tuple[int, int, int]
+    encoding: str
+    compression: str
+
+    @cached_property
+    def samples(self) -> pd.DataFrame:
+        """One row per record: unique_index, detector_id, sample_index, label, other columns.
+
+        Row i is the sample with unique_index i.
+        """
+        if self.encoding == FLOAT_LIST or not (self.directory / SAMPLES).exists():
+            from rbkeras.data.original_records import scan_samples
+
+            return scan_samples(self)
+        return _read_samples(self.directory / SAMPLES, sum(self.sizes))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes when the stamps or the labels do: a hash of the sources' checksums.
+
+        For the original's records, which carry none, a hash of names, sizes and labels.
+        """
+        digest = hashlib.sha256()
+        if (self.directory / MANIFEST).exists():
+            manifest = read_manifest(self.directory)
+            digest.update(json.dumps(manifest["labels"], sort_keys=True).encode())
+            for entry in manifest["detectors"]:
+                digest.update(f"{entry['images_sha256']} {entry['params_sha256']}".encode())
+        else:
+            for path in self.files:
+                digest.update(f"{path.name} {path.stat().st_size}".encode())
+            digest.update(self.samples["label"].to_numpy(np.int8).tobytes())
+        return digest.hexdigest()[:16]
+
+    def __len__(self) -> int:
+        return sum(self.sizes)
+
+
+def open_records(directory: str | Path) -> Records:
+    """Open a records directory and check its files against the manifest.
+
+    The check is of names and lengths in bytes, so a truncated file is found at once; damage
+    inside a file is found when it is read, and by `rbkeras.check`.
+
+    Raises
+    ------
+    InputError
+        When there are no records, files are missing or truncated, or the conversion that wrote
+        them did not finish.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise InputError(f"{directory}: expected a records directory, found none")
+    if not (directory / MANIFEST).exists():
+        if not (directory / DATA_INFO).exists():
+            hint = ""
+            if any(directory.glob("images*.npy")):
+                hint = "; this looks like a survey directory: run rbkeras.convert on it first"
+            raise InputError(f"{directory}: expected {MANIFEST} or {DATA_INFO}, found none{hint}")
+        from rbkeras.data.original_records import open_original
+
+        return open_original(directory)
+    manifest = read_manifest(directory)
+    if not manifest.get("complete"):
+        raise InputError(
+            f"{directory / MANIFEST}: expected a finished conversion, found an interrupted one; "
+            "run the same rbkeras.convert command again to complete it"
+        )
+    detectors = manifest["detectors"]
+    files = tuple(directory / entry["file"] for entry in detectors)
+    for path, entry in zip(files, detectors, strict=True):
+        found = path.stat().st_size if path.exists() else None
+        if found != entry["bytes"]:
+            size = "no such file" if found is None else f"{found} bytes"
+            raise InputError(f"{path}: expected {entry['bytes']} bytes, found {size}")
+    return Records(
+        directory=directory,
+        files=files,
+        sizes=tuple(entry["size"] for entry in detectors),
+        stamp_shape=tuple(manifest["stamp_shape"]),
+        encoding=RAW,
+        compression=manifest["compression"],
+    )
+
+
+def read_manifest(directory: Path) -> dict:
+    """Read and check the manifest's version and keys."""
+    path = directory / MANIFEST
+    manifest = read_json(path)
+    version = manifest.get("format_version") if isinstance(manifest, dict) else None
+    if version != FORMAT_VERSION:
+        raise InputError(f"{path}: expected format_version {FORMAT_VERSION}, found {version}")
+    missing = {"stamp_shape", "compression", "detectors", "labels"} - manifest.keys()
+    if missing:
+        raise InputError(f"{path}: expected the keys {sorted(missing)}, found none")
+    return manifest
+
+
+def _read_samples(path: Path, expected: int) -> pd.DataFrame:
+    try:
+        samples = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{path}: expected a Parquet table, but it cannot be read: {reason}"
+        ) from None
+    if len(samples) != expected or not (samples["unique_index"] == np.arange(expected)).all():
+        raise InputError(f"{path}: expected unique_index 0 to {expected - 1}, found something else")
+    return samples
+
+
+@contextlib.contextmanager
+def reading(source: str | Path) -> Iterator[None]:
+    """Turn TensorFlow's complaint about damaged records into an `InputError` naming `source`."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+        lines = str(error).splitlines()
+        fault = next((line.strip() for line in lines if _is_data_fault(line)), None)
+        if fault is None:
+            raise
+        raise InputError(
+            f"{source}: expected whole records, but some are damaged ({fault[:120]}); "
+            "rbkeras.check names the file"
+        ) from None
+
+
+def _is_data_fault(line: str) -> bool:
+    signs = (
+        "corrupted record",
+        "truncated record",
+        "Could not parse example",
+        "inflate()",
+        "Key: ",
+    )
+    return any(sign in line for sign in signs)

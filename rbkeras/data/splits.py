@@ -1,0 +1,114 @@
+"""Disjoint, stratified selections of samples."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from rbkeras.errors import InputError
+
+
+def stratified_folds(
+    labels: np.ndarray,
+    detector_ids: np.ndarray,
+    *,
+    folds: int,
+    seed: int,
+    groups: np.ndarray | None = None,
+) -> np.ndarray:
+    """Assign every sample to one of `folds` folds, stratified by label and detector.
+
+    Parameters
+    ----------
+    labels
+        Integers (N,) in {0, 1, -1}.
+    detector_ids
+        Integers (N,).
+    folds
+        Number of folds, at least 2.
+    seed
+        Seed of the shuffling; the same seed gives the same folds.
+    groups
+        Optional (N,) of any hashable kind (object names, nights). Samples of a group share a
+        fold; stratification is then as even as whole groups allow. A missing value is a group of
+        its own.
+
+    Returns
+    -------
+    numpy.ndarray
+        int8 (N,), each sample's fold.
+
+    Raises
+    ------
+    InputError
+        When there are fewer samples, or groups, than folds.
+    """
+    labels, detector_ids = np.asarray(labels), np.asarray(detector_ids)
+    if not 2 <= folds <= 100:
+        raise InputError(f"folds: expected 2 to 100, got {folds}")
+    if len(labels) < folds:
+        raise InputError(f"expected at least {folds} samples for {folds} folds, got {len(labels)}")
+    # Label-major order lets strata smaller than the number of folds complement each other: the
+    # few bogus of many detectors still spread evenly.
+    order = np.lexsort((detector_ids, labels))
+    strata = pd.MultiIndex.from_arrays([labels[order], detector_ids[order]]).factorize()[0]
+    assigned = np.empty(len(labels), dtype=np.int8)
+    with warnings.catch_warnings():
+        # A stratum with fewer members than folds is normal here.
+        warnings.filterwarnings("ignore", message="The least populated class")
+        for fold, (_, held_out) in enumerate(_splits(strata, groups, order, folds, seed)):
+            assigned[order[held_out]] = fold
+    return assigned
+
+
+def _splits(strata, groups, order, folds, seed):
+    if groups is None:
+        # StratifiedKFold refuses only when every stratum is smaller than the number of folds.
+        if np.bincount(strata).max() < folds:
+            strata = np.zeros_like(strata)
+        return StratifiedKFold(folds, shuffle=True, random_state=seed).split(strata, strata)
+    codes = _group_codes(groups)[order]
+    if len(np.unique(codes)) < folds:
+        raise InputError(
+            f"expected at least {folds} groups for {folds} folds, got {len(np.unique(codes))}"
+        )
+    if np.bincount(strata).max() < folds:
+        strata = np.zeros_like(strata)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    return splitter.split(strata, strata, codes)
+
+
+def _group_codes(groups: np.ndarray) -> np.ndarray:
+    codes = pd.factorize(pd.Series(groups))[0]
+    alone = codes < 0
+    codes[alone] = codes.max(initial=-1) + 1 + np.arange(alone.sum())
+    return codes
+
+
+def validation_mask(
+    labels: np.ndarray,
+    detector_ids: np.ndarray,
+    *,
+    fraction: float,
+    seed: int,
+    groups: np.ndarray | None = None,
+) -> np.ndarray:
+    """Choose a stratified validation part.
+
+    Parameters
+    ----------
+    fraction
+        Wished size, in (0, 0.5]; the part is one of round(1 / fraction) folds.
+    labels, detector_ids, seed, groups
+        As in `stratified_folds`.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool (N,), true for validation samples.
+    """
+    if not 0 < fraction <= 0.5:
+        raise InputError(f"validation fraction: expected a number in (0, 0.5], got {fraction}")
+    folds = min(round(1 / fraction), 100)
+    return stratified_folds(labels, detector_ids, folds=folds, seed=seed, groups=groups) == 0

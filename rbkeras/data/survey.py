@@ -1,0 +1,175 @@
+"""Reading a survey directory: `images<ID>.npy` with `params<ID>.csv` beside each."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rbkeras.data.labels import DEFAULT_LABELS, encode_labels
+from rbkeras.errors import InputError
+
+LABEL_COLUMN = "object_type"
+
+
+@dataclass(frozen=True)
+class DetectorFiles:
+    """The two files of a detector."""
+
+    detector_id: int
+    images: Path
+    params: Path
+
+
+def find_detectors(directory: str | Path) -> list[DetectorFiles]:
+    """List the detectors of a survey directory in file-name order.
+
+    Raises
+    ------
+    InputError
+        When the directory is missing or holds no stamps, an array or a table stands alone, or an
+        ID is not an integer or occurs twice.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise InputError(f"{directory}: expected a survey directory, found none")
+    arrays = sorted(directory.glob("images*.npy"), key=lambda path: path.name)
+    tables = {path.name for path in directory.glob("params*.csv")}
+    if not arrays:
+        raise InputError(f"{directory}: expected images<ID>.npy files, found none")
+    found: dict[int, DetectorFiles] = {}
+    for array in arrays:
+        match = re.fullmatch(r"images(\d+)\.npy", array.name)
+        if not match:
+            raise InputError(f"{array}: expected a name images<ID>.npy with ID an integer")
+        params = array.with_name(f"params{match[1]}.csv")
+        if params.name not in tables:
+            raise InputError(f"{array}: expected {params.name} beside it, found no such file")
+        tables.discard(params.name)
+        detector_id = int(match[1])
+        if detector_id in found:
+            other = found[detector_id].images.name
+            raise InputError(f"{array}: detector {detector_id} also stands in {other}")
+        found[detector_id] = DetectorFiles(detector_id, array, params)
+    if tables:
+        alone = min(tables)
+        raise InputError(f"{directory / alone}: expected an images<ID>.npy for it, found none")
+    return list(found.values())
+
+
+def open_stamps(path: str | Path) -> np.ndarray:
+    """Map an array of stamps into memory, read-only.
+
+    Returns
+    -------
+    numpy.ndarray
+        (N, H, W, C), N >= 1, real numbers, NaN and infinities allowed.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, truncated, not an array, holds Python objects, is empty or has
+        another number of axes.
+    """
+    path = Path(path)
+    try:
+        stamps = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"{path}: expected a .npy file of stamps, found none") from None
+    except (ValueError, EOFError, OSError) as error:
+        raise InputError(
+            f"{path}: expected a whole .npy file of numbers (N, H, W, C), but it cannot be read: "
+            f"{error}"
+        ) from None
+    if not isinstance(stamps, np.ndarray) or stamps.dtype.kind not in "fiu":
+        kind = getattr(stamps, "dtype", type(stamps).__name__)
+        raise InputError(f"{path}: expected an array of real numbers, found {kind}")
+    if stamps.ndim != 4:
+        raise InputError(f"{path}: expected stamps of shape (N, H, W, C), found {stamps.shape}")
+    if 0 in stamps.shape:
+        raise InputError(f"{path}: expected at least one stamp, found shape {stamps.shape}")
+    return stamps
+
+
+def read_params(path: str | Path) -> pd.DataFrame:
+    """Read a detector's table; every column but the label's rides along untouched.
+
+    Raises
+    ------
+    InputError
+        When the file is not a table with a column `object_type` without gaps.
+    """
+    path = Path(path)
+    try:
+        table = pd.read_csv(path, low_memory=False)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: expected a CSV table, but it cannot be read: {reason}") from None
+    if LABEL_COLUMN not in table.columns:
+        columns = ", ".join(map(str, table.columns[:8]))
+        raise InputError(f"{path}: expected a column {LABEL_COLUMN}, found {columns}")
+    missing = np.flatnonzero(table[LABEL_COLUMN].isna())
+    if missing.size:
+        raise InputError(
+            f"{path}: expected a label name in every row, found none in row {missing[0]}"
+        )
+    table[LABEL_COLUMN] = table[LABEL_COLUMN].astype(str).str.strip()
+    # A table saved with its row numbers brings them back as a column without a name.
+    return table.loc[:, ~table.columns.str.startswith("Unnamed:")]
+
+
+@dataclass(frozen=True)
+class DetectorData:
+    """A detector's stamps (memory-mapped, (N, H, W, C)), labels (int8, (N,)) and table."""
+
+    files: DetectorFiles
+    stamps: np.ndarray
+    labels: np.ndarray
+    params: pd.DataFrame
+
+
+def read_detector(
+    files: DetectorFiles, *, labels: Mapping[str, int] = DEFAULT_LABELS
+) -> DetectorData:
+    """Open a detector's files and check that they belong together.
+
+    Raises
+    ------
+    InputError
+        As `open_stamps`, `read_params` and `encode_labels` do, and when the lengths differ.
+    """
+    stamps = open_stamps(files.images)
+    params = read_params(files.params)
+    if len(params) != len(stamps):
+        raise InputError(
+            f"{files.params}: expected {len(stamps)} rows, one per stamp of "
+            f"{files.images.name}, found {len(params)}"
+        )
+    encoded = encode_labels(params[LABEL_COLUMN], labels, source=str(files.params))
+    return DetectorData(files, stamps, encoded, params)
+
+
+def read_survey(
+    directory: str | Path, *, labels: Mapping[str, int] = DEFAULT_LABELS
+) -> Iterator[DetectorData]:
+    """Open a survey's detectors one after the other, in file-name order.
+
+    Raises
+    ------
+    InputError
+        As `find_detectors` and `read_detector` do, and when a detector's stamps have another
+        shape than the first one's.
+    """
+    first: DetectorData | None = None
+    for files in find_detectors(directory):
+        detector = read_detector(files, labels=labels)
+        first = first or detector
+        expected, found = first.stamps.shape[1:], detector.stamps.shape[1:]
+        if found != expected:
+            raise InputError(
+                f"{files.images}: expected stamps of shape {expected} as in "
+                f"{first.files.images.name}, found {found}"
+            )
+        yield detector

@@ -1,0 +1,226 @@
+"""Survey directory -> records directory, whole files only, resumable."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from tqdm import tqdm
+
+from rbkeras.data.encoding import serialise_stamp
+from rbkeras.data.labels import DEFAULT_LABELS
+from rbkeras.data.records import DATA_INFO, FORMAT_VERSION, MANIFEST, SAMPLES
+from rbkeras.data.survey import DetectorData, read_survey
+from rbkeras.errors import InputError
+from rbkeras.files import read_json, whole_file, write_json
+
+_CHUNK = 512
+
+
+def convert_survey(
+    survey: str | Path,
+    out: str | Path,
+    *,
+    labels: Mapping[str, int] = DEFAULT_LABELS,
+    compress: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> None:
+    """Convert a survey directory to a records directory.
+
+    Every detector is checked before the first is written. A file appears under its name when it
+    is whole, and the manifest after each of them, so an interrupted conversion goes on where it
+    stopped; detectors whose sources have the same checksums are not converted again.
+
+    Parameters
+    ----------
+    survey
+        Folder of `images<ID>.npy` and `params<ID>.csv`; stamps are stored as float32, NaN and
+        infinities as they are (the model fills them in, see
+        `rbkeras.models.normalisation.fill_missing`), and counted in the manifest.
+    out
+        The records directory.
+    labels
+        Label name to 0, 1 or -1.
+    compress
+        Write GZIP: smaller, and several times slower to write and to read.
+    overwrite
+        Replace records of another survey.
+    progress
+        Show a progress bar per detector.
+
+    Raises
+    ------
+    InputError
+        When the survey is at fault, or `out` holds something else.
+    """
+    out = Path(out)
+    detectors = list(read_survey(survey, labels=labels))
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "complete": False,
+        "stamp_shape": list(detectors[0].stamps.shape[1:]),
+        "dtype": "float32",
+        "byte_order": "little",
+        "compression": "GZIP" if compress else "",
+        "labels": dict(labels),
+        "detectors": [],
+    }
+    done = _finished_detectors(out, manifest, overwrite=overwrite)
+    start = 0
+    for detector in detectors:
+        entry = _source_entry(detector, start)
+        previous = done.get(detector.files.detector_id)
+        if previous and entry.items() <= previous.items():
+            entry = previous
+        else:
+            entry |= _write_detector(detector, out, entry, compress=compress, progress=progress)
+        manifest["detectors"].append(entry)
+        write_json(out / MANIFEST, manifest)
+        start += entry["size"]
+    _write_index(out, detectors, manifest["detectors"])
+    write_json(out / MANIFEST, {**manifest, "complete": True, **_totals(manifest["detectors"])})
+
+
+def _finished_detectors(out: Path, manifest: dict, *, overwrite: bool) -> dict[int, dict]:
+    """Return the entries of whole files that an earlier run left in `out`."""
+    if not out.exists() or not any(out.iterdir()):
+        return {}
+    names = [path for path in out.iterdir() if path.name.startswith("data")]
+    if not (out / MANIFEST).exists():
+        if overwrite or not names:
+            return {}
+        raise InputError(
+            f"{out}: expected an empty directory or one that rbkeras.convert wrote, found "
+            f"{names[0].name} without {MANIFEST}; choose another or pass --overwrite"
+        )
+    earlier = read_json(out / MANIFEST)
+    same = all(
+        earlier.get(key) == manifest[key]
+        for key in ("format_version", "stamp_shape", "compression", "labels")
+    )
+    if not same and not overwrite:
+        raise InputError(
+            f"{out}: expected records of these stamps and labels, found {MANIFEST} of other "
+            "ones; choose another directory or pass --overwrite"
+        )
+    if not same:
+        return {}
+    return {
+        entry["detector_id"]: entry
+        for entry in earlier["detectors"]
+        if (out / entry["file"]).exists() and (out / entry["file"]).stat().st_size == entry["bytes"]
+    }
+
+
+def _source_entry(detector: DetectorData, start: int) -> dict:
+    return {
+        "detector_id": detector.files.detector_id,
+        "file": f"data{detector.files.detector_id}.tfrecord",
+        "size": len(detector.stamps),
+        "start_index": start,
+        "images_sha256": _checksum(detector.files.images),
+        "params_sha256": _checksum(detector.files.params),
+    }
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_detector(
+    detector: DetectorData, out: Path, entry: dict, *, compress: bool, progress: bool
+) -> dict:
+    """Write one detector's file; return its size in bytes and its counts."""
+    options = tf.io.TFRecordOptions(compression_type="GZIP" if compress else "")
+    counts = _Counts()
+    size = len(detector.stamps)
+    bar = tqdm(total=size, desc=entry["file"], unit="stamp", disable=not progress)
+    with whole_file(out / entry["file"]) as temporary, bar:
+        with tf.io.TFRecordWriter(str(temporary), options) as writer:
+            for first in range(0, size, _CHUNK):
+                chunk = np.ascontiguousarray(detector.stamps[first : first + _CHUNK], dtype="<f4")
+                counts.add(chunk)
+                for offset, stamp in enumerate(chunk):
+                    index = first + offset
+                    writer.write(
+                        serialise_stamp(
+                            stamp,
+                            label=int(detector.labels[index]),
+                            detector_id=entry["detector_id"],
+                            sample_index=index,
+                            unique_index=entry["start_index"] + index,
+                        )
+                    )
+                bar.update(len(chunk))
+        written = temporary.stat().st_size
+    by_label = {value: int((detector.labels == value).sum()) for value in (1, 0, -1)}
+    return {
+        "bytes": written,
+        "real": by_label[1],
+        "bogus": by_label[0],
+        "unlabelled": by_label[-1],
+        **asdict(counts),
+    }
+
+
+@dataclass
+class _Counts:
+    """What a survey's stamps have that a user should know of."""
+
+    stamps_with_missing_pixels: int = 0
+    missing_pixels: int = 0
+    stamps_with_constant_channel: int = 0
+
+    def add(self, stamps: np.ndarray) -> None:
+        finite = np.isfinite(stamps)
+        if not finite.all():
+            self.stamps_with_missing_pixels += int((~finite).any(axis=(1, 2, 3)).sum())
+            self.missing_pixels += int((~finite).sum())
+        flat = stamps.reshape(len(stamps), -1, stamps.shape[-1])
+        # Few stamps begin with a run of equal pixels; only those are looked at whole.
+        candidates = flat[(flat[:, :8] == flat[:, :1]).all(axis=1).any(axis=1)]
+        same = (candidates == candidates[:, :1]).all(axis=1).any(axis=1)
+        self.stamps_with_constant_channel += int(same.sum())
+
+
+def _write_index(out: Path, detectors: list[DetectorData], entries: list[dict]) -> None:
+    tables = []
+    for detector, entry in zip(detectors, entries, strict=True):
+        index = np.arange(entry["size"])
+        leading = pd.DataFrame(
+            {
+                "unique_index": entry["start_index"] + index,
+                "detector_id": entry["detector_id"],
+                "sample_index": index,
+                "label": detector.labels,
+            }
+        )
+        others = detector.params.drop(columns=leading.columns, errors="ignore")
+        tables.append(pd.concat([leading, others], axis=1))
+    samples = pd.concat(tables, ignore_index=True)
+    # A column that is text in one detector and numbers in another has no Parquet type.
+    for column in samples.columns[[pd.api.types.is_object_dtype(t) for t in samples.dtypes]]:
+        samples[column] = samples[column].astype("string")
+    with whole_file(out / SAMPLES) as temporary:
+        samples.to_parquet(temporary, index=False)
+    info = pd.DataFrame(entries)[["detector_id", "size", "start_index"]]
+    with whole_file(out / DATA_INFO) as temporary:
+        info.to_csv(temporary)
+
+
+def _totals(entries: list[dict]) -> dict[str, int]:
+    keys = (
+        "size",
+        "real",
+        "bogus",
+        "unlabelled",
+        "stamps_with_missing_pixels",
+        "missing_pixels",
+        "stamps_with_constant_channel",
+    )
+    return {key: sum(entry[key] for entry in entries) for key in keys}

@@ -1,0 +1,48 @@
+"""`python -m rbkeras.evaluate`: figures of merit of a model on a test set."""
+
+import argparse
+from collections.abc import Sequence
+
+from rbkeras.cli import load_tensorflow, run_command
+
+_EXAMPLES = """\
+example:
+  python -m rbkeras.evaluate RUN --test_real real.npy --test_bogus bogus.npy --out RUN/evaluation
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; see `--help`."""
+    parser = argparse.ArgumentParser(
+        prog="rbkeras evaluate",
+        description="Measure AUC and false positive rates of a model, with 95%% intervals.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", help="model.keras, or the run directory that holds it")
+    parser.add_argument("--test_real", required=True, help="stamps that are real, .npy")
+    parser.add_argument("--test_bogus", required=True, help="stamps that are bogus, .npy")
+    parser.add_argument("--out", required=True, help="folder for metrics.json, scores.csv, plots")
+    arguments = parser.parse_args(argv)
+
+    def work() -> None:
+        from rbkeras.data.survey import open_stamps
+
+        # Wrong files are found before TensorFlow and the model are loaded.
+        for path in (arguments.test_real, arguments.test_bogus):
+            open_stamps(path)
+        load_tensorflow()
+        from rbkeras import evaluation
+        from rbkeras.inference import load_classifier
+
+        scores = evaluation.score_test_set(
+            load_classifier(arguments.model), real=arguments.test_real, bogus=arguments.test_bogus
+        )
+        result = evaluation.write_evaluation(arguments.out, *scores)
+        print("\n".join(evaluation.format_metrics(result)))
+
+    return run_command(work)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

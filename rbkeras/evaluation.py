@@ -1,0 +1,107 @@
+"""Figures of merit of a scored test set."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from rbkeras import metrics
+from rbkeras.data.survey import open_stamps
+from rbkeras.errors import InputError
+from rbkeras.files import whole_file, write_json
+from rbkeras.inference import score_array
+
+
+def summarise(
+    real_scores: np.ndarray, bogus_scores: np.ndarray, *, resamples: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+    """Figures of merit with 95% confidence intervals.
+
+    Parameters
+    ----------
+    real_scores, bogus_scores
+        Scores z1 - z0, finite, 1-d, both non-empty.
+
+    Returns
+    -------
+    dict
+        auc, auc_ci95, fpr_at_tpr90, fpr_at_tpr90_ci95, threshold_at_tpr90, fpr_at_tpr95,
+        fpr_at_tpr99, tpr_at_fpr1e-2, tpr_at_fpr1e-3, tpr_at_fpr1e-4, n_real, n_bogus.
+
+    Raises
+    ------
+    InputError
+        When a class is missing or a score is not finite.
+    """
+    for name, scores in (("real", real_scores), ("bogus", bogus_scores)):
+        if not len(scores):
+            raise InputError(f"expected test scores of both classes, found no {name}")
+        if not np.isfinite(scores).all():
+            raise InputError(f"expected finite scores, found NaN or infinity among the {name}")
+    real_scores = np.asarray(real_scores, dtype=np.float64)
+    bogus_scores = np.asarray(bogus_scores, dtype=np.float64)
+    return {
+        "auc": metrics.auc(real_scores, bogus_scores),
+        "auc_ci95": metrics.auc_interval(real_scores, bogus_scores),
+        "fpr_at_tpr90": float(metrics.fpr_at_tpr(real_scores, bogus_scores, 0.9)),
+        "fpr_at_tpr90_ci95": metrics.fpr_interval(
+            real_scores, bogus_scores, resamples=resamples, seed=seed
+        ),
+        "threshold_at_tpr90": float(metrics.threshold_at_tpr(real_scores, 0.9)),
+        "fpr_at_tpr95": float(metrics.fpr_at_tpr(real_scores, bogus_scores, 0.95)),
+        "fpr_at_tpr99": float(metrics.fpr_at_tpr(real_scores, bogus_scores, 0.99)),
+        "tpr_at_fpr1e-2": metrics.tpr_at_fpr(real_scores, bogus_scores, 1e-2),
+        "tpr_at_fpr1e-3": metrics.tpr_at_fpr(real_scores, bogus_scores, 1e-3),
+        "tpr_at_fpr1e-4": metrics.tpr_at_fpr(real_scores, bogus_scores, 1e-4),
+        "n_real": len(real_scores),
+        "n_bogus": len(bogus_scores),
+    }
+
+
+def score_test_set(
+    model: keras.Model, *, real: str | Path, bogus: str | Path
+) -> tuple[np.ndarray, np.ndarray]:
+    """Score the two test arrays; float32 (n_real,) and (n_bogus,)."""
+    scores = []
+    for path in (real, bogus):
+        logits = score_array(model, open_stamps(path), source=path)
+        scores.append(logits[:, 1] - logits[:, 0])
+    return scores[0], scores[1]
+
+
+def write_evaluation(
+    folder: str | Path, real_scores: np.ndarray, bogus_scores: np.ndarray
+) -> dict[str, Any]:
+    """Write `metrics.json`, `scores.csv`, `roc.png` and `scores.png`; return the metrics."""
+    from rbkeras import pictures
+
+    folder = Path(folder)
+    result = summarise(real_scores, bogus_scores)
+    table = pd.DataFrame(
+        {
+            "label": np.r_[np.ones(len(real_scores), int), np.zeros(len(bogus_scores), int)],
+            "sample_index": np.r_[np.arange(len(real_scores)), np.arange(len(bogus_scores))],
+            "score": np.r_[real_scores, bogus_scores],
+        }
+    )
+    with whole_file(folder / "scores.csv") as temporary:
+        table.to_csv(temporary, index=False)
+    for name, draw in (("roc", pictures.roc_figure), ("scores", pictures.score_figure)):
+        with whole_file(folder / f"{name}.png") as temporary:
+            temporary.write_bytes(
+                pictures.png_bytes(draw(real_scores, bogus_scores, title="test set"), dpi=120)
+            )
+    write_json(folder / "metrics.json", result)
+    return result
+
+
+def format_metrics(result: dict[str, Any]) -> list[str]:
+    """Lines of text for a person: AUC and false positive rate with their intervals."""
+    auc_low, auc_high = result["auc_ci95"]
+    low, high = result["fpr_at_tpr90_ci95"]
+    return [
+        f"AUC                          {result['auc']:.5f}  [{auc_low:.5f}, {auc_high:.5f}]",
+        f"false positive rate at 0.9   {result['fpr_at_tpr90']:.5f}  [{low:.5f}, {high:.5f}]",
+    ]

@@ -1,0 +1,39 @@
+"""`python -m rbkeras.find_label_errors`: stage 1 alone, or one fold of it."""
+
+from collections.abc import Sequence
+
+from rbkeras.cli import load_tensorflow, run_command
+from rbkeras.options import checked, make_parser, parse_config
+
+_EXAMPLES = """\
+examples:
+  python -m rbkeras.find_label_errors --data RECORDS --out RUN
+  python -m rbkeras.find_label_errors --data RECORDS --out RUN --fold 3
+      one fold; run the others elsewhere on the same --out, then
+  python -m rbkeras.find_label_errors --data RECORDS --out RUN --merge
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; see `--help`."""
+    parser = make_parser(
+        prog="rbkeras find_label_errors",
+        description="Find suspected label errors by cross-validation (stage 1 of fit).",
+        examples=_EXAMPLES,
+    )
+    parser.add_argument("--fold", type=int | None, default=None, help="train this fold alone")
+    parser.add_argument("--merge", action="store_true", help="train nothing, merge the folds")
+    config, parsed = parse_config(parser, argv)
+
+    def work() -> None:
+        checked(config)
+        load_tensorflow()
+        from rbkeras.run import find_label_errors
+
+        find_label_errors(config, fold=parsed.fold, merge_only=parsed.merge)
+
+    return run_command(work)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

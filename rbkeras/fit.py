@@ -1,0 +1,40 @@
+"""`python -m rbkeras.fit`: find label errors, train without them, evaluate."""
+
+from collections.abc import Sequence
+
+from rbkeras.cli import load_tensorflow, run_command
+from rbkeras.options import checked, make_parser, parse_config
+
+_EXAMPLES = """\
+examples:
+  python -m rbkeras.fit
+      simulate a small survey and do the whole job on it, in a few minutes
+  python -m rbkeras.fit --data RECORDS --test_real real.npy --test_bogus bogus.npy --out RUN
+  python -m rbkeras.fit --data RECORDS --out RUN --label_errors.group objectId
+  python -m rbkeras.fit --config RUN/config.yaml --out OTHER --loss.lambda_vat 0
+
+Called again with the same settings, it goes on where it was interrupted.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; see `--help`."""
+    parser = make_parser(
+        prog="rbkeras fit",
+        description="Train a real/bogus classifier on labels that are partly wrong.",
+        examples=_EXAMPLES,
+    )
+    config, _ = parse_config(parser, argv)
+
+    def work() -> None:
+        checked(config)
+        load_tensorflow()
+        from rbkeras.run import fit
+
+        fit(config)
+
+    return run_command(work)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,123 @@
+"""Loading a trained model and scoring stamps with it."""
+
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from scipy.special import expit
+
+# Imported so that the classes are registered before a model that names them is loaded.
+from rbkeras import losses, metrics  # noqa: F401
+from rbkeras.data.pipeline import array_dataset, stamp_dataset
+from rbkeras.data.records import Records, reading
+from rbkeras.errors import InputError
+from rbkeras.models.classifier import RealBogusClassifier
+
+
+def load_classifier(path: str | Path) -> RealBogusClassifier:
+    """Load `model.keras`, or the one inside a run directory, in Keras's safe mode.
+
+    Raises
+    ------
+    InputError
+        When there is no such file, it is damaged, or it holds another kind of model.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "model.keras"
+    if not path.exists():
+        raise InputError(f"{path}: expected a trained model, found none")
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{path}: expected a .keras file, found something else or a part of one")
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise InputError(
+            f"{path}: expected a whole .keras file, but loading says: {reason}"
+        ) from None
+    if not isinstance(model, RealBogusClassifier):
+        raise InputError(f"{path}: expected a RealBogusClassifier, found {type(model).__name__}")
+    return model
+
+
+def check_stamp_shape(model: keras.Model, shape: tuple[int, ...], *, source: str | Path) -> None:
+    """Raise `InputError` naming `source` unless the model takes stamps of this shape."""
+    expected = tuple(model.input_shape[1:])
+    if tuple(shape) != expected:
+        raise InputError(
+            f"{source}: expected stamps of shape {expected}, which the model was trained on, "
+            f"found {tuple(shape)}"
+        )
+
+
+def predict_logits(model: keras.Model, batches: tf.data.Dataset) -> np.ndarray:
+    """Run the model over batches of stamps (N, H, W, C); float32 logits (N, 2) in their order."""
+    # Called directly rather than through Model.predict, which would build its loop anew, and
+    # trace the network again, for every one of many inputs.
+    step = _inference_step(model)
+    outputs = [step(batch).numpy() for batch in batches]
+    return np.concatenate(outputs) if outputs else np.zeros((0, 2), np.float32)
+
+
+def _inference_step(model: keras.Model):
+    step = getattr(model, "_rbkeras_inference_step", None)
+    if step is None:
+        signature = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
+        step = tf.function(
+            lambda stamps: model(stamps, training=False), input_signature=[signature]
+        )
+        # Kept on the model, so that it lives exactly as long.
+        object.__setattr__(model, "_rbkeras_inference_step", step)
+    return step
+
+
+def score_array(
+    model: keras.Model, stamps: np.ndarray, *, source: str | Path, batch_size: int = 512
+) -> np.ndarray:
+    """Logits, float32 (N, 2), of an array of stamps (N, H, W, C); `source` is named in errors."""
+    check_stamp_shape(model, stamps.shape[1:], source=source)
+    return predict_logits(model, array_dataset(stamps, batch_size=batch_size))
+
+
+def score_records(
+    model: keras.Model,
+    records: Records,
+    targets: np.ndarray | None = None,
+    *,
+    batch_size: int = 512,
+) -> pd.DataFrame:
+    """Score a records directory, or the samples of it that `targets` selects.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns unique_index, detector_id, sample_index, label, prediction0, prediction1, in
+        order of unique_index.
+    """
+    check_stamp_shape(model, records.stamp_shape, source=records.directory)
+    targets = np.zeros(len(records), np.int8) if targets is None else targets
+    dataset = stamp_dataset(records, targets, batch_size=batch_size, with_index=True)
+    indices: list[np.ndarray] = []
+
+    def remember():
+        for stamps, index in dataset:
+            indices.append(index.numpy())
+            yield stamps
+
+    with reading(records.directory):
+        logits = predict_logits(model, remember())
+    index = np.concatenate(indices) if indices else np.zeros(0, np.int64)
+    columns = ["unique_index", "detector_id", "sample_index", "label"]
+    table = records.samples.loc[index, columns].reset_index(drop=True)
+    table["prediction0"], table["prediction1"] = logits[:, 0], logits[:, 1]
+    return table.sort_values("unique_index", ignore_index=True)
+
+
+def with_probability(table: pd.DataFrame) -> pd.DataFrame:
+    """Add `score` (log-odds of real) and `probability_real` to a table of logits."""
+    score = table["prediction1"] - table["prediction0"]
+    return table.assign(score=score, probability_real=expit(score))

@@ -1,0 +1,242 @@
+"""Metrics over labelled samples: exact functions of scores, and streaming Keras metrics.
+
+A stamp is called real where its score is at least the threshold. The false positive rate at a
+true positive rate t is the fraction of bogus at or above the highest threshold at which at least
+a fraction t of the reals passes; ties count against the classifier.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from rbkeras.losses import score
+
+# --- exact, numpy -------------------------------------------------------------------------------
+
+
+def threshold_at_tpr(real_scores: np.ndarray, tpr: float) -> np.ndarray:
+    """Highest threshold that at least a fraction `tpr` of the reals reaches, along the last axis.
+
+    Parameters
+    ----------
+    real_scores
+        Finite floats, (..., n), n >= 1.
+    tpr
+        In (0, 1].
+    """
+    count = real_scores.shape[-1]
+    # 0.9 x 10 is 9.000000000000002 for some lengths; a hair less keeps the exact multiples exact.
+    needed = max(int(np.ceil(tpr * count - 1e-9)), 1)
+    return -np.partition(-real_scores, needed - 1, axis=-1)[..., needed - 1]
+
+
+def fpr_at_tpr(real_scores: np.ndarray, bogus_scores: np.ndarray, tpr: float = 0.9) -> np.ndarray:
+    """Return the false positive rate at a true positive rate, along the last axis.
+
+    Parameters
+    ----------
+    real_scores, bogus_scores
+        Finite floats (..., n) and (..., m) with equal leading axes.
+    """
+    threshold = threshold_at_tpr(real_scores, tpr)
+    return (bogus_scores >= threshold[..., np.newaxis]).mean(axis=-1)
+
+
+def tpr_at_fpr(real_scores: np.ndarray, bogus_scores: np.ndarray, fpr: float = 1e-3) -> float:
+    """Highest true positive rate whose false positive rate is at most `fpr`; 1-d arrays."""
+    allowed = int(np.floor(fpr * len(bogus_scores) + 1e-9))
+    if allowed >= len(bogus_scores):
+        return 1.0
+    # The reals have to stand strictly above the first bogus that is not allowed through.
+    limit = -np.partition(-bogus_scores, allowed)[allowed]
+    return float((real_scores > limit).mean())
+
+
+def auc(real_scores: np.ndarray, bogus_scores: np.ndarray) -> float:
+    """Area under the ROC curve; 1-d arrays, both non-empty."""
+    labels = np.r_[np.ones(len(real_scores)), np.zeros(len(bogus_scores))]
+    return float(roc_auc_score(labels, np.r_[real_scores, bogus_scores]))
+
+
+def auc_interval(
+    real_scores: np.ndarray, bogus_scores: np.ndarray, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Confidence interval of the AUC from DeLong's variance, symmetric in logit(AUC).
+
+    The logit keeps the interval inside (0, 1) where the AUC is close to 1. With perfect
+    separation the variance is 0 and the interval is (AUC, AUC).
+
+    References
+    ----------
+    DeLong et al. 1988, Biometrics 44, 837; Sun & Xu 2014, IEEE SPL 21, 1389 (by midranks).
+    """
+    m, n = len(real_scores), len(bogus_scores)
+    pooled = stats.rankdata(np.r_[real_scores, bogus_scores])
+    # Fraction of bogus below each real, and of reals above each bogus.
+    of_real = (pooled[:m] - stats.rankdata(real_scores)) / n
+    of_bogus = 1.0 - (pooled[m:] - stats.rankdata(bogus_scores)) / m
+    area = of_real.mean()
+    if m < 2 or n < 2 or not 0 < area < 1:
+        return float(area), float(area)
+    deviation = np.sqrt(of_real.var(ddof=1) / m + of_bogus.var(ddof=1) / n)
+    half = stats.norm.ppf(0.5 + confidence / 2) * deviation / (area * (1 - area))
+    low, high = 1 / (1 + np.exp(-(np.log(area / (1 - area)) + np.array([-half, half]))))
+    return float(low), float(high)
+
+
+def fpr_interval(
+    real_scores: np.ndarray,
+    bogus_scores: np.ndarray,
+    *,
+    tpr: float = 0.9,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Confidence interval of the false positive rate at `tpr`.
+
+    The percentile bootstrap over reals and bogus, widened to the exact binomial (Clopper-Pearson)
+    interval at the observed threshold: with few false positives the bootstrap alone would claim
+    too much, with none it would claim certainty.
+    """
+    bootstrap = stats.bootstrap(
+        (real_scores, bogus_scores),
+        lambda real, bogus, axis=-1: fpr_at_tpr(real, bogus, tpr),
+        n_resamples=resamples,
+        batch=50,
+        vectorized=True,
+        confidence_level=confidence,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    threshold = threshold_at_tpr(real_scores, tpr)
+    passed = int((bogus_scores >= threshold).sum())
+    exact = stats.binomtest(passed, len(bogus_scores)).proportion_ci(confidence)
+    return float(min(bootstrap.low, exact.low)), float(max(bootstrap.high, exact.high))
+
+
+# --- streaming, Keras ---------------------------------------------------------------------------
+
+# Scores are log-odds: beyond 32 a network is as sure as float32 lets it say.
+_LIMIT = 32.0
+_BINS = 8192
+
+
+class _ScoreHistogram(keras.metrics.Metric):
+    """Counts of the scores of reals and bogus; subclasses read a figure off them.
+
+    Exact to the bin width of 64 / 8192 in log-odds, of fixed size however much data passes, and
+    summed over replicas. Labels (N,) in {0, 1, -1}, logits (N, 2); -1 is passed over, and so are
+    stamps whose score is not finite.
+    """
+
+    def __init__(self, name: str, **kwargs: Any):
+        super().__init__(name=name, **kwargs)
+        self.real = self.add_weight(shape=(_BINS,), initializer="zeros", name="real")
+        self.bogus = self.add_weight(shape=(_BINS,), initializer="zeros", name="bogus")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Count a batch."""
+        labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
+        scores = score(ops.cast(y_pred, "float32"))
+        known = ops.isfinite(scores)
+        position = (ops.where(known, scores, 0.0) + _LIMIT) * (_BINS / (2 * _LIMIT))
+        bins = ops.cast(ops.clip(position, 0, _BINS - 1), "int32")
+        for label, counts in ((1, self.real), (0, self.bogus)):
+            weight = ops.cast(ops.logical_and(labels == label, known), "float32")
+            counts.assign_add(ops.segment_sum(weight, bins, num_segments=_BINS))
+
+    def rates(self):
+        """Return true and false positive rates at thresholds falling bin by bin, each (bins,).
+
+        NaN where a class has no samples.
+        """
+        tpr = ops.cumsum(ops.flip(self.real)) / ops.sum(self.real)
+        fpr = ops.cumsum(ops.flip(self.bogus)) / ops.sum(self.bogus)
+        return tpr, fpr
+
+
+@keras.saving.register_keras_serializable(package="rbkeras")
+class LabelledAUC(_ScoreHistogram):
+    """Area under the ROC curve over labelled samples (trapezoids, so ties count one half)."""
+
+    def __init__(self, name: str = "auc", **kwargs: Any):
+        super().__init__(name=name, **kwargs)
+
+    def result(self):
+        """Return the area; NaN while a class has no samples."""
+        tpr, fpr = self.rates()
+        tpr_before = ops.concatenate([ops.zeros((1,)), tpr[:-1]])
+        fpr_before = ops.concatenate([ops.zeros((1,)), fpr[:-1]])
+        return ops.sum((fpr - fpr_before) * (tpr + tpr_before) / 2)
+
+
+@keras.saving.register_keras_serializable(package="rbkeras")
+class FalsePositiveRateAtTPR(_ScoreHistogram):
+    """False positive rate at a given true positive rate over labelled samples."""
+
+    def __init__(self, tpr: float = 0.9, name: str = "fpr_at_tpr90", **kwargs: Any):
+        super().__init__(name=name, **kwargs)
+        if not 0 < tpr <= 1:
+            raise ValueError(f"tpr: expected a number in (0, 1], got {tpr}")
+        self.tpr = tpr
+
+    def result(self):
+        """Return the rate; NaN while a class has no samples."""
+        tpr, fpr = self.rates()
+        reached = ops.where(tpr >= self.tpr - 1e-6, fpr, 1.0)
+        return ops.min(reached) + 0.0 * (tpr[-1] + fpr[-1])
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "tpr": self.tpr}
+
+
+@keras.saving.register_keras_serializable(package="rbkeras")
+class TruePositiveRateAtFPR(_ScoreHistogram):
+    """True positive rate at a given false positive rate over labelled samples."""
+
+    def __init__(self, fpr: float = 1e-3, name: str = "tpr_at_fpr1e-3", **kwargs: Any):
+        super().__init__(name=name, **kwargs)
+        if not 0 <= fpr < 1:
+            raise ValueError(f"fpr: expected a number in [0, 1), got {fpr}")
+        self.fpr = fpr
+
+    def result(self):
+        """Return the rate; NaN while a class has no samples."""
+        tpr, fpr = self.rates()
+        reached = ops.where(fpr <= self.fpr + 1e-9, tpr, 0.0)
+        return ops.max(reached) + 0.0 * (tpr[-1] + fpr[-1])
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "fpr": self.fpr}
+
+
+@keras.saving.register_keras_serializable(package="rbkeras")
+class LabelledAccuracy(keras.metrics.Mean):
+    """Fraction of labelled samples whose larger logit is their label's."""
+
+    def __init__(self, name: str = "accuracy", **kwargs: Any):
+        super().__init__(name=name, **kwargs)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Count a batch: labels (N,), logits (N, 2)."""
+        labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
+        called_real = score(ops.cast(y_pred, "float32")) > 0
+        right = ops.cast(called_real == (labels == 1), "float32")
+        super().update_state(right, sample_weight=ops.cast(labels >= 0, "float32"))
+
+
+def default_metrics() -> list[keras.metrics.Metric]:
+    """Fresh instances of the metrics every training logs."""
+    return [
+        LabelledAccuracy(),
+        LabelledAUC(),
+        FalsePositiveRateAtTPR(),
+        TruePositiveRateAtFPR(),
+    ]

@@ -1,0 +1,169 @@
+"""The classifier: a functional Keras model whose training step adds the three loss terms."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from rbkeras import vat
+from rbkeras.losses import RealBogusLoss
+from rbkeras.models.backbones import NETWORKS, build_backbone
+from rbkeras.models.normalisation import StampNormalisation
+
+NORMALISATION_LAYER = "normalisation"
+BACKBONE_LAYER = "backbone"
+
+
+@keras.saving.register_keras_serializable(package="rbkeras")
+class RealBogusClassifier(keras.Model):
+    """Raw stamps in, logits (bogus, real) out; trained semi-supervised.
+
+    Use `build_classifier` to make one, and compile it with `RealBogusLoss`. Training data are
+    batches of (stamps, labels): float32 (N, H, W, C), NaN allowed, and integers (N,) in
+    {0, 1, -1}; -1 is unlabelled and takes part in the VAT term alone.
+
+    The constructor has the signature of a functional model, so that saving, cloning, KerasTuner
+    and `BackupAndRestore` treat it as one.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.ce_tracker = keras.metrics.Mean(name="ce")
+        self.auc_hinge_tracker = keras.metrics.Mean(name="auc_hinge")
+        self.vat_tracker = keras.metrics.Mean(name="vat")
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """One step on CE + AUC hinge + VAT, with one clean forward pass shared by the three.
+
+        Parameters
+        ----------
+        data
+            (stamps, labels), one batch.
+
+        Returns
+        -------
+        dict
+            Running means of `loss`, `ce`, `auc_hinge`, `vat` (unweighted) and the metrics.
+        """
+        stamps, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+        loss_settings = self._loss_settings()
+        with tf.GradientTape() as tape:
+            normalised = self.get_layer(NORMALISATION_LAYER)(stamps)
+            logits = self.get_layer(BACKBONE_LAYER)(normalised, training=True)
+            terms = loss_settings.labelled_terms(labels, logits)
+            terms["vat"] = tf.zeros(())
+            if loss_settings.lambda_vat:
+                terms["vat"] = self._vat_term(tape, stamps, normalised, logits, loss_settings)
+            loss = loss_settings.total(**terms) + sum(self.losses)
+            self._track(loss, terms, batch=tf.shape(logits)[0])
+            scaled = self.optimizer.scale_loss(_share_of_replica(loss))
+        gradients = tape.gradient(scaled, self.trainable_variables)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        return self.compute_metrics(stamps, labels, logits)
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """The labelled terms and metrics of one batch, without dropout; VAT is not measured."""
+        stamps, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+        logits = self(stamps, training=False)
+        loss_settings = self._loss_settings()
+        terms = loss_settings.labelled_terms(labels, logits)
+        loss = loss_settings.total(**terms)
+        labelled = tf.reduce_sum(tf.cast(tf.cast(labels, tf.int32) >= 0, tf.float32))
+        # Batches count by their labelled samples: a batch without any says nothing.
+        self._track(loss, terms, batch=labelled)
+        measured = self.compute_metrics(stamps, labels, logits)
+        measured.pop("vat", None)
+        return measured
+
+    def _loss_settings(self) -> RealBogusLoss:
+        if not isinstance(self.loss, RealBogusLoss):
+            raise ValueError(
+                "RealBogusClassifier has to be compiled with loss=RealBogusLoss(...), "
+                f"received loss={self.loss!r}"
+            )
+        return self.loss
+
+    def _vat_term(
+        self,
+        tape: tf.GradientTape,
+        stamps: tf.Tensor,
+        normalised: tf.Tensor,
+        logits: tf.Tensor,
+        settings: RealBogusLoss,
+    ) -> tf.Tensor:
+        backbone = self.get_layer(BACKBONE_LAYER)
+        if settings.vat_space == "normalised":
+            base = normalised
+
+            def logits_of(x):
+                return backbone(x, training=True)
+        else:
+            base = tf.where(tf.math.is_finite(stamps), stamps, tf.zeros_like(stamps))
+
+            def logits_of(x):
+                # Missing pixels stay missing: a perturbation has nothing to act on there.
+                x = tf.where(tf.math.is_finite(stamps), x, stamps)
+                return backbone(self.get_layer(NORMALISATION_LAYER)(x), training=True)
+
+        # The search for the direction is not differentiated: keep it off the outer tape.
+        with tape.stop_recording():
+            direction = vat.adversarial_direction(
+                logits_of,
+                base,
+                tf.nn.softmax(tf.cast(logits, tf.float32)),
+                tf.random.normal(tf.shape(base)),
+                xi=settings.vat_xi,
+                iterations=settings.vat_iterations,
+            )
+        return vat.vat_loss(logits_of, base, logits, direction, epsilon=settings.vat_epsilon)
+
+    def _track(self, loss: tf.Tensor, terms: dict[str, tf.Tensor], *, batch: tf.Tensor) -> None:
+        self._loss_tracker.update_state(loss, sample_weight=batch)
+        self.ce_tracker.update_state(terms["ce"], sample_weight=batch)
+        self.auc_hinge_tracker.update_state(terms["auc_hinge"], sample_weight=batch)
+        if "vat" in terms:
+            self.vat_tracker.update_state(terms["vat"], sample_weight=batch)
+
+
+def _share_of_replica(loss: tf.Tensor) -> tf.Tensor:
+    """Divide by the number of replicas, whose gradients are summed."""
+    return loss / tf.cast(tf.distribute.get_strategy().num_replicas_in_sync, loss.dtype)
+
+
+def build_classifier(
+    stamp_shape: tuple[int, int, int],
+    *,
+    network: str = "compact",
+    normalisation: str | None = None,
+    **options: Any,
+) -> RealBogusClassifier:
+    """Build an uncompiled classifier of raw stamps.
+
+    Parameters
+    ----------
+    stamp_shape
+        Height, width and channels of the raw stamp.
+    network
+        One of `rbkeras.models.backbones.NETWORKS`.
+    normalisation
+        One of `rbkeras.models.normalisation.NORMALISATIONS`; None takes the network's own.
+    **options
+        `width`, `depth`, `kernel`, `padding`, `dropout`: see `build_backbone`.
+
+    Returns
+    -------
+    RealBogusClassifier
+        Input 'stamp' float32 (N, H, W, C), output logits float32 (N, 2).
+
+    Raises
+    ------
+    ValueError
+        When a name or an option is wrong or the stamp is too small for the network.
+    """
+    if network not in NETWORKS:
+        raise ValueError(f"network: expected one of {sorted(NETWORKS)}, got {network!r}")
+    kind = normalisation or NETWORKS[network].normalisation
+    stamp = keras.Input(stamp_shape, dtype="float32", name="stamp")
+    normalised = StampNormalisation(kind, name=NORMALISATION_LAYER)(stamp)
+    backbone = build_backbone(normalised.shape[1:], network=network, **options)
+    return RealBogusClassifier(stamp, backbone(normalised), name="real_bogus_classifier")

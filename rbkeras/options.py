@@ -1,0 +1,95 @@
+"""Turning `FitConfig` into flags, `--config` YAML and `--help`, and back into a file."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
+
+from rbkeras.config import PRESETS, FitConfig, validate
+from rbkeras.errors import InputError
+from rbkeras.files import whole_file
+
+
+# Settings that are on when named, rather than given true or false.
+_SWITCHES = {
+    "deterministic": "make runs repeatable bit by bit (slower)",
+    "overwrite": "train again what was finished with other settings",
+}
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """Defaults in the text, line breaks of the examples as they are."""
+
+
+def make_parser(*, prog: str, description: str, examples: str) -> ArgumentParser:
+    """Build a parser that has every setting of a run as a flag."""
+    parser = ArgumentParser(
+        prog=prog,
+        description=description,
+        epilog=examples,
+        formatter_class=_Formatter,
+        usage=f"{prog} [--config FILE] [--FLAG VALUE ...]",
+    )
+    parser.add_argument("--config", action="config", help="YAML file of settings; flags win")
+    parser.add_class_arguments(FitConfig, as_group=False, skip=set(_SWITCHES))
+    for name, text in _SWITCHES.items():
+        parser.add_argument(f"--{name}", action="store_true", help=text)
+    return parser
+
+
+def parse_config(parser: ArgumentParser, argv: Sequence[str] | None) -> tuple[FitConfig, Namespace]:
+    """Parse flags over a YAML file over a preset over the defaults.
+
+    Returns
+    -------
+    tuple
+        The settings, and the whole namespace for flags of the command's own. Without `--preset`
+        it is 'quick' where no data are named and 'default' where they are.
+
+    Raises
+    ------
+    SystemExit
+        With status 2 and a message for unknown flags and values of the wrong type.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    first = parser.parse_args(argv)
+    preset = first.preset or ("default" if first.data else "quick")
+    parser.set_defaults({**PRESETS[preset], "preset": preset})
+    parsed = parser.parse_args(argv)
+    objects = parser.instantiate_classes(parsed)
+    config = FitConfig(**{item.name: objects[item.name] for item in fields(FitConfig)})
+    return config, objects
+
+
+def checked(config: FitConfig) -> FitConfig:
+    """Validate values against each other and see that named files exist.
+
+    Raises
+    ------
+    InputError
+        Naming the flag or file.
+    """
+    validate(config)
+    for flag in ("data", "test_real", "test_bogus"):
+        path = getattr(config, flag)
+        if path is not None and not path.exists():
+            kind = "records directory" if flag == "data" else ".npy file"
+            raise InputError(f"{path}: expected a {kind} for --{flag}, found none")
+    return config
+
+
+def write_config(path: str | Path, config: FitConfig) -> None:
+    """Write the settings as YAML that `--config` takes."""
+    with whole_file(path) as temporary:
+        temporary.write_text(yaml.safe_dump(_plain(asdict(config)), sort_keys=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return str(value) if isinstance(value, Path) else value

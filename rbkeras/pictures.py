@@ -1,0 +1,95 @@
+"""Pictures of stamps, scores and ROC curves, as matplotlib figures and PNG bytes."""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from astropy.visualization import AsinhStretch, ImageNormalize, PercentileInterval
+from matplotlib.figure import Figure
+from sklearn.metrics import roc_curve
+
+CHANNEL_NAMES = ("new", "reference", "difference")
+REAL_COLOUR, BOGUS_COLOUR = "#0b6e99", "#c1440e"
+
+
+def png_bytes(figure: Figure, *, dpi: int = 90) -> bytes:
+    """Render a figure."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
+
+
+def stamps_figure(stamps: np.ndarray, captions: Sequence[str], *, columns: int = 4) -> Figure:
+    """Lay out stamps, each as its channels side by side with a caption above.
+
+    Parameters
+    ----------
+    stamps
+        (N, H, W, C), NaN allowed (drawn grey).
+    captions
+        N short texts.
+    columns
+        Stamps in a row.
+    """
+    count, _, _, channels = stamps.shape
+    rows = max(-(-count // columns), 1)
+    figure = Figure(figsize=(1.05 * channels * columns, 1.45 * rows), layout="constrained")
+    frames = figure.subplots(rows, columns, squeeze=False)
+    for frame in frames.flat:
+        frame.set_axis_off()
+    for frame, stamp, caption in zip(frames.flat, stamps, captions, strict=False):
+        frame.imshow(_side_by_side(stamp), cmap=_grey(), interpolation="nearest", origin="lower")
+        frame.set_title(caption, fontsize=7, pad=2)
+    return figure
+
+
+def _grey():
+    from matplotlib import colormaps
+
+    return colormaps["gray"].with_extremes(bad="#8899aa")
+
+
+def _side_by_side(stamp: np.ndarray) -> np.ndarray:
+    """Stretch each channel on its own and join them with a gap: (H, C (W + 1) - 1)."""
+    panels = []
+    for channel in np.moveaxis(stamp, -1, 0):
+        finite = channel[np.isfinite(channel)]
+        low, high = PercentileInterval(99.0).get_limits(finite) if finite.size else (0.0, 1.0)
+        stretch = ImageNormalize(vmin=low, vmax=max(high, low + 1e-6), stretch=AsinhStretch(0.2))
+        panels += [stretch(np.ma.masked_invalid(channel)).filled(np.nan)]
+        panels += [np.full((channel.shape[0], 1), np.nan)]
+    return np.concatenate(panels[:-1], axis=1)
+
+
+def roc_figure(real_scores: np.ndarray, bogus_scores: np.ndarray, *, title: str = "") -> Figure:
+    """Draw the ROC curve with a logarithmic axis of false positive rates."""
+    labels = np.r_[np.ones(len(real_scores)), np.zeros(len(bogus_scores))]
+    fpr, tpr, _ = roc_curve(labels, np.r_[real_scores, bogus_scores], drop_intermediate=False)
+    floor = 0.5 / len(bogus_scores)
+    figure = Figure(figsize=(5, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.step(np.maximum(fpr, floor), tpr, where="post", color=REAL_COLOUR)
+    axes.axhline(0.9, color="0.6", linewidth=0.8, linestyle=":")
+    axes.set(
+        xscale="log",
+        xlim=(floor, 1),
+        ylim=(0, 1.01),
+        xlabel="false positive rate",
+        ylabel="true positive rate",
+        title=title,
+    )
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def score_figure(real_scores: np.ndarray, bogus_scores: np.ndarray, *, title: str = "") -> Figure:
+    """Draw histograms of the score of each class, counts on a logarithmic axis."""
+    figure = Figure(figsize=(5, 4), layout="constrained")
+    axes = figure.subplots()
+    everything = np.r_[real_scores, bogus_scores]
+    edges = np.linspace(everything.min(), everything.max() + 1e-6, 61)
+    axes.hist(bogus_scores, edges, color=BOGUS_COLOUR, alpha=0.6, label="bogus")
+    axes.hist(real_scores, edges, color=REAL_COLOUR, alpha=0.6, label="real")
+    axes.set(yscale="log", xlabel="score (log-odds of real)", ylabel="stamps", title=title)
+    axes.legend()
+    return figure

@@ -1,0 +1,71 @@
+"""Remembering which pieces of work are finished, and with which settings."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rbkeras.errors import InputError
+from rbkeras.files import read_json, write_json
+
+
+def claim(
+    marker: str | Path, settings: dict[str, Any], *, products: Sequence[Path], overwrite: bool
+) -> bool:
+    """Say whether a piece of work is finished, and claim it for these settings if it is not.
+
+    Parameters
+    ----------
+    marker
+        JSON file that holds the settings of the work and whether it is finished.
+    settings
+        All that the result depends on; plain values in nested dicts.
+    products
+        Files and folders that the work makes; removed where they are of other settings.
+    overwrite
+        Begin anew where the marker has other settings.
+
+    Returns
+    -------
+    bool
+        True when the work is finished with these settings and its products exist; False when
+        it has to be done, or gone on with.
+
+    Raises
+    ------
+    InputError
+        When the marker has other settings and `overwrite` is false; it names what differs.
+    """
+    marker = Path(marker)
+    if marker.exists():
+        earlier = read_json(marker)
+        differences = list(_differences(earlier.get("settings", {}), settings))
+        if not differences:
+            return bool(earlier.get("finished")) and all(p.exists() for p in products if p.suffix)
+        if not overwrite:
+            shown = "; ".join(differences[:4]) + ("; ..." if len(differences) > 4 else "")
+            raise InputError(
+                f"{marker}: expected the settings of this run, found others ({shown}); choose "
+                "another --out, or pass --overwrite to train again"
+            )
+        for product in products:
+            if product.is_dir():
+                shutil.rmtree(product)
+            else:
+                product.unlink(missing_ok=True)
+    write_json(marker, {"finished": False, "settings": settings})
+    return False
+
+
+def mark_finished(marker: str | Path, settings: dict[str, Any], **remarks: Any) -> None:
+    """Say that the work is done; `remarks` are kept beside the settings."""
+    write_json(marker, {"finished": True, "settings": settings, **remarks})
+
+
+def _differences(earlier: Any, now: Any, path: str = "") -> Iterator[str]:
+    if isinstance(earlier, dict) and isinstance(now, dict):
+        for key in sorted(earlier.keys() | now.keys()):
+            below = f"{path}.{key}" if path else str(key)
+            yield from _differences(earlier.get(key), now.get(key), below)
+    elif earlier != now:
+        yield f"{path} was {earlier}, is {now}"

@@ -1,0 +1,176 @@
+"""What `fit` and `find_label_errors` do, from settings to a finished run directory."""
+
+import os
+import platform
+from dataclasses import replace
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from rbkeras import __version__, evaluation
+from rbkeras.callbacks import log_figure
+from rbkeras.config import FitConfig
+from rbkeras.data.pipeline import SKIP, stamp_dataset
+from rbkeras.data.records import Records, open_records
+from rbkeras.data.survey import open_stamps
+from rbkeras.data.write_records import convert_survey
+from rbkeras.errors import InputError
+from rbkeras.files import write_json
+from rbkeras.label_errors import suspects_per_class
+from rbkeras.options import write_config
+from rbkeras.pictures import roc_figure, score_figure, stamps_figure
+from rbkeras.resume import claim, mark_finished
+from rbkeras.stages import Run
+
+_PACKAGES = ("keras", "tensorflow", "numpy", "pandas", "scikit-learn", "scipy", "astropy")
+
+
+def fit(config: FitConfig) -> None:
+    """Do the whole job: stage 1, stage 2, evaluation; print a summary at the end."""
+    config, run = _start(config)
+    rated = run.find_label_errors()
+    if rated is not None:
+        _log_suspects(run, rated)
+        _write_cross_validation(run, rated)
+    model = run.train_final(rated)
+    result = None
+    if config.test_real and config.test_bogus:
+        scores = evaluation.score_test_set(model, real=config.test_real, bogus=config.test_bogus)
+        result = evaluation.write_evaluation(config.out / "evaluation", *scores)
+        with _writer(run, "test"):
+            log_figure("test/roc", roc_figure(*scores, title="test set"))
+            log_figure("test/scores", score_figure(*scores, title="test set"))
+    print("\n".join(_summary(config, rated, result)))
+
+
+def find_label_errors(config: FitConfig, *, fold: int | None, merge_only: bool) -> None:
+    """Do stage 1, one fold of it, or its merging alone."""
+    config, run = _start(config)
+    if not merge_only:
+        run.train_folds(fold)
+    missing = [folder.name for folder in run.fold_folders if not (folder / "model.keras").exists()]
+    if fold is not None and missing and not merge_only:
+        print(f"fold {fold} is finished; label_errors.csv needs {', '.join(missing)} too")
+        return
+    rated = run.merge()
+    _log_suspects(run, rated)
+    _write_cross_validation(run, rated)
+    print("\n".join(_summary(config, rated, None)))
+
+
+def _start(config: FitConfig) -> tuple[FitConfig, Run]:
+    """Make the run directory, simulate a survey if there are no data, check test files."""
+    config.out.mkdir(parents=True, exist_ok=True)
+    if config.data is None:
+        config = _simulated(config)
+    run = Run(config, open_records(config.data))
+    _check_test_files(config, run.records)
+    write_config(config.out / "config.yaml", config)
+    write_json(config.out / "environment.json", _environment())
+    return config, run
+
+
+def _simulated(config: FitConfig) -> FitConfig:
+    """Simulate a survey inside the run directory and point the settings at it."""
+    from dataclasses import asdict
+
+    from rbkeras.data.simulation import simulate_survey
+
+    survey, records = config.out / "survey", config.out / "records"
+    settings = {**asdict(config.simulation), "seed": config.seed, "rbkeras": __version__}
+    marker = config.out / "simulation.json"
+    products = [survey, records]
+    if not claim(marker, settings, products=products, overwrite=config.overwrite):
+        print(f"{survey}: no --data given, simulating a survey")
+        simulate_survey(survey, seed=config.seed, **asdict(config.simulation))
+        convert_survey(survey / "raw", records)
+        mark_finished(marker, settings)
+    return replace(
+        config,
+        data=records,
+        test_real=config.test_real or survey / "test" / "real.npy",
+        test_bogus=config.test_bogus or survey / "test" / "bogus.npy",
+    )
+
+
+def _check_test_files(config: FitConfig, records: Records) -> None:
+    """Find a wrong test file before hours of training, not after."""
+    for path in (config.test_real, config.test_bogus):
+        if path is not None:
+            found = open_stamps(path).shape[1:]
+            if found != records.stamp_shape:
+                raise InputError(
+                    f"{path}: expected stamps of shape {records.stamp_shape} as in "
+                    f"{records.directory}, found {found}"
+                )
+
+
+def _environment() -> dict[str, Any]:
+    return {
+        "rbkeras": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "packages": {name: metadata.version(name) for name in _PACKAGES},
+    }
+
+
+def _writer(run: Run, name: str) -> Any:
+    folder = run.folder / "tensorboard" / name
+    return tf.summary.create_file_writer(str(folder)).as_default(step=0)
+
+
+def _log_suspects(run: Run, rated: pd.DataFrame, *, most: int = 48) -> None:
+    """Show TensorBoard the most suspicious stamps, most suspicious first."""
+    chosen = rated[rated["suspect"] == 1].nsmallest(most, "label_quality")
+    if chosen.empty:
+        return
+    targets = np.full(len(run.records), SKIP, np.int8)
+    targets[chosen["unique_index"]] = 0
+    stamps = {}
+    for batch, indices in stamp_dataset(run.records, targets, batch_size=most, with_index=True):
+        stamps.update(zip(indices.numpy().tolist(), batch.numpy(), strict=True))
+    names = {0: "bogus", 1: "real"}
+    captions = [
+        f"labelled {names[row.label]}, P(real) {row.probability_real:.3f}"
+        for row in chosen.itertuples()
+    ]
+    figure = stamps_figure(np.stack([stamps[i] for i in chosen["unique_index"]]), captions)
+    with _writer(run, "label_errors"):
+        log_figure("suspects", figure)
+
+
+def _write_cross_validation(run: Run, rated: pd.DataFrame) -> None:
+    """Figures of merit of the out-of-fold predictions against the labels as given."""
+    score = rated["prediction1"] - rated["prediction0"]
+    scores = [score[rated["label"] == label].to_numpy() for label in (1, 0)]
+    result = evaluation.summarise(*scores)
+    write_json(run.folder / "evaluation" / "cross_validation.json", result)
+    with _writer(run, "label_errors"):
+        log_figure("cross_validation/roc", roc_figure(*scores, title="out of fold, given labels"))
+        log_figure("cross_validation/scores", score_figure(*scores, title="out of fold"))
+
+
+def _summary(
+    config: FitConfig, rated: pd.DataFrame | None, result: dict[str, Any] | None
+) -> list[str]:
+    lines = [""]
+    if rated is not None:
+        for name, row in suspects_per_class(rated).iterrows():
+            share = row["suspects"] / max(row["labelled"], 1)
+            text = f"{row['suspects']} of {row['labelled']} ({share:.1%})"
+            lines.append(f"suspects labelled {name:<9}   {text}")
+    if rated is not None:
+        from rbkeras.files import read_json
+
+        out_of_fold = read_json(config.out / "evaluation" / "cross_validation.json")
+        lines += ["cross-validation, against the labels as given:"]
+        lines += [f"  {line}" for line in evaluation.format_metrics(out_of_fold)]
+    if result is not None:
+        lines += [f"test set, {result['n_real']} real and {result['n_bogus']} bogus:"]
+        lines += [f"  {line}" for line in evaluation.format_metrics(result)]
+    lines += [f"everything is in {config.out}", f"tensorboard --logdir {config.out}"]
+    return lines

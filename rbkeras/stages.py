@@ -1,0 +1,255 @@
+"""The two training stages as a run directory sees them: settings in, files out."""
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from rbkeras import __version__
+from rbkeras.callbacks import SaveModel, ValidationPictures
+from rbkeras.config import FitConfig
+from rbkeras.crossval import fold_targets, merge_folds, train_fold
+from rbkeras.data.pipeline import SKIP, stamp_dataset
+from rbkeras.data.records import Records, reading
+from rbkeras.data.splits import stratified_folds, validation_mask
+from rbkeras.errors import InputError
+from rbkeras.inference import load_classifier
+from rbkeras.label_errors import apply_policy, rate_labels, read_label_errors, write_label_errors
+from rbkeras.losses import RealBogusLoss
+from rbkeras.models.classifier import RealBogusClassifier, build_classifier
+from rbkeras.resume import claim, mark_finished
+from rbkeras.training import compile_classifier, fit_classifier, make_optimizer, set_seed
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory, its data and its settings."""
+
+    config: FitConfig
+    records: Records
+
+    @property
+    def folder(self) -> Path:
+        """The run directory."""
+        return self.config.out
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Given labels, int8 (N,) by unique_index."""
+        return self.records.samples["label"].to_numpy(np.int8)
+
+    @cached_property
+    def groups(self) -> np.ndarray | None:
+        """Values of the group column, if one is named."""
+        column = self.config.label_errors.group
+        if column is None:
+            return None
+        samples = self.records.samples
+        if column not in samples.columns:
+            raise InputError(
+                f"--label_errors.group: expected a column of {self.records.directory}, got "
+                f"{column!r}; there are {', '.join(samples.columns)}"
+            )
+        return samples[column].to_numpy()
+
+    def _settings(self) -> dict[str, Any]:
+        """Collect what both stages depend on."""
+        training = asdict(self.config.training)
+        # How data are held in memory changes no result; epochs and patience are stage 2's own.
+        for key in ("cache", "epochs", "patience", "validation_fraction"):
+            training.pop(key)
+        return {
+            "rbkeras": __version__,
+            "records": self.records.fingerprint,
+            "seed": self.config.seed,
+            "deterministic": self.config.deterministic,
+            "model": asdict(self.config.model),
+            "optimizer": asdict(self.config.optimizer),
+            "training": training,
+            "group": self.config.label_errors.group,
+        }
+
+    # --- stage 1 --------------------------------------------------------------------------------
+
+    @property
+    def fold_folders(self) -> list[Path]:
+        """One folder per fold."""
+        return [self.folder / "folds" / str(k) for k in range(self.config.label_errors.folds)]
+
+    def train_folds(self, only: int | None = None) -> None:
+        """Train every fold that is not finished, or just one."""
+        settings = self.config.label_errors
+        if only is not None and not 0 <= only < settings.folds:
+            raise InputError(f"--fold: expected 0 to {settings.folds - 1}, got {only}")
+        labelled = np.flatnonzero(self.labels >= 0)
+        fold_of = np.full(len(self.labels), -1, np.int8)
+        fold_of[labelled] = stratified_folds(
+            self.labels[labelled],
+            self.records.samples["detector_id"].to_numpy()[labelled],
+            folds=settings.folds,
+            seed=self.config.seed,
+            groups=None if self.groups is None else self.groups[labelled],
+        )
+        model = asdict(self.config.model)
+        if settings.network and settings.network != self.config.model.network:
+            # Options and normalisation of stage 2's network do not carry over to another one.
+            model = {"network": settings.network}
+        for fold, folder in enumerate(self.fold_folders):
+            if only is not None and fold != only:
+                continue
+            train_fold(
+                self.records,
+                fold_targets(self.labels, fold_of, fold),
+                folder=folder,
+                make_model=lambda steps: self._compiled(model, RealBogusLoss(), steps),
+                make_dataset=self._dataset,
+                epochs=settings.epochs,
+                seed=self.config.seed + fold,
+                deterministic=self.config.deterministic,
+                settings=self._settings()
+                | {"fold": fold, "folds": settings.folds, "epochs": settings.epochs}
+                | {"model": model},
+                overwrite=self.config.overwrite,
+            )
+
+    def merge(self) -> pd.DataFrame:
+        """Join the folds, rate the labels and write `label_errors.csv`."""
+        rated = rate_labels(merge_folds(self.fold_folders))
+        write_label_errors(self.folder / "label_errors.csv", rated)
+        return rated
+
+    def find_label_errors(self) -> pd.DataFrame | None:
+        """Stage 1, or the table of an earlier one; None where the policy needs none."""
+        if self.config.label_errors.table is not None:
+            rated = read_label_errors(self.config.label_errors.table, self.labels)
+            write_label_errors(self.folder / "label_errors.csv", rated)
+            return rated
+        if self.config.policy == "keep":
+            return None
+        self.train_folds()
+        return self.merge()
+
+    # --- stage 2 --------------------------------------------------------------------------------
+
+    def targets(self, rated: pd.DataFrame | None) -> tuple[np.ndarray, np.ndarray]:
+        """Training and validation targets of stage 2: disjoint int8 arrays (N,)."""
+        targets = self.labels
+        if rated is not None:
+            targets = apply_policy(
+                self.labels,
+                rated,
+                policy=self.config.policy,
+                threshold=self.config.policy_threshold,
+            )
+        used = np.flatnonzero(targets != SKIP)
+        held_out = np.zeros(len(targets), bool)
+        held_out[used] = validation_mask(
+            targets[used],
+            self.records.samples["detector_id"].to_numpy()[used],
+            fraction=self.config.training.validation_fraction,
+            seed=self.config.seed,
+            groups=None if self.groups is None else self.groups[used],
+        )
+        if self.groups is None:
+            # Unlabelled stamps say nothing in validation and much in training.
+            held_out &= targets >= 0
+        return np.where(held_out, SKIP, targets), np.where(held_out, targets, SKIP)
+
+    def train_final(self, rated: pd.DataFrame | None) -> RealBogusClassifier:
+        """Stage 2: train on what the policy leaves, and save `model.keras`."""
+        training, validation = self.targets(rated)
+        for name, part in (("training", training), ("validation", validation)):
+            for kind, label in (("real", 1), ("bogus", 0)):
+                if not (part == label).any():
+                    raise InputError(
+                        f"{self.records.directory}: expected real and bogus labels in the {name} "
+                        f"part of stage 2, found no {kind}"
+                    )
+        own = self.config.training
+        settings = self._settings() | {
+            "loss": asdict(self.config.loss),
+            "policy": self.config.policy,
+            "epochs": own.epochs,
+            "patience": own.patience,
+            "targets": _digest(training, validation),
+        }
+        marker, path = self.folder / "stage2.json", self.folder / "model.keras"
+        others = [self.folder / name for name in ("log.csv", "tensorboard", "backup")]
+        if claim(marker, settings, products=[path, *others], overwrite=self.config.overwrite):
+            print(f"{path}: finished already")
+            return load_classifier(path)
+        keras.backend.clear_session()
+        set_seed(self.config.seed, deterministic=self.config.deterministic)
+        dataset = self._dataset(training, training=True)
+        held_out = self._dataset(validation, training=False)
+        loss = RealBogusLoss(**asdict(self.config.loss))
+        steps = own.epochs * int(dataset.cardinality())
+        model = self._compiled(asdict(self.config.model), loss, steps)
+        print(
+            f"{self.folder}: training on {np.sum(training >= 0)} labelled and "
+            f"{np.sum(training == -1)} unlabelled stamps, validating on {np.sum(validation >= 0)}"
+        )
+        with reading(self.records.directory):
+            fit_classifier(
+                model,
+                dataset,
+                held_out,
+                epochs=own.epochs,
+                folder=self.folder,
+                keep_best=True,
+                patience=own.patience,
+                callbacks=[
+                    ValidationPictures(held_out, self.folder / "tensorboard" / "validation"),
+                    SaveModel(path),
+                ],
+            )
+        mark_finished(marker, settings)
+        return model
+
+    # --- shared ---------------------------------------------------------------------------------
+
+    def _compiled(
+        self, model: dict[str, Any], loss: RealBogusLoss, total_steps: int
+    ) -> RealBogusClassifier:
+        own = self.config.training
+        keras.mixed_precision.set_dtype_policy(own.precision)
+        try:
+            classifier = build_classifier(self.records.stamp_shape, **model)
+        except ValueError as error:
+            raise InputError(f"{self.records.directory}: {error}") from None
+        optimizer = make_optimizer(total_steps=total_steps, **asdict(self.config.optimizer))
+        compile_classifier(classifier, optimizer=optimizer, loss=loss, jit_compile=own.jit_compile)
+        return classifier
+
+    def _dataset(self, targets: np.ndarray, *, training: bool) -> tf.data.Dataset:
+        own = self.config.training
+        if not training:
+            return stamp_dataset(self.records, targets, batch_size=512)
+        cache: Any = {"none": None, "memory": "memory", "disk": self.folder / "cache" / "stamps"}
+        cache = cache[own.cache]
+        if own.cache == "disk":
+            cache = cache.with_name(_digest(targets))
+            cache.parent.mkdir(parents=True, exist_ok=True)
+        return stamp_dataset(
+            self.records,
+            targets,
+            batch_size=own.batch_size,
+            shuffle_buffer=own.shuffle_buffer,
+            seed=self.config.seed,
+            augment=own.augment,
+            cache=cache,
+        )
+
+
+def _digest(*arrays: np.ndarray) -> str:
+    import hashlib
+
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]

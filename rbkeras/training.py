@@ -1,0 +1,187 @@
+"""Compiling and training a classifier, in a folder where an interrupted training goes on."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from rbkeras.callbacks import Backup, BestWeights
+from rbkeras.errors import InputError
+from rbkeras.files import whole_file
+from rbkeras.losses import RealBogusLoss
+from rbkeras.metrics import default_metrics
+
+
+def set_seed(seed: int, *, deterministic: bool = False) -> None:
+    """Seed Python, numpy and TensorFlow; `deterministic` also orders parallel arithmetic."""
+    keras.utils.set_random_seed(seed)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def learning_rate_schedule(
+    peak: float, *, schedule: str, warmup: float, total_steps: int
+) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """Return a constant rate, or a linear warm-up followed by a cosine fall to 0."""
+    if schedule == "constant":
+        return peak
+    if schedule != "cosine":
+        raise ValueError(f"schedule: expected 'cosine' or 'constant', got {schedule!r}")
+    warmup_steps = round(warmup * total_steps)
+    if not warmup_steps:
+        return keras.optimizers.schedules.CosineDecay(peak, max(total_steps, 1))
+    return keras.optimizers.schedules.CosineDecay(
+        peak / warmup_steps,
+        max(total_steps - warmup_steps, 1),
+        warmup_target=peak,
+        warmup_steps=warmup_steps,
+    )
+
+
+def make_optimizer(
+    *,
+    total_steps: int,
+    name: str = "adamw",
+    learning_rate: float = 1e-3,
+    schedule: str = "cosine",
+    warmup: float = 0.05,
+    weight_decay: float = 0.01,
+    momentum: float = 0.0,
+    clip_value: float | None = None,
+    clip_norm: float | None = None,
+) -> keras.optimizers.Optimizer:
+    """Build an optimizer.
+
+    Parameters
+    ----------
+    total_steps
+        Steps of the whole training, which the cosine schedule spans.
+    name
+        'adamw', 'adam', 'sgd' or 'adadelta'.
+    learning_rate, schedule, warmup
+        See `learning_rate_schedule`.
+    weight_decay
+        For adamw; not applied to biases, nor to normalisation parameters.
+    momentum
+        For sgd.
+    clip_value, clip_norm
+        Bounds on each element of the gradient, or on the norm of the whole; at most one.
+    """
+    if clip_value is not None and clip_norm is not None:
+        raise InputError(
+            "expected at most one of --optimizer.clip_value and --optimizer.clip_norm, got both"
+        )
+    rate = learning_rate_schedule(
+        learning_rate, schedule=schedule, warmup=warmup, total_steps=total_steps
+    )
+    common: dict[str, Any] = {"clipvalue": clip_value, "global_clipnorm": clip_norm}
+    if name == "adamw":
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=weight_decay, **common)
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "tau"])
+        return optimizer
+    if name == "adam":
+        return keras.optimizers.Adam(rate, **common)
+    if name == "sgd":
+        return keras.optimizers.SGD(rate, momentum=momentum, **common)
+    if name == "adadelta":
+        return keras.optimizers.Adadelta(rate, **common)
+    raise ValueError(f"name: expected adamw, adam, sgd or adadelta, got {name!r}")
+
+
+def compile_classifier(
+    model: keras.Model,
+    *,
+    optimizer: keras.optimizers.Optimizer,
+    loss: RealBogusLoss,
+    jit_compile: bool = False,
+) -> None:
+    """Compile with the metrics every training logs."""
+    model.compile(
+        optimizer=optimizer, loss=loss, metrics=default_metrics(), jit_compile=jit_compile
+    )
+
+
+def fit_classifier(
+    model: keras.Model,
+    training: tf.data.Dataset,
+    validation: tf.data.Dataset,
+    *,
+    epochs: int,
+    folder: str | Path,
+    keep_best: bool,
+    patience: int | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> pd.DataFrame:
+    """Train a compiled classifier; called again after an interruption, it goes on.
+
+    Parameters
+    ----------
+    model
+        Compiled.
+    training, validation
+        Batches of (stamps, labels).
+    epochs
+        Number of epochs.
+    folder
+        Gets `log.csv`, `tensorboard/` and, while training lasts, `backup/`.
+    keep_best
+        End with the weights of the lowest validation loss instead of the last ones.
+    patience
+        With `keep_best`: epochs without improvement after which to stop.
+    callbacks
+        Further callbacks; at the end of training they see the weights that are kept.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The log, one row per epoch.
+
+    Raises
+    ------
+    InputError
+        When the loss becomes NaN or infinite.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "log.csv"
+    resuming = (folder / "backup" / "training_metadata.json").exists()
+    best = [BestWeights(folder / "backup" / "best", patience=patience)] if keep_best else []
+    model.fit(
+        training,
+        validation_data=validation,
+        epochs=epochs,
+        shuffle=False,  # the dataset shuffles itself
+        verbose=1 if sys.stdout.isatty() else 2,
+        callbacks=[
+            keras.callbacks.TerminateOnNaN(),
+            *best,
+            keras.callbacks.CSVLogger(log, append=resuming),
+            keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False),
+            *callbacks,
+            # Last, so that a state is only kept once everything of its epoch is written.
+            Backup(folder / "backup"),
+        ],
+    )
+    history = _one_row_per_epoch(log)
+    if not np.isfinite(history["loss"].iloc[-1]):
+        raise InputError(
+            f"{log}: expected a finite loss, found {history['loss'].iloc[-1]} in epoch "
+            f"{history['epoch'].iloc[-1]}: training diverged; lower --optimizer.learning_rate "
+            "or set --optimizer.clip_norm 1"
+        )
+    return history
+
+
+def _one_row_per_epoch(path: Path) -> pd.DataFrame:
+    """Drop the first of two rows of an epoch that was interrupted and repeated."""
+    history = pd.read_csv(path)
+    whole = history.drop_duplicates("epoch", keep="last").reset_index(drop=True)
+    if len(whole) < len(history):
+        with whole_file(path) as temporary:
+            whole.to_csv(temporary, index=False)
+    return whole
