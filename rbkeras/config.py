@@ -166,6 +166,12 @@ class LabelErrorConfig:
         Epochs of each fold, without early stopping: nothing is tuned on the held-out fold.
     network
         Network of the folds; null takes that of stage 2.
+    rule
+        posterior suspects labels whose probability of being wrong, given the rate of errors that
+        the predictions show, exceeds the threshold; argmax suspects every label that the
+        prediction contradicts, as the original did.
+    threshold
+        For the rule posterior.
     group
         Column of the table (objectId, night) whose samples have to share a fold; null has none.
     table
@@ -175,6 +181,8 @@ class LabelErrorConfig:
     folds: int = 5
     epochs: int = 10
     network: Literal["compact", "simple", "middle", "complex"] | None = None
+    rule: Literal["posterior", "argmax"] = "posterior"
+    threshold: float = 0.2
     group: str | None = None
     table: Path | None = None
 
@@ -291,6 +299,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "training.patience": 10,
         "training.augment": False,
         "label_errors.epochs": 100,
+        "label_errors.rule": "argmax",
         "label_errors.network": "simple",
     },
 }

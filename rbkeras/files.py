@@ -36,7 +36,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = path.with_name(f".{os.getpid()}.part.{path.name}")
     try:
         yield temporary
-        if path.is_dir() and not path.is_symlink():
+        if path.is_dir() and not path.is_symlink() and temporary.exists():
             shutil.rmtree(path)
         os.replace(temporary, path)
     finally:

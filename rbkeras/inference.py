@@ -35,7 +35,7 @@ def load_classifier(path: str | Path) -> RealBogusClassifier:
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0][:200]
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise InputError(
             f"{path}: expected a whole .keras file, but loading says: {reason}"
         ) from None

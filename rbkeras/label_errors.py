@@ -16,11 +16,87 @@ from rbkeras.files import whole_file
 
 IDENTITY = ["unique_index", "detector_id", "sample_index", "label"]
 PREDICTIONS = ["prediction0", "prediction1"]
-COLUMNS = [*IDENTITY, *PREDICTIONS, "probability_real", "label_quality", "suspect"]
+JUDGEMENTS = ["probability_real", "label_quality", "suspect", "error_probability"]
+COLUMNS = [*IDENTITY, *PREDICTIONS, *JUDGEMENTS]
+RULES = ("posterior", "argmax")
 POLICIES = ("unlabel", "remove", "keep", "flip", "threshold")
 
 
-def rate_labels(out_of_fold: pd.DataFrame) -> pd.DataFrame:
+def noise_rates(labels: np.ndarray, probability_real: np.ndarray) -> tuple[float, float]:
+    """Estimate how often each class was given the other's label, by confident learning.
+
+    A sample is confidently of a class when its probability of that class is at least the mean
+    over the samples labelled so. Among those confidently bogus, the fraction labelled real is the
+    first rate; among those confidently real, the fraction labelled bogus the second.
+
+    Parameters
+    ----------
+    labels
+        Integers (N,), 0 or 1, both present.
+    probability_real
+        Out-of-fold probabilities, (N,).
+
+    Returns
+    -------
+    tuple of float
+        P(labelled real | bogus) and P(labelled bogus | real), each in [0.001, 0.49]: a survey of
+        which nothing is known is never taken to be free of errors.
+
+    References
+    ----------
+    Northcutt, Jiang & Chuang 2021, JAIR 70, 1373, section 3 (thresholds and confident joint).
+    """
+    real = labels == 1
+    confident_real = probability_real >= probability_real[real].mean()
+    confident_bogus = 1 - probability_real >= (1 - probability_real[~real]).mean()
+    # A network that has learnt nothing puts both thresholds near 1/2; the larger side decides.
+    confident_real &= probability_real > 0.5
+    confident_bogus &= probability_real <= 0.5
+    rates = [
+        (real & confident_bogus).sum() / max(confident_bogus.sum(), 1),
+        (~real & confident_real).sum() / max(confident_real.sum(), 1),
+    ]
+    as_real, as_bogus = np.clip(rates, 0.001, 0.49)
+    return float(as_real), float(as_bogus)
+
+
+def error_probability(
+    labels: np.ndarray, probability_real: np.ndarray, *, rates: tuple[float, float]
+) -> np.ndarray:
+    """Probability that each label is wrong, by Bayes' theorem.
+
+    The network was trained on the labels as given, so its probability p of the label 'real' is
+    (1 - b) q + a (1 - q), where q is the probability that the stamp is real, a the rate at which
+    bogus are labelled real and b the other. Solved for q, the label 'real' is wrong with
+    probability a (1 - q) / p, and 'bogus' with b q / (1 - p). An ambiguous stamp with its given
+    label is most likely right, because errors are rare; that is what the larger logit alone does
+    not know.
+
+    Parameters
+    ----------
+    labels, probability_real
+        As in `noise_rates`.
+    rates
+        (a, b) with a + b < 1, as `noise_rates` returns.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 (N,) in [0, 1].
+    """
+    as_real, as_bogus = rates
+    is_real = np.clip((probability_real - as_real) / (1 - as_real - as_bogus), 0.0, 1.0)
+    labelled_real = (1 - as_bogus) * is_real + as_real * (1 - is_real)
+    return np.where(
+        labels == 1,
+        as_real * (1 - is_real) / labelled_real,
+        as_bogus * is_real / (1 - labelled_real),
+    )
+
+
+def rate_labels(
+    out_of_fold: pd.DataFrame, *, rule: str = "posterior", threshold: float = 0.2
+) -> pd.DataFrame:
     """Judge each label by a prediction of a network that never saw it.
 
     Parameters
@@ -28,20 +104,45 @@ def rate_labels(out_of_fold: pd.DataFrame) -> pd.DataFrame:
     out_of_fold
         Columns unique_index, detector_id, sample_index, label (0 or 1), prediction0 and
         prediction1 (logits), one row per labelled sample.
+    rule
+        'posterior': suspect where `error_probability` exceeds `threshold`. 'argmax': suspect
+        where the larger logit is not the label's, as the original did.
+    threshold
+        For 'posterior', in (0, 1). Low, because a missed error costs stage 2 more than a right
+        label that is taken away.
 
     Returns
     -------
     pandas.DataFrame
         The same rows in order of unique_index with `probability_real`, `label_quality` (the
-        probability of the given label, low is suspicious) and `suspect` (0 or 1: the larger logit
-        is not the label's).
+        probability of the given label, low is suspicious), `suspect` (0 or 1) and
+        `error_probability`.
 
     Raises
     ------
     InputError
-        When a prediction is not finite, a sample is predicted twice, or a label is not 0 or 1.
+        When a prediction is not finite, a sample is predicted twice, a label is not 0 or 1, or a
+        class is missing.
     """
+    if rule not in RULES:
+        raise InputError(f"label_errors.rule: expected one of {', '.join(RULES)}, got {rule!r}")
+    if not 0 < threshold < 1:
+        raise InputError(f"label_errors.threshold: expected a number in (0, 1), got {threshold}")
     table = out_of_fold[[*IDENTITY, *PREDICTIONS]].sort_values("unique_index", ignore_index=True)
+    _check_predictions(table)
+    score = table["prediction1"] - table["prediction0"]
+    labels, probability = table["label"].to_numpy(), expit(score.to_numpy(np.float64))
+    table["probability_real"] = probability
+    table["label_quality"] = np.where(labels == 1, probability, expit(-score))
+    rates = noise_rates(labels, probability)
+    wrong = error_probability(labels, probability, rates=rates)
+    suspect = wrong > threshold if rule == "posterior" else (score > 0) != (labels == 1)
+    table["suspect"] = np.asarray(suspect, dtype=np.int8)
+    table["error_probability"] = wrong
+    return table
+
+
+def _check_predictions(table: pd.DataFrame) -> None:
     if not np.isfinite(table[PREDICTIONS].to_numpy()).all():
         raise InputError(
             "expected finite out-of-fold predictions, found NaN or infinity: "
@@ -53,14 +154,11 @@ def rate_labels(out_of_fold: pd.DataFrame) -> pd.DataFrame:
         raise InputError(
             f"expected one prediction per sample, found several of unique_index {sample}"
         )
-    if not table["label"].isin([0, 1]).all():
-        raise InputError("expected labels 0 and 1 among the out-of-fold predictions, found others")
-    score = table["prediction1"] - table["prediction0"]
-    is_real = table["label"] == 1
-    table["probability_real"] = expit(score)
-    table["label_quality"] = expit(np.where(is_real, score, -score))
-    table["suspect"] = ((score > 0) != is_real).astype(np.int8)
-    return table
+    if set(table["label"]) != {0, 1}:
+        raise InputError(
+            "expected labels 0 and 1 among the out-of-fold predictions, found "
+            f"{sorted(set(table['label']))}"
+        )
 
 
 def apply_policy(

@@ -14,7 +14,6 @@ from rbkeras.config import PRESETS, FitConfig, validate
 from rbkeras.errors import InputError
 from rbkeras.files import whole_file
 
-
 # Settings that are on when named, rather than given true or false.
 _SWITCHES = {
     "deterministic": "make runs repeatable bit by bit (slower)",

@@ -119,7 +119,8 @@ class Run:
 
     def merge(self) -> pd.DataFrame:
         """Join the folds, rate the labels and write `label_errors.csv`."""
-        rated = rate_labels(merge_folds(self.fold_folders))
+        own = self.config.label_errors
+        rated = rate_labels(merge_folds(self.fold_folders), rule=own.rule, threshold=own.threshold)
         write_label_errors(self.folder / "label_errors.csv", rated)
         return rated
 

@@ -71,8 +71,13 @@ def adversarial_direction(
         perturbation = xi * direction
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(perturbation)
+            logits = tf.cast(logits_of(stamps + perturbation), tf.float32)
+            # Only the direction counts. A gradient of order 1 at the logits, which a confident
+            # stamp is far from having, does not vanish on its way down through float16 layers.
+            error = tf.reduce_max(tf.abs(tf.nn.softmax(logits) - target), axis=-1)
+            error = tf.stop_gradient(tf.maximum(error, 1e-7))
             # The sum, so that a stamp's gradient does not depend on how many share its batch.
-            change = tf.reduce_sum(soft_cross_entropy(target, logits_of(stamps + perturbation)))
+            change = tf.reduce_sum(soft_cross_entropy(target, logits) / error)
         direction = unit_per_stamp(tape.gradient(change, perturbation))
     return tf.stop_gradient(direction)
 

@@ -22,32 +22,43 @@ def open_original(directory: Path) -> Records:
     InputError
         When a file is missing or not a TFRecord, or the stamp's length fits neither.
     """
-    info = _read_info(directory / DATA_INFO)
-    files = tuple(directory / f"data{detector_id}.tfrecord" for detector_id in info["detector_id"])
-    for path in files:
+    info = read_info(directory / DATA_INFO)
+    for path in info["file"]:
         if not path.exists():
             raise InputError(f"{path}: expected the file that {DATA_INFO} lists, found none")
-    compression = "GZIP" if _is_gzip(files[0]) else ""
-    encoding, length = _peek(files[0], compression)
+    return describe(directory, info, info["file"].iloc[0])
+
+
+def describe(directory: Path, info: pd.DataFrame, sample: Path) -> Records:
+    """Open the files of `info`, all of which are taken to be of the kind of `sample`."""
+    compression = "GZIP" if _is_gzip(sample) else ""
+    encoding, length = _peek(sample, compression)
     return Records(
         directory=directory,
-        files=files,
+        files=tuple(info["file"]),
         sizes=tuple(int(size) for size in info["size"]),
-        stamp_shape=_stamp_shape(length, files[0]),
+        stamp_shape=_stamp_shape(length, sample),
         encoding=encoding,
         compression=compression,
     )
 
 
-def _read_info(path: Path) -> pd.DataFrame:
+def read_info(path: Path) -> pd.DataFrame:
+    """Read `data_info.csv` in order of start_index, with the column `file` (paths) added."""
     try:
         info = pd.read_csv(path, index_col=0)
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected a CSV table, but it cannot be read: {error}") from None
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: expected a CSV table, but it cannot be read: {reason}") from None
     missing = [column for column in _INFO_COLUMNS if column not in info.columns]
     if missing or info.empty:
         raise InputError(f"{path}: expected rows of {', '.join(_INFO_COLUMNS)}, missing {missing}")
-    return info.sort_values("start_index")
+    try:
+        info = info[list(_INFO_COLUMNS)].astype("int64")
+    except (ValueError, TypeError):
+        raise InputError(f"{path}: expected integers in {', '.join(_INFO_COLUMNS)}") from None
+    files = [path.with_name(f"data{detector_id}.tfrecord") for detector_id in info["detector_id"]]
+    return info.assign(file=files).sort_values("start_index")
 
 
 def _is_gzip(path: Path) -> bool:

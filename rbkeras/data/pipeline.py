@@ -125,7 +125,9 @@ def _parser(records: Records, targets: np.ndarray, with_index: bool):
         selected = tf.where(target != SKIP)[:, 0]
         image = tf.gather(parsed["image"], selected)
         if not is_list:
-            # The fixed length makes a record of another stamp size an error, not a mix-up.
+            # decode_raw would cut or pad a record of another stamp size without a word.
+            length = tf.strings.length(image)
+            tf.debugging.assert_equal(length, 4 * pixels, message="record of another stamp size")
             image = tf.io.decode_raw(image, tf.float32, fixed_length=4 * pixels)
         image = tf.reshape(image, (-1, *records.stamp_shape))
         second = tf.gather(index if with_index else tf.cast(target, tf.int32), selected)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,17 @@ MANIFEST = "manifest.json"
 SAMPLES = "samples.parquet"
 DATA_INFO = "data_info.csv"
 RAW, FLOAT_LIST = "raw", "float_list"
+_MANIFEST_KEYS = {"stamp_shape", "compression", "detectors", "labels"}
+_COUNTS = {"real", "bogus", "unlabelled", "stamps_with_missing_pixels"}
+_DETECTOR_KEYS = _COUNTS | {
+    "detector_id",
+    "file",
+    "bytes",
+    "size",
+    "start_index",
+    "images_sha256",
+    "params_sha256",
+}
 
 
 @dataclass(frozen=True)
@@ -64,7 +76,7 @@ class Records:
             from rbkeras.data.original_records import scan_samples
 
             return scan_samples(self)
-        return _read_samples(self.directory / SAMPLES, sum(self.sizes))
+        return read_samples(self.directory / SAMPLES, sum(self.sizes))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -142,13 +154,20 @@ def read_manifest(directory: Path) -> dict:
     version = manifest.get("format_version") if isinstance(manifest, dict) else None
     if version != FORMAT_VERSION:
         raise InputError(f"{path}: expected format_version {FORMAT_VERSION}, found {version}")
-    missing = {"stamp_shape", "compression", "detectors", "labels"} - manifest.keys()
-    if missing:
-        raise InputError(f"{path}: expected the keys {sorted(missing)}, found none")
+    _need_keys(path, manifest, _MANIFEST_KEYS)
+    for entry in manifest["detectors"]:
+        _need_keys(path, entry, _DETECTOR_KEYS)
     return manifest
 
 
-def _read_samples(path: Path, expected: int) -> pd.DataFrame:
+def _need_keys(path: Path, found: Any, keys: set[str]) -> None:
+    missing = keys - (found.keys() if isinstance(found, dict) else set())
+    if missing:
+        raise InputError(f"{path}: expected the keys {', '.join(sorted(missing))}, found none")
+
+
+def read_samples(path: Path, expected: int) -> pd.DataFrame:
+    """Read `samples.parquet` and check that it has a row for each of `expected` records."""
     try:
         samples = pd.read_parquet(path)
     except (OSError, ValueError) as error:
@@ -156,6 +175,9 @@ def _read_samples(path: Path, expected: int) -> pd.DataFrame:
         raise InputError(
             f"{path}: expected a Parquet table, but it cannot be read: {reason}"
         ) from None
+    missing = {"unique_index", "detector_id", "sample_index", "label"} - set(samples.columns)
+    if missing:
+        raise InputError(f"{path}: expected the columns {', '.join(sorted(missing))}, found none")
     if len(samples) != expected or not (samples["unique_index"] == np.arange(expected)).all():
         raise InputError(f"{path}: expected unique_index 0 to {expected - 1}, found something else")
     return samples
@@ -185,6 +207,7 @@ def _is_data_fault(line: str) -> bool:
         "truncated record",
         "Could not parse example",
         "inflate()",
+        "record of another stamp size",
         "Key: ",
     )
     return any(sign in line for sign in signs)

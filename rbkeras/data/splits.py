@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.model_selection import StratifiedGroupKFold
 
 from rbkeras.errors import InputError
 
@@ -49,34 +49,37 @@ def stratified_folds(
         raise InputError(f"folds: expected 2 to 100, got {folds}")
     if len(labels) < folds:
         raise InputError(f"expected at least {folds} samples for {folds} folds, got {len(labels)}")
-    # Label-major order lets strata smaller than the number of folds complement each other: the
-    # few bogus of many detectors still spread evenly.
-    order = np.lexsort((detector_ids, labels))
-    strata = pd.MultiIndex.from_arrays([labels[order], detector_ids[order]]).factorize()[0]
+    if groups is not None:
+        return _grouped_folds(labels, detector_ids, np.asarray(groups), folds, seed)
+    # Samples are dealt out like cards, stratum after stratum without beginning anew. Label-major
+    # order lets strata smaller than the number of folds complement each other: the few bogus of
+    # many detectors still spread evenly.
+    order = np.lexsort((np.random.default_rng(seed).random(len(labels)), detector_ids, labels))
+    assigned = np.empty(len(labels), dtype=np.int8)
+    assigned[order] = np.arange(len(labels)) % folds
+    return assigned
+
+
+def _grouped_folds(labels, detector_ids, groups, folds, seed) -> np.ndarray:
+    codes = _group_codes(groups)
+    found = len(np.unique(codes))
+    if found < folds:
+        raise InputError(f"expected at least {folds} groups for {folds} folds, got {found}")
+    candidates = (
+        pd.MultiIndex.from_arrays([labels, detector_ids]).factorize()[0],
+        pd.factorize(labels)[0],
+        np.zeros(len(labels), dtype=int),
+    )
+    # scikit-learn refuses when every stratum is smaller than the number of folds.
+    strata = next(codes for codes in candidates if np.bincount(codes).max() >= folds)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     assigned = np.empty(len(labels), dtype=np.int8)
     with warnings.catch_warnings():
         # A stratum with fewer members than folds is normal here.
         warnings.filterwarnings("ignore", message="The least populated class")
-        for fold, (_, held_out) in enumerate(_splits(strata, groups, order, folds, seed)):
-            assigned[order[held_out]] = fold
+        for fold, (_, held_out) in enumerate(splitter.split(strata, strata, codes)):
+            assigned[held_out] = fold
     return assigned
-
-
-def _splits(strata, groups, order, folds, seed):
-    if groups is None:
-        # StratifiedKFold refuses only when every stratum is smaller than the number of folds.
-        if np.bincount(strata).max() < folds:
-            strata = np.zeros_like(strata)
-        return StratifiedKFold(folds, shuffle=True, random_state=seed).split(strata, strata)
-    codes = _group_codes(groups)[order]
-    if len(np.unique(codes)) < folds:
-        raise InputError(
-            f"expected at least {folds} groups for {folds} folds, got {len(np.unique(codes))}"
-        )
-    if np.bincount(strata).max() < folds:
-        strata = np.zeros_like(strata)
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    return splitter.split(strata, strata, codes)
 
 
 def _group_codes(groups: np.ndarray) -> np.ndarray:

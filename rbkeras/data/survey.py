@@ -32,31 +32,45 @@ def find_detectors(directory: str | Path) -> list[DetectorFiles]:
         When the directory is missing or holds no stamps, an array or a table stands alone, or an
         ID is not an integer or occurs twice.
     """
+    detectors, problems = list_detectors(directory)
+    if problems:
+        raise InputError(problems[0])
+    return detectors
+
+
+def list_detectors(directory: str | Path) -> tuple[list[DetectorFiles], list[str]]:
+    """List the whole detectors of a survey directory, and a sentence for every misfit."""
     directory = Path(directory)
     if not directory.is_dir():
-        raise InputError(f"{directory}: expected a survey directory, found none")
+        return [], [f"{directory}: expected a survey directory, found none"]
     arrays = sorted(directory.glob("images*.npy"), key=lambda path: path.name)
     tables = {path.name for path in directory.glob("params*.csv")}
+    problems = []
     if not arrays:
-        raise InputError(f"{directory}: expected images<ID>.npy files, found none")
+        problems.append(f"{directory}: expected images<ID>.npy files, found none")
     found: dict[int, DetectorFiles] = {}
     for array in arrays:
-        match = re.fullmatch(r"images(\d+)\.npy", array.name)
+        # 18 digits fit into the 64-bit integers that records store.
+        match = re.fullmatch(r"images([0-9]{1,18})\.npy", array.name)
         if not match:
-            raise InputError(f"{array}: expected a name images<ID>.npy with ID an integer")
+            problems.append(f"{array}: expected a name images<ID>.npy with ID an integer")
+            continue
         params = array.with_name(f"params{match[1]}.csv")
         if params.name not in tables:
-            raise InputError(f"{array}: expected {params.name} beside it, found no such file")
+            problems.append(f"{array}: expected {params.name} beside it, found no such file")
+            continue
         tables.discard(params.name)
         detector_id = int(match[1])
         if detector_id in found:
             other = found[detector_id].images.name
-            raise InputError(f"{array}: detector {detector_id} also stands in {other}")
+            problems.append(f"{array}: detector {detector_id} also stands in {other}")
+            continue
         found[detector_id] = DetectorFiles(detector_id, array, params)
-    if tables:
-        alone = min(tables)
-        raise InputError(f"{directory / alone}: expected an images<ID>.npy for it, found none")
-    return list(found.values())
+    problems += [
+        f"{directory / alone}: expected an images<ID>.npy for it, found none"
+        for alone in sorted(tables)
+    ]
+    return list(found.values()), problems
 
 
 def open_stamps(path: str | Path) -> np.ndarray:
@@ -142,11 +156,7 @@ def read_detector(
     """
     stamps = open_stamps(files.images)
     params = read_params(files.params)
-    if len(params) != len(stamps):
-        raise InputError(
-            f"{files.params}: expected {len(stamps)} rows, one per stamp of "
-            f"{files.images.name}, found {len(params)}"
-        )
+    require_row_per_stamp(files, stamps, params)
     encoded = encode_labels(params[LABEL_COLUMN], labels, source=str(files.params))
     return DetectorData(files, stamps, encoded, params)
 
@@ -166,10 +176,26 @@ def read_survey(
     for files in find_detectors(directory):
         detector = read_detector(files, labels=labels)
         first = first or detector
-        expected, found = first.stamps.shape[1:], detector.stamps.shape[1:]
-        if found != expected:
-            raise InputError(
-                f"{files.images}: expected stamps of shape {expected} as in "
-                f"{first.files.images.name}, found {found}"
-            )
+        require_same_shape(files, detector.stamps, first.files, first.stamps)
         yield detector
+
+
+def require_row_per_stamp(files: DetectorFiles, stamps: np.ndarray, params: pd.DataFrame) -> None:
+    """Raise `InputError` unless a detector's table is as long as its array."""
+    if len(params) != len(stamps):
+        raise InputError(
+            f"{files.params}: expected {len(stamps)} rows, one per stamp of "
+            f"{files.images.name}, found {len(params)}"
+        )
+
+
+def require_same_shape(
+    files: DetectorFiles, stamps: np.ndarray, first_files: DetectorFiles, first: np.ndarray
+) -> None:
+    """Raise `InputError` unless a detector's stamps have the shape of the first one's."""
+    expected, found = first.shape[1:], stamps.shape[1:]
+    if found != expected:
+        raise InputError(
+            f"{files.images}: expected stamps of shape {expected} as in "
+            f"{first_files.images.name}, found {found}"
+        )

@@ -1,7 +1,10 @@
 """Survey directory -> records directory, whole files only, resumable."""
 
+import contextlib
+import errno
 import hashlib
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from tqdm import tqdm
 
 from rbkeras.data.encoding import serialise_stamp
 from rbkeras.data.labels import DEFAULT_LABELS
-from rbkeras.data.records import DATA_INFO, FORMAT_VERSION, MANIFEST, SAMPLES
+from rbkeras.data.records import DATA_INFO, FORMAT_VERSION, MANIFEST, SAMPLES, read_manifest
 from rbkeras.data.survey import DetectorData, read_survey
 from rbkeras.errors import InputError
 from rbkeras.files import read_json, whole_file, write_json
@@ -67,26 +70,38 @@ def convert_survey(
         "byte_order": "little",
         "compression": "GZIP" if compress else "",
         "labels": dict(labels),
-        "detectors": [],
     }
     done = _finished_detectors(out, manifest, overwrite=overwrite)
+    entries = []
     start = 0
     for detector in detectors:
         entry = _source_entry(detector, start)
-        previous = done.get(detector.files.detector_id)
+        previous = done.pop(detector.files.detector_id, None)
         if previous and entry.items() <= previous.items():
             entry = previous
         else:
+            # From here on, and until the end, the directory is no whole: the manifest says so
+            # before a file changes, and keeps no entry of the one that does.
+            _write_unfinished(out, manifest, [*entries, *done.values()])
             entry |= _write_detector(detector, out, entry, compress=compress, progress=progress)
-        manifest["detectors"].append(entry)
-        write_json(out / MANIFEST, manifest)
+            _write_unfinished(out, manifest, [*entries, entry, *done.values()])
+        entries.append(entry)
         start += entry["size"]
-    _write_index(out, detectors, manifest["detectors"])
-    write_json(out / MANIFEST, {**manifest, "complete": True, **_totals(manifest["detectors"])})
+    finished = {**manifest, "complete": True, "detectors": entries, **_totals(entries)}
+    if not (out / MANIFEST).exists() or read_json(out / MANIFEST) != finished:
+        _write_unfinished(out, manifest, entries)
+    _write_index(out, detectors, entries)
+    write_json(out / MANIFEST, finished)
+
+
+def _write_unfinished(out: Path, manifest: dict, entries: list[dict]) -> None:
+    write_json(out / MANIFEST, {**manifest, "detectors": entries})
 
 
 def _finished_detectors(out: Path, manifest: dict, *, overwrite: bool) -> dict[int, dict]:
     """Return the entries of whole files that an earlier run left in `out`."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: expected a directory to write records to, found a file")
     if not out.exists() or not any(out.iterdir()):
         return {}
     names = [path for path in out.iterdir() if path.name.startswith("data")]
@@ -97,7 +112,12 @@ def _finished_detectors(out: Path, manifest: dict, *, overwrite: bool) -> dict[i
             f"{out}: expected an empty directory or one that rbkeras.convert wrote, found "
             f"{names[0].name} without {MANIFEST}; choose another or pass --overwrite"
         )
-    earlier = read_json(out / MANIFEST)
+    try:
+        earlier = read_manifest(out)
+    except InputError:
+        if overwrite:
+            return {}
+        raise
     same = all(
         earlier.get(key) == manifest[key]
         for key in ("format_version", "stamp_shape", "compression", "labels")
@@ -139,9 +159,14 @@ def _write_detector(
     options = tf.io.TFRecordOptions(compression_type="GZIP" if compress else "")
     counts = _Counts()
     size = len(detector.stamps)
+    for abandoned in out.glob(f".*.part.{entry['file']}"):
+        abandoned.unlink(missing_ok=True)  # a killed conversion could not tidy up
     bar = tqdm(total=size, desc=entry["file"], unit="stamp", disable=not progress)
     with whole_file(out / entry["file"]) as temporary, bar:
-        with tf.io.TFRecordWriter(str(temporary), options) as writer:
+        with (
+            _full_disk_as_oserror(out / entry["file"]),
+            tf.io.TFRecordWriter(str(temporary), options) as writer,
+        ):
             for first in range(0, size, _CHUNK):
                 chunk = np.ascontiguousarray(detector.stamps[first : first + _CHUNK], dtype="<f4")
                 counts.add(chunk)
@@ -166,6 +191,15 @@ def _write_detector(
         "unlabelled": by_label[-1],
         **asdict(counts),
     }
+
+
+@contextlib.contextmanager
+def _full_disk_as_oserror(path: Path) -> Iterator[None]:
+    """Raise what Python's own writers raise, which commands tell from a defect."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
 
 
 @dataclass

@@ -10,7 +10,6 @@ import keras
 from keras import ops
 
 PIXELS = (1, 2)
-_TINY = 1e-12
 
 
 def fill_missing(stamps):
@@ -23,6 +22,10 @@ def fill_missing(stamps):
     known = ops.where(finite, stamps, 0.0)
     count = ops.sum(ops.cast(finite, stamps.dtype), axis=PIXELS, keepdims=True)
     mean = ops.sum(known, axis=PIXELS, keepdims=True) / ops.maximum(count, 1.0)
+    # Rounding can put the mean of equal pixels beside them, which the min-max would blow up.
+    low = ops.min(ops.where(finite, stamps, float("inf")), axis=PIXELS, keepdims=True)
+    high = ops.max(ops.where(finite, stamps, float("-inf")), axis=PIXELS, keepdims=True)
+    mean = ops.where(count > 0, ops.minimum(ops.maximum(mean, low), high), 0.0)
     return ops.where(finite, stamps, mean)
 
 
@@ -30,20 +33,22 @@ def minmax(stamps):
     """Map each channel's range to [0, 1]."""
     low = ops.min(stamps, axis=PIXELS, keepdims=True)
     span = ops.max(stamps, axis=PIXELS, keepdims=True) - low
-    return ops.where(span > 0, (stamps - low) / ops.maximum(span, _TINY), 0.0)
+    return (stamps - low) / ops.where(span > 0, span, 1.0)
 
 
 def zscore(stamps):
     """Subtract each channel's mean and divide by its standard deviation."""
     centred = stamps - ops.mean(stamps, axis=PIXELS, keepdims=True)
-    # Dividing by the largest deviation first keeps the squares inside float32's range.
-    largest = ops.max(ops.abs(centred), axis=PIXELS, keepdims=True)
-    scaled = centred / ops.maximum(largest, _TINY)
-    deviation = ops.sqrt(ops.mean(ops.square(scaled), axis=PIXELS, keepdims=True))
+    # Dividing by the largest deviation first keeps the squares inside float32's range. It cancels,
+    # so no gradient needs to pass through it.
+    largest = ops.stop_gradient(ops.max(ops.abs(centred), axis=PIXELS, keepdims=True))
     # Rounding leaves a constant channel with deviations of some 1e-7 of its value: noise.
     level = ops.max(ops.abs(stamps), axis=PIXELS, keepdims=True)
     varies = largest > 1e-6 * level
-    return ops.where(varies, scaled / ops.maximum(deviation, _TINY), 0.0)
+    # Ones in place of a constant channel: the square root of 0 has no finite gradient.
+    scaled = ops.where(varies, centred / ops.where(varies, largest, 1.0), 1.0)
+    deviation = ops.sqrt(ops.mean(ops.square(scaled), axis=PIXELS, keepdims=True))
+    return ops.where(varies, scaled / deviation, 0.0)
 
 
 def zscore_asinh(stamps):

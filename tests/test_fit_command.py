@@ -1,0 +1,218 @@
+"""The main job end to end, on a small simulated survey, through the commands."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from rbkeras import evaluate, find_label_errors, fit, predict
+from rbkeras.data.records import open_records
+from rbkeras.data.simulation import simulate_survey
+from rbkeras.data.write_records import convert_survey
+
+SMALL = [
+    *("--model.network", "simple", "--label_errors.folds", "2", "--label_errors.epochs", "2"),
+    *("--training.epochs", "2", "--optimizer.learning_rate", "2e-3", "--seed", "3"),
+]
+
+
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("survey")
+    simulate_survey(
+        folder / "sim",
+        detectors=2,
+        per_detector=150,
+        test_real=60,
+        test_bogus=200,
+        size=21,
+        seed=1,
+        progress=False,
+    )
+    convert_survey(folder / "sim" / "raw", folder / "records", progress=False)
+    return folder
+
+
+def data_flags(survey):
+    test = survey / "sim" / "test"
+    return [
+        *("--data", str(survey / "records")),
+        *("--test_real", str(test / "real.npy"), "--test_bogus", str(test / "bogus.npy")),
+    ]
+
+
+@pytest.fixture(scope="module")
+def run(survey, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "run"
+    assert fit.main([*data_flags(survey), "--out", str(out), *SMALL]) == 0
+    return out
+
+
+def test_fit_leaves_everything_that_the_documentation_names(run):
+    for name in (
+        "config.yaml",
+        "environment.json",
+        "label_errors.csv",
+        "model.keras",
+        "log.csv",
+        "evaluation/metrics.json",
+        "evaluation/scores.csv",
+        "evaluation/cross_validation.json",
+    ):
+        assert (run / name).is_file(), name
+    for fold in ("0", "1"):
+        assert (run / "folds" / fold / "model.keras").is_file()
+        assert (run / "folds" / fold / "log.csv").is_file()
+        assert list((run / "folds" / fold / "tensorboard").rglob("events.*"))
+    assert list((run / "tensorboard").rglob("events.*"))
+    assert not (run / "backup").exists()
+    assert not [path for path in run.rglob("*") if ".part." in path.name]
+
+
+def test_metrics_have_intervals_around_them(run):
+    metrics = json.loads((run / "evaluation" / "metrics.json").read_text())
+    assert metrics["n_real"] == 60
+    assert metrics["n_bogus"] == 200
+    assert metrics["auc_ci95"][0] <= metrics["auc"] <= metrics["auc_ci95"][1]
+    low, high = metrics["fpr_at_tpr90_ci95"]
+    assert low <= metrics["fpr_at_tpr90"] <= high
+
+
+def test_metrics_are_those_of_the_saved_scores(run):
+    from sklearn.metrics import roc_auc_score
+
+    metrics = json.loads((run / "evaluation" / "metrics.json").read_text())
+    scores = pd.read_csv(run / "evaluation" / "scores.csv")
+    assert metrics["auc"] == pytest.approx(roc_auc_score(scores["label"], scores["score"]))
+    assert metrics["auc"] > 0.6
+
+
+def test_every_labelled_sample_is_judged_once_by_a_fold_that_did_not_train_on_it(run, survey):
+    judged = pd.read_csv(run / "label_errors.csv")
+    labels = open_records(survey / "records").samples["label"]
+    assert judged["unique_index"].tolist() == list(range(len(labels)))
+    assert (judged["label"] == labels).all()
+    held_out = [
+        set(pd.read_csv(run / "folds" / fold / "validation_result.csv")["unique_index"])
+        for fold in ("0", "1")
+    ]
+    assert not held_out[0] & held_out[1]
+    assert len(held_out[0] | held_out[1]) == len(labels)
+
+
+def test_fit_again_trains_nothing(run, survey, capsys):
+    model = run / "model.keras"
+    before = model.stat().st_mtime_ns
+    assert fit.main([*data_flags(survey), "--out", str(run), *SMALL]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("finished already") == 3
+    assert "Epoch" not in printed
+    assert model.stat().st_mtime_ns == before
+
+
+def test_its_own_config_file_repeats_the_run(run, capsys):
+    assert fit.main(["--config", str(run / "config.yaml")]) == 0
+    assert capsys.readouterr().out.count("finished already") == 3
+    written = yaml.safe_load((run / "config.yaml").read_text())
+    assert written["model"]["network"] == "simple"
+    assert written["seed"] == 3
+
+
+def test_a_changed_setting_is_noticed_and_named(run, survey, capsys):
+    arguments = [*data_flags(survey), "--out", str(run), *SMALL, "--optimizer.learning_rate", "0.5"]
+    model = (run / "model.keras").read_bytes()
+    assert fit.main(arguments) == 2
+    message = capsys.readouterr().err
+    assert "optimizer.learning_rate was 0.002, is 0.5" in message
+    assert "--overwrite" in message
+    assert (run / "model.keras").read_bytes() == model
+
+
+def test_a_stage_one_table_can_be_used_again(run, survey, tmp_path):
+    out = tmp_path / "again"
+    table = ["--label_errors.table", str(run / "label_errors.csv"), "--policy", "remove"]
+    arguments = [*data_flags(survey), "--out", str(out), *SMALL, *table]
+    assert fit.main([*arguments, "--training.epochs", "1"]) == 0
+    assert not (out / "folds").exists()
+    assert (out / "model.keras").is_file()
+
+
+def test_folds_can_be_trained_apart_and_merged(survey, tmp_path, capsys):
+    data = ["--data", str(survey / "records"), "--out", str(tmp_path / "apart"), *SMALL]
+    data += ["--label_errors.epochs", "1"]
+    assert find_label_errors.main([*data, "--fold", "1"]) == 0
+    assert "needs 0 too" in capsys.readouterr().out
+    assert find_label_errors.main([*data, "--merge"]) == 2
+    assert "missing 0" in capsys.readouterr().err
+    assert find_label_errors.main([*data, "--fold", "0"]) == 0
+    assert (tmp_path / "apart" / "label_errors.csv").is_file()
+    assert find_label_errors.main([*data, "--fold", "2"]) == 2
+
+
+def test_predictions_in_a_fresh_process_are_those_of_the_run(run, survey, tmp_path):
+    out = tmp_path / "scores.csv"
+    real = survey / "sim" / "test" / "real.npy"
+    command = [sys.executable, "-m", "rbkeras.predict", str(run), str(real), "--out", str(out)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    scores = pd.read_csv(out)
+    of_run = pd.read_csv(run / "evaluation" / "scores.csv").query("label == 1")["score"]
+    np.testing.assert_allclose(scores["score"], of_run, atol=1e-4)
+    np.testing.assert_allclose(scores["probability_real"], 1 / (1 + np.exp(-scores["score"])), 1e-4)
+
+
+def test_records_are_predicted_into_parquet(run, survey, tmp_path):
+    out = tmp_path / "scores.parquet"
+    assert predict.main([str(run), str(survey / "records"), "--out", str(out)]) == 0
+    scores = pd.read_parquet(out)
+    assert len(scores) == 300
+    assert set(scores["detector_id"]) == {1, 2}
+
+
+@pytest.mark.parametrize(
+    "shape", [(4, 15, 15, 3), (4, 21, 21, 1)], ids=["other size", "other channels"]
+)
+def test_predict_refuses_stamps_of_another_shape(run, tmp_path, capsys, shape):
+    wrong = tmp_path / "wrong.npy"
+    np.save(wrong, np.zeros(shape, np.float32))
+    out = tmp_path / "scores.csv"
+    out.write_text("earlier")
+    assert predict.main([str(run), str(wrong), "--out", str(out)]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "wrong.npy" in message
+    assert str(shape[1:]) in message
+    assert out.read_text() == "earlier"
+
+
+def test_evaluate_repeats_the_run_s_metrics(run, survey, tmp_path):
+    arguments = [str(run), *data_flags(survey)[2:], "--out", str(tmp_path / "evaluation")]
+    assert evaluate.main(arguments) == 0
+    again = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
+    assert again == json.loads((run / "evaluation" / "metrics.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--data", "nowhere"], "nowhere"),
+        (["--training.epochs", "0"], "--training.epochs"),
+        (["--test_real", "real.npy"], "--test_bogus"),
+        (["--loss.lambda_ce", "0", "--loss.lambda_auc", "0"], "lambda_ce"),
+    ],
+)
+def test_bad_settings_are_one_sentence(arguments, named, tmp_path, capsys):
+    assert fit.main([*arguments, "--out", str(tmp_path / "run")]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert named in message
+
+
+def test_unknown_flags_are_refused(tmp_path):
+    with pytest.raises(SystemExit) as stopped:
+        fit.main(["--no_such_flag", "1"])
+    assert stopped.value.code == 2

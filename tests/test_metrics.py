@@ -1,0 +1,211 @@
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from rbkeras import metrics
+
+# Few distinct values, so that ties abound.
+SCORES = st.lists(st.integers(-4, 4).map(float), min_size=1, max_size=25).map(np.array)
+RATES = st.sampled_from([0.1, 0.3, 0.5, 0.7, 0.9, 1.0])
+
+
+def rates_at(real, bogus):
+    """(true, false positive rate) at every threshold at which either changes."""
+    thresholds = np.r_[np.unique(np.r_[real, bogus]), np.inf]
+    return [((real >= t).mean(), (bogus >= t).mean()) for t in thresholds]
+
+
+def logits_of(scores):
+    return np.stack([np.zeros(len(scores)), scores], axis=1).astype(np.float32)
+
+
+def normal_scores(seed, reals=300, bogus=700, shift=2.0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(shift, 1, reals), rng.normal(0, 1, bogus)
+
+
+@settings(deadline=None)
+@given(SCORES, SCORES, RATES)
+def test_fpr_at_tpr_is_the_lowest_of_all_thresholds(real, bogus, rate):
+    expected = min(fpr for tpr, fpr in rates_at(real, bogus) if tpr >= rate - 1e-12)
+    assert metrics.fpr_at_tpr(real, bogus, rate) == pytest.approx(expected)
+
+
+@settings(deadline=None)
+@given(SCORES, SCORES, st.sampled_from([0.0, 0.1, 0.3, 0.5, 1.0]))
+def test_tpr_at_fpr_is_the_highest_of_all_thresholds(real, bogus, rate):
+    expected = max(tpr for tpr, fpr in rates_at(real, bogus) if fpr <= rate + 1e-12)
+    assert metrics.tpr_at_fpr(real, bogus, rate) == pytest.approx(expected)
+
+
+@settings(deadline=None)
+@given(SCORES, SCORES, RATES)
+def test_rates_lie_on_the_roc_curve_of_scikit_learn(real, bogus, rate):
+    labels = np.r_[np.ones(len(real)), np.zeros(len(bogus))]
+    fpr, tpr, _ = roc_curve(labels, np.r_[real, bogus], drop_intermediate=False)
+    assert metrics.fpr_at_tpr(real, bogus, rate) == pytest.approx(fpr[tpr >= rate - 1e-12].min())
+
+
+@settings(deadline=None)
+@given(SCORES, SCORES)
+def test_auc_counts_ties_one_half(real, bogus):
+    pairs = np.sign(real[:, None] - bogus[None, :])
+    assert metrics.auc(real, bogus) == pytest.approx((pairs.mean() + 1) / 2)
+
+
+def test_exact_multiples_of_the_rate_are_exact():
+    real = np.arange(10.0)
+    assert metrics.threshold_at_tpr(real, 0.9) == 1.0
+    assert metrics.threshold_at_tpr(np.arange(1000.0), 0.9) == 100.0
+
+
+def test_fpr_at_tpr_works_along_the_last_axis():
+    real, bogus = normal_scores(0)
+    stacked = metrics.fpr_at_tpr(np.stack([real, -real]), np.stack([bogus, bogus]))
+    np.testing.assert_allclose(
+        stacked, [metrics.fpr_at_tpr(real, bogus), metrics.fpr_at_tpr(-real, bogus)]
+    )
+
+
+def test_delong_variance_is_that_of_the_definition():
+    real, bogus = np.round(normal_scores(1, 40, 60), 1)[0], np.round(normal_scores(1, 40, 60)[1], 1)
+    psi = (np.sign(real[:, None] - bogus[None, :]) + 1) / 2
+    area = psi.mean()
+    deviation = np.sqrt(psi.mean(1).var(ddof=1) / 40 + psi.mean(0).var(ddof=1) / 60)
+    low, high = metrics.auc_interval(real, bogus)
+    # On the logit scale the interval is symmetric, of half-width 1.96 sigma / (A (1 - A)).
+    logit = stats.logistic.ppf
+    assert (logit(low) + logit(high)) / 2 == pytest.approx(logit(area))
+    expected = 1.959964 * deviation / (area * (1 - area))
+    assert (logit(high) - logit(low)) / 2 == pytest.approx(expected, rel=1e-5)
+
+
+def test_delong_interval_agrees_with_a_bootstrap():
+    real, bogus = normal_scores(2)
+    rng = np.random.default_rng(0)
+    resampled = [
+        metrics.auc(rng.choice(real, len(real)), rng.choice(bogus, len(bogus))) for _ in range(800)
+    ]
+    width = np.subtract(*np.quantile(resampled, [0.975, 0.025]))
+    low, high = metrics.auc_interval(real, bogus)
+    assert high - low == pytest.approx(width, rel=0.15)
+    assert low < metrics.auc(real, bogus) < high
+
+
+def test_delong_interval_covers_as_often_as_it_says():
+    truth = stats.norm.cdf(2 / np.sqrt(2))
+    intervals = [metrics.auc_interval(*normal_scores(seed, 80, 120)) for seed in range(300)]
+    covered = np.mean([low <= truth <= high for low, high in intervals])
+    assert 0.91 <= covered <= 0.99
+
+
+@pytest.mark.parametrize(("real", "bogus", "area"), [([2, 3], [0, 1], 1.0), ([1], [0, 2], 0.5)])
+def test_auc_interval_without_spread_is_the_area(real, bogus, area):
+    assert metrics.auc_interval(np.array(real), np.array(bogus)) == (area, area)
+
+
+def test_fpr_interval_of_no_false_positives_reaches_the_exact_bound():
+    real, bogus = np.linspace(5, 6, 50), np.linspace(-1, 0, 1000)
+    low, high = metrics.fpr_interval(real, bogus, resamples=100)
+    assert low == 0
+    # Clopper-Pearson with no success: 1 - (alpha / 2)^(1/n).
+    assert high == pytest.approx(1 - 0.025 ** (1 / 1000))
+
+
+def test_fpr_interval_contains_the_exact_one_and_the_rate():
+    real, bogus = normal_scores(3)
+    low, high = metrics.fpr_interval(real, bogus, resamples=200)
+    rate = metrics.fpr_at_tpr(real, bogus)
+    exact = stats.binomtest(round(rate * len(bogus)), len(bogus)).proportion_ci(0.95)
+    assert low <= exact.low < rate < exact.high <= high
+    assert (low, high) == metrics.fpr_interval(real, bogus, resamples=200)
+    assert high < metrics.fpr_interval(real, bogus, resamples=200, confidence=0.999)[1]
+
+
+def test_fpr_interval_covers_at_least_as_often_as_it_says():
+    truth = stats.norm.sf(2 + stats.norm.ppf(0.1))
+    intervals = [
+        metrics.fpr_interval(*normal_scores(seed, 60, 150), resamples=100) for seed in range(100)
+    ]
+    assert np.mean([low <= truth <= high for low, high in intervals]) >= 0.9
+
+
+STREAMING = [
+    (metrics.LabelledAUC, metrics.auc),
+    (metrics.FalsePositiveRateAtTPR, metrics.fpr_at_tpr),
+    (lambda: metrics.FalsePositiveRateAtTPR(tpr=0.5), lambda r, b: metrics.fpr_at_tpr(r, b, 0.5)),
+    (metrics.TruePositiveRateAtFPR, metrics.tpr_at_fpr),
+    (lambda: metrics.TruePositiveRateAtFPR(fpr=0.1), lambda r, b: metrics.tpr_at_fpr(r, b, 0.1)),
+]
+
+
+@pytest.mark.parametrize(("make", "exact"), STREAMING)
+def test_streaming_metric_is_the_exact_one_of_binned_scores(make, exact):
+    rng = np.random.default_rng(7)
+    labels = rng.integers(-1, 2, 3000)
+    scores = rng.normal(labels, 1.0)
+    scores[:20], scores[20:30], scores[30:34] = np.nan, np.inf, 1e6 * rng.normal(size=4)
+    metric = make()
+    for part in np.array_split(np.arange(3000), 7):
+        metric.update_state(labels[part], logits_of(scores[part]))
+    known = np.isfinite(scores.astype(np.float32))
+    binned = np.floor(np.clip(scores, -32, 31.999) * 128)
+    real, bogus = binned[known & (labels == 1)], binned[known & (labels == 0)]
+    assert float(metric.result()) == pytest.approx(float(exact(real, bogus)), abs=1e-5)
+    # And the bins of 1/128 are fine enough.
+    real, bogus = scores[known & (labels == 1)], scores[known & (labels == 0)]
+    assert float(metric.result()) == pytest.approx(float(exact(real, bogus)), abs=0.01)
+
+
+def test_streaming_auc_is_that_of_scikit_learn():
+    rng = np.random.default_rng(8)
+    labels = rng.integers(0, 2, 1000)
+    scores = rng.normal(3 * labels)
+    metric = metrics.LabelledAUC()
+    metric.update_state(labels.reshape(-1, 1), logits_of(scores))
+    assert float(metric.result()) == pytest.approx(roc_auc_score(labels, scores), abs=1e-4)
+
+
+@pytest.mark.parametrize("label", [0, 1, -1])
+@pytest.mark.parametrize(("make", "exact"), STREAMING)
+def test_streaming_metric_of_one_class_is_nan_and_recovers(make, exact, label):
+    metric = make()
+    metric.update_state(np.full(4, label), logits_of(np.arange(4.0)))
+    assert np.isnan(float(metric.result()))
+    metric.update_state(np.array([0, 1]), logits_of(np.array([-9.0, 9.0])))
+    assert np.isfinite(float(metric.result()))
+
+
+@pytest.mark.parametrize(("make", "exact"), STREAMING)
+def test_reset_forgets(make, exact):
+    metric = make()
+    metric.update_state(np.array([0, 0, 1, 1]), logits_of(np.array([5.0, 6.0, 1.0, 2.0])))
+    metric.reset_state()
+    metric.update_state(np.array([0, 0, 1, 1]), logits_of(np.array([1.0, 2.0, 5.0, 6.0])))
+    perfect = exact(np.array([5.0, 6.0]), np.array([1.0, 2.0]))
+    assert float(metric.result()) == pytest.approx(float(perfect))
+
+
+def test_accuracy_counts_labelled_samples():
+    metric = metrics.LabelledAccuracy()
+    metric.update_state(np.array([1, 0, 1, -1]), logits_of(np.array([2.0, -1.0, -3.0, 5.0])))
+    metric.update_state(np.array([-1]), logits_of(np.array([1.0])))
+    assert float(metric.result()) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("metric", metrics.default_metrics(), ids=lambda metric: metric.name)
+def test_metrics_survive_serialisation(metric):
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(metric))
+    assert type(copy) is type(metric)
+    assert copy.get_config() == metric.get_config()
+
+
+def test_rates_out_of_range_are_refused():
+    with pytest.raises(ValueError, match=r"tpr: .* got 0"):
+        metrics.FalsePositiveRateAtTPR(tpr=0)
+    with pytest.raises(ValueError, match=r"fpr: .* got 1"):
+        metrics.TruePositiveRateAtFPR(fpr=1)
