@@ -49,16 +49,18 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
     """Write `content` as indented JSON, whole or not at all; NaN becomes null."""
     with whole_file(path) as temporary:
-        text = json.dumps(_plain(content), indent=2, allow_nan=False)
+        text = json.dumps(plain(content), indent=2, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def _plain(value: Any) -> Any:
-    """Turn numpy scalars, tuples and non-finite floats into what JSON can say."""
+def plain(value: Any) -> Any:
+    """Turn numpy scalars, tuples, paths and non-finite floats into what JSON and YAML can say."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not np.isfinite(value):

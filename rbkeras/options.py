@@ -5,14 +5,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
 import yaml
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 from rbkeras.config import PRESETS, FitConfig, validate
 from rbkeras.errors import InputError
-from rbkeras.files import whole_file
+from rbkeras.files import plain, whole_file
 
 # Settings that are on when named, rather than given true or false.
 _SWITCHES = {
@@ -85,10 +84,4 @@ def checked(config: FitConfig) -> FitConfig:
 def write_config(path: str | Path, config: FitConfig) -> None:
     """Write the settings as YAML that `--config` takes."""
     with whole_file(path) as temporary:
-        temporary.write_text(yaml.safe_dump(_plain(asdict(config)), sort_keys=False))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return str(value) if isinstance(value, Path) else value
+        temporary.write_text(yaml.safe_dump(plain(asdict(config)), sort_keys=False))

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from astropy.visualization import AsinhStretch, ImageNormalize, PercentileInterval
+from matplotlib import colormaps
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
@@ -38,18 +40,17 @@ def stamps_figure(stamps: np.ndarray, captions: Sequence[str], *, columns: int =
     for frame in frames.flat:
         frame.set_axis_off()
     for frame, stamp, caption in zip(frames.flat, stamps, captions, strict=False):
-        frame.imshow(_side_by_side(stamp), cmap=_grey(), interpolation="nearest", origin="lower")
+        frame.imshow(side_by_side(stamp), cmap=grey_map(), interpolation="nearest", origin="lower")
         frame.set_title(caption, fontsize=7, pad=2)
     return figure
 
 
-def _grey():
-    from matplotlib import colormaps
-
+def grey_map() -> Colormap:
+    """Grey levels, with missing pixels in blue-grey."""
     return colormaps["gray"].with_extremes(bad="#8899aa")
 
 
-def _side_by_side(stamp: np.ndarray) -> np.ndarray:
+def side_by_side(stamp: np.ndarray) -> np.ndarray:
     """Stretch each channel on its own and join them with a gap: (H, C (W + 1) - 1)."""
     panels = []
     for channel in np.moveaxis(stamp, -1, 0):

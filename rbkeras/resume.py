@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rbkeras.errors import InputError
-from rbkeras.files import read_json, write_json
+from rbkeras.files import plain, read_json, write_json
 
 
 def claim(
@@ -39,22 +39,29 @@ def claim(
     marker = Path(marker)
     if marker.exists():
         earlier = read_json(marker)
-        differences = list(_differences(earlier.get("settings", {}), settings))
+        # Compared as JSON returns them: a tuple comes back as a list.
+        differences = list(_differences(earlier.get("settings", {}), plain(settings)))
         if not differences:
-            return bool(earlier.get("finished")) and all(p.exists() for p in products if p.suffix)
-        if not overwrite:
+            if earlier.get("finished") and all(p.exists() for p in products if p.suffix):
+                return True
+        elif not overwrite:
             shown = "; ".join(differences[:4]) + ("; ..." if len(differences) > 4 else "")
             raise InputError(
                 f"{marker}: expected the settings of this run, found others ({shown}); choose "
                 "another --out, or pass --overwrite to train again"
             )
-        for product in products:
-            if product.is_dir():
-                shutil.rmtree(product)
-            else:
-                product.unlink(missing_ok=True)
+        else:
+            _remove(products)
     write_json(marker, {"finished": False, "settings": settings})
     return False
+
+
+def _remove(products: Sequence[Path]) -> None:
+    for product in products:
+        if product.is_dir():
+            shutil.rmtree(product)
+        else:
+            product.unlink(missing_ok=True)
 
 
 def mark_finished(marker: str | Path, settings: dict[str, Any], **remarks: Any) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from rbkeras.losses import score
+
 LogitsFunction = Callable[[tf.Tensor], tf.Tensor]
 
 
@@ -35,7 +37,7 @@ def soft_cross_entropy(target: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 def adversarial_direction(
     logits_of: LogitsFunction,
     stamps: tf.Tensor,
-    target: tf.Tensor,
+    clean_logits: tf.Tensor,
     start: tf.Tensor,
     *,
     xi: float,
@@ -44,7 +46,10 @@ def adversarial_direction(
     """Find the unit direction in which the network's answer changes most.
 
     Each of the power iterations replaces d by g / |g|, where g is the gradient of
-    CE(target, softmax z(x + r)) with respect to r at r = xi d.
+    CE(p, softmax z(x + r)), p = softmax z(x), with respect to r at r = xi d. With two classes that
+    is the gradient of the score z1 - z0 times q1 - p1, q = softmax z(x + r). The sign of q1 - p1,
+    which is that of the change of the score, is all of it that matters to the direction; its size
+    would vanish for confident stamps, in float16 long before float32.
 
     Parameters
     ----------
@@ -52,8 +57,8 @@ def adversarial_direction(
         The network, stamps (N, H, W, C) to logits (N, 2).
     stamps
         float32, (N, H, W, C), finite.
-    target
-        Clean class probabilities, (N, 2).
+    clean_logits
+        z(x), (N, 2).
     start
         First direction, shape of `stamps`; each stamp is scaled to unit length here.
     xi
@@ -66,18 +71,15 @@ def adversarial_direction(
     tf.Tensor
         Shape of `stamps`, each stamp of L2 norm 1 (0 where the gradient is exactly 0).
     """
+    clean = score(tf.cast(clean_logits, tf.float32))
     direction = unit_per_stamp(start)
     for _ in range(iterations):
         perturbation = xi * direction
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(perturbation)
-            logits = tf.cast(logits_of(stamps + perturbation), tf.float32)
-            # Only the direction counts. A gradient of order 1 at the logits, which a confident
-            # stamp is far from having, does not vanish on its way down through float16 layers.
-            error = tf.reduce_max(tf.abs(tf.nn.softmax(logits) - target), axis=-1)
-            error = tf.stop_gradient(tf.maximum(error, 1e-7))
+            moved = score(tf.cast(logits_of(stamps + perturbation), tf.float32))
             # The sum, so that a stamp's gradient does not depend on how many share its batch.
-            change = tf.reduce_sum(soft_cross_entropy(target, logits) / error)
+            change = tf.reduce_sum(tf.stop_gradient(tf.sign(moved - clean)) * moved)
         direction = unit_per_stamp(tape.gradient(change, perturbation))
     return tf.stop_gradient(direction)
 

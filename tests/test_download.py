@@ -89,10 +89,10 @@ def server(monkeypatch):
 
 
 @pytest.fixture
-def waits(script, monkeypatch):
+def waits(monkeypatch):
     """Seconds that the script would have waited."""
     waits = []
-    monkeypatch.setattr(script.time, "sleep", waits.append)
+    monkeypatch.setattr("time.sleep", waits.append)
     return waits
 
 

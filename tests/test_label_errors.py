@@ -7,6 +7,8 @@ from rbkeras.errors import InputError
 from rbkeras.label_errors import (
     COLUMNS,
     apply_policy,
+    error_probability,
+    noise_rates,
     rate_labels,
     read_label_errors,
     suspects_per_class,
@@ -43,6 +45,67 @@ def test_labels_are_rated_by_the_probability_of_the_given_one(rated):
     np.testing.assert_allclose(rated["probability_real"], [0.25, 0.75, 0.25, 0.9])
     np.testing.assert_allclose(rated["label_quality"], [0.75, 0.75, 0.25, 0.1])
     assert rated["suspect"].tolist() == [0, 0, 1, 1]
+
+
+def test_larger_logit_decides_by_the_argmax_rule(out_of_fold):
+    out_of_fold.loc[0, "prediction1"] = out_of_fold.loc[0, "prediction0"] + 0.01
+    assert rate_labels(out_of_fold, rule="argmax")["suspect"].tolist() == [0, 0, 1, 1]
+
+
+def test_noise_rates_by_hand():
+    # Mean probability of the given label: 0.7 of the reals, 0.75 of the bogus.
+    labels = np.array([1, 1, 1, 1, 0, 0, 0, 0])
+    probability = np.array([0.9, 0.9, 0.9, 0.1, 0.1, 0.05, 0.05, 0.8])
+    # Confidently bogus: one real and three bogus; confidently real: three reals and one bogus.
+    assert noise_rates(labels, probability) == (0.25, 0.25)
+
+
+def test_noise_rates_stay_within_bounds():
+    labels = np.array([1, 1, 0, 0])
+    assert noise_rates(labels, np.array([0.9, 0.9, 0.1, 0.1])) == (0.001, 0.001)
+    as_real, as_bogus = noise_rates(labels, np.array([0.1, 0.1, 0.9, 0.9]))
+    assert as_real == as_bogus == 0.49
+
+
+def test_error_probability_is_that_of_bayes():
+    # A stamp that is real with probability q, its label flipped at rates a and b, and counted.
+    (a, b), q = (0.1, 0.2), np.array([0.0, 0.3, 0.5, 1.0])
+    joint = {"real_real": (1 - b) * q, "bogus_real": a * (1 - q), "real_bogus": b * q}
+    p = joint["real_real"] + joint["bogus_real"]
+    found_real = error_probability(np.ones(4), p, rates=(a, b))
+    found_bogus = error_probability(np.zeros(4), p, rates=(a, b))
+    np.testing.assert_allclose(found_real, joint["bogus_real"] / p)
+    np.testing.assert_allclose(found_bogus, joint["real_bogus"] / (1 - p))
+    # Probabilities that no q explains are clipped, and nothing is divided by 0.
+    extreme = error_probability(np.array([1, 0, 1, 0]), np.array([0, 0, 1, 1]), rates=(a, b))
+    np.testing.assert_allclose(extreme, [1, 0, 0, 1])
+
+
+def test_posterior_rule_spares_ambiguous_stamps_with_rare_errors():
+    rng = np.random.default_rng(0)
+    label = np.r_[np.ones(200), np.zeros(200)].astype(int)
+    score = np.where(label == 1, 6.0, -6.0) + rng.normal(size=400)
+    score[0], score[1], score[200] = -0.3, -7.0, 7.0  # ambiguous, wrong, wrong
+    table = pd.DataFrame({"unique_index": np.arange(400), "detector_id": 1, "label": label})
+    table["sample_index"], table["prediction0"], table["prediction1"] = table.index, 0.0, score
+    posterior, argmax = (rate_labels(table, rule=rule) for rule in ("posterior", "argmax"))
+    assert np.flatnonzero(argmax["suspect"]).tolist() == [0, 1, 200]
+    assert np.flatnonzero(posterior["suspect"]).tolist() == [1, 200]
+    assert (posterior["error_probability"] > 0.2).to_numpy().nonzero()[0].tolist() == [1, 200]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"rule": "vote"}, "rule: .* got 'vote'"), ({"threshold": 1.0}, "threshold: .* got 1.0")],
+)
+def test_bad_rules_are_named(out_of_fold, options, message):
+    with pytest.raises(InputError, match=message):
+        rate_labels(out_of_fold, **options)
+
+
+def test_one_class_alone_is_refused(out_of_fold):
+    with pytest.raises(InputError, match=r"labels 0 and 1 .* found \[1\]"):
+        rate_labels(out_of_fold[out_of_fold["label"] == 1])
 
 
 def test_extreme_logits_do_not_overflow(out_of_fold):

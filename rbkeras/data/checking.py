@@ -1,8 +1,8 @@
 """What is wrong with a survey or a records directory: every problem, one sentence each."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from rbkeras.data.records import (
     RAW,
     SAMPLES,
     Records,
+    data_fault,
     read_manifest,
     read_samples,
 )
@@ -69,8 +70,8 @@ def check_survey(directory: str | Path, *, labels: Mapping[str, int] = DEFAULT_L
             size += len(stamps)
             with_missing += _stamps_with_missing_pixels(stamps)
         if params is not None:
-            encode = lambda p, f=files: encode_labels(p[LABEL_COLUMN], labels, source=str(f.params))
-            encoded = _try(problems, encode, params)
+            encode = partial(encode_labels, source=str(files.params))
+            encoded = _try(problems, encode, params[LABEL_COLUMN], labels)
             all_labels.append(np.zeros(0, np.int8) if encoded is None else encoded)
             if stamps is not None:
                 _try(problems, require_row_per_stamp, files, stamps, params)
@@ -221,7 +222,7 @@ def _first_damage(path: Path, size: int, records: Records) -> str:
         for _ in _parsed(path, records, batch=1):
             whole += 1
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
-        reason = re.sub(r"\{\{.*?\}\}\s*|\s*\[Op:.*", "", str(error).splitlines()[0])[:120]
+        reason = data_fault(error) or str(error).splitlines()[0]
         return f"record {whole + 1} of {size} cannot be read ({reason}), nor can what follows it"
     return f"reading failed after record {whole} of {size}, but not when tried again"
 
@@ -237,8 +238,8 @@ def _faults(
     yield from _unlike(table, "bytes", np.full(len(table), 4 * np.prod(records.stamp_shape)))
     yield from _unlike(table, "detector_id", np.full(len(table), entry["detector_id"]))
     strange = table.loc[~table["label"].isin((0, 1, -1)), "label"]
-    if len(strange):
-        yield f"expected labels 0, 1 or -1, found {strange.iloc[0]} in record {strange.index[0] + 1}"
+    for row, label in strange.head(1).items():
+        yield f"expected labels 0, 1 or -1, found {label} in record {row + 1}"
     if "bytes" not in entry:  # the original's: the order within a file is free
         if not np.array_equal(np.sort(table["unique_index"]), start + position):
             yield f"expected unique_index {start} to {start + size - 1}, each once, found others"

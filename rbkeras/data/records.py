@@ -191,23 +191,29 @@ def reading(source: str | Path) -> Iterator[None]:
     try:
         yield
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
-        lines = str(error).splitlines()
-        fault = next((line.strip() for line in lines if _is_data_fault(line)), None)
+        fault = data_fault(error)
         if fault is None:
             raise
         raise InputError(
-            f"{source}: expected whole records, but some are damaged ({fault[:120]}); "
+            f"{source}: expected whole records, but some are damaged ({fault}); "
             "rbkeras.check names the file"
         ) from None
 
 
-def _is_data_fault(line: str) -> bool:
+def data_fault(error: Exception) -> str | None:
+    """Return the part of TensorFlow's message that says how data are damaged, if any does."""
     signs = (
         "corrupted record",
         "truncated record",
         "Could not parse example",
         "inflate()",
         "record of another stamp size",
+        "Feature: ",
         "Key: ",
     )
-    return any(sign in line for sign in signs)
+    text = str(error)
+    # The sentence that matters comes after names of graph nodes, on the same line.
+    start = min((text.index(sign) for sign in signs if sign in text), default=None)
+    if start is None:
+        return None
+    return text[start:].splitlines()[0].split(" [Op:")[0][:120]

@@ -116,7 +116,7 @@ NETWORKS = {
     "simple": Network(simple, BackboneOptions(padding="valid", dropout=0.3), "minmax"),
     "middle": Network(middle, BackboneOptions(kernel=3), "clipped_zscore"),
     "complex": Network(complex, BackboneOptions(depth=4), "zscore_asinh"),
-    "compact": Network(compact, BackboneOptions(), "minmax_and_asinh"),
+    "compact": Network(compact, BackboneOptions(), "zscore_asinh"),
 }
 
 

@@ -110,7 +110,7 @@ class RealBogusClassifier(keras.Model):
             direction = vat.adversarial_direction(
                 logits_of,
                 base,
-                tf.nn.softmax(tf.cast(logits, tf.float32)),
+                logits,
                 tf.random.normal(tf.shape(base)),
                 xi=settings.vat_xi,
                 iterations=settings.vat_iterations,

@@ -72,7 +72,35 @@ def minmax_and_asinh(stamps):
     return ops.concatenate([minmax(stamps), ops.arcsinh(zscore(stamps) / 2)], axis=-1)
 
 
+def noise_asinh(stamps, clip: float = 3.0, iterations: int = 3):
+    """Asinh(x / 2) of the stamp in units of its background noise, about its background level.
+
+    Level and noise are the mean and standard deviation after `iterations` rounds of sigma
+    clipping. So the height of a source counts in signal-to-noise, where min-max and z-score
+    measure it against the brightest thing in the stamp.
+    """
+    peak = ops.stop_gradient(ops.max(ops.abs(stamps), axis=PIXELS, keepdims=True))
+    scaled = stamps / ops.where(peak > 0, peak, 1.0)
+    kept = ops.ones_like(scaled)
+    for _ in range(iterations):
+        level, noise = _moments(scaled, kept)
+        kept = ops.cast(ops.abs(scaled - level) <= clip * noise, scaled.dtype)
+    level, noise = (ops.stop_gradient(value) for value in _moments(scaled, kept))
+    # What is left of a chip edge can be constant: its noise is then rounding.
+    varies = noise > 1e-6
+    return ops.where(varies, ops.arcsinh((scaled - level) / ops.where(varies, 2 * noise, 1.0)), 0.0)
+
+
+def _moments(stamps, kept):
+    """Mean and standard deviation over the kept pixels, per stamp and channel."""
+    count = ops.maximum(ops.sum(kept, axis=PIXELS, keepdims=True), 1.0)
+    level = ops.sum(stamps * kept, axis=PIXELS, keepdims=True) / count
+    variance = ops.sum(ops.square(stamps - level) * kept, axis=PIXELS, keepdims=True) / count
+    return level, ops.sqrt(variance)
+
+
 NORMALISATIONS = {
+    "noise_asinh": noise_asinh,
     "minmax": minmax,
     "zscore_asinh": zscore_asinh,
     "clipped_zscore": clipped_zscore,

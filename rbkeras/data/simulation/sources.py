@@ -190,5 +190,5 @@ def transients(
 
 
 def draw_real_snr(n: int, *, rng: np.random.Generator) -> FloatArray:
-    """Draw signal-to-noise ratios between 5.5 and 100, uniform in the logarithm."""
-    return np.exp(rng.uniform(np.log(5.5), np.log(100), n))
+    """Draw signal-to-noise ratios between 6 and 100, uniform in the logarithm."""
+    return np.exp(rng.uniform(np.log(6.0), np.log(100), n))

@@ -51,7 +51,7 @@ def simulate_stamps(
     family
         Draw this family only, such as ``"near_galaxy"`` or ``"dipole"``.
     snr
-        Signal-to-noise of every real; drawn between 5.5 and 100 when None.
+        Signal-to-noise of every real; drawn between 6 and 100 when None.
 
     Returns
     -------

@@ -1,0 +1,235 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rbkeras.data.pipeline import SKIP, array_dataset, random_symmetry, stamp_dataset
+from rbkeras.data.records import open_records
+from rbkeras.data.splits import stratified_folds, validation_mask
+from rbkeras.data.write_records import convert_survey
+
+EVERYONE = [1000 * detector + row for detector in (1, 10, 2) for row in range(12)]
+ALL = np.zeros(36, np.int8)
+
+
+@pytest.fixture(scope="module")
+def records(records_dir):
+    return open_records(records_dir)
+
+
+def who(stamps):
+    """Which stamps these are, by what their first pixel says."""
+    return stamps[:, 0, 0, 0].astype(int).tolist()
+
+
+def yielded(dataset):
+    """Identities and labels of one epoch, in order."""
+    batches = list(dataset.as_numpy_iterator())
+    return (
+        [one for stamps, _ in batches for one in who(stamps)],
+        [int(label) for _, labels in batches for label in labels],
+    )
+
+
+# --- selection and relabelling -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"shuffle_buffer": 20}, {"cache": "memory"}])
+def test_training_and_validation_tensors_are_disjoint_and_cover_everything(records, options):
+    labels = records.samples["label"].to_numpy()
+    held_out = validation_mask(labels, records.samples["detector_id"], fraction=0.2, seed=0)
+    training, _ = yielded(
+        stamp_dataset(records, np.where(held_out, SKIP, labels), batch_size=4, **options)
+    )
+    validation, _ = yielded(
+        stamp_dataset(records, np.where(held_out, labels, SKIP), batch_size=4, **options)
+    )
+    assert set(training).isdisjoint(validation)
+    assert sorted(training + validation) == sorted(EVERYONE)
+    assert len(validation) == held_out.sum() > 0
+
+
+def test_every_stamp_is_held_out_by_exactly_one_fold(records):
+    samples = records.samples
+    fold_of = stratified_folds(samples["label"], samples["detector_id"], folds=5, seed=0)
+    seen = []
+    for fold in range(5):
+        parts = [
+            yielded(stamp_dataset(records, np.where(mask, 0, SKIP), batch_size=4))[0]
+            for mask in (fold_of == fold, fold_of != fold)
+        ]
+        assert sorted(parts[0] + parts[1]) == sorted(EVERYONE)
+        seen += parts[0]
+    assert sorted(seen) == sorted(EVERYONE)
+
+
+@pytest.mark.parametrize("shuffle_buffer", [0, 36])
+def test_targets_relabel_the_stamps_they_belong_to(records, shuffle_buffer):
+    targets = np.random.default_rng(0).choice([SKIP, -1, 0, 1], 36)
+    expected = {one: t for one, t in zip(EVERYONE, targets, strict=True) if t != SKIP}
+    dataset = stamp_dataset(records, targets, batch_size=5, shuffle_buffer=shuffle_buffer)
+    identities, labels = yielded(dataset)
+    assert dict(zip(identities, labels, strict=True)) == expected
+    assert len(identities) == len(expected)
+    assert dataset.element_spec[1].dtype == tf.int32
+
+
+def test_the_files_order_is_kept_without_shuffling(records):
+    assert yielded(stamp_dataset(records, ALL, batch_size=7))[0] == EVERYONE
+
+
+def test_unique_index_comes_in_place_of_labels(records):
+    targets = np.where(np.arange(36) % 3, SKIP, 1)
+    identities, index = yielded(stamp_dataset(records, targets, batch_size=7, with_index=True))
+    assert index == list(range(0, 36, 3))
+    assert identities == EVERYONE[::3]
+
+
+def test_targets_of_another_length_are_refused(records):
+    with pytest.raises(ValueError, match=r"expected shape \(36,\), got \(35,\)"):
+        stamp_dataset(records, np.zeros(35), batch_size=4)
+
+
+# --- batches -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 36, 100])
+@pytest.mark.parametrize("selected", [36, 25, 1, 0])
+@pytest.mark.parametrize("options", [{}, {"shuffle_buffer": 9, "augment": True}])
+def test_cardinality_is_the_number_of_batches(records, batch_size, selected, options):
+    targets = np.full(36, SKIP)
+    targets[np.random.default_rng(1).permutation(36)[:selected]] = 1
+    dataset = stamp_dataset(records, targets, batch_size=batch_size, **options)
+    sizes = [len(stamps) for stamps, _ in dataset]
+    assert len(sizes) == int(dataset.cardinality()) == -(-selected // batch_size)
+    assert sum(sizes) == selected
+    assert all(size == batch_size for size in sizes[:-1])
+
+
+def test_stamps_of_any_shape_keep_every_bit(tmp_path, make_survey, shape):
+    convert_survey(make_survey(tmp_path / "survey", shape=shape), tmp_path / "r", progress=False)
+    records = open_records(tmp_path / "r")
+    dataset = stamp_dataset(records, ALL, batch_size=10)
+    expected = [np.load(tmp_path / "survey" / f"images{i}.npy") for i in (1, 10, 2)]
+    stamps = np.concatenate([stamps for stamps, _ in dataset.as_numpy_iterator()])
+    assert stamps.tobytes() == np.concatenate(expected).tobytes()
+    assert dataset.element_spec[0].shape.as_list() == [None, *shape]
+
+
+# --- shuffling and caching ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cache", [None, "memory"])
+def test_each_epoch_has_all_stamps_in_another_order(records, cache):
+    dataset = stamp_dataset(records, ALL, batch_size=5, shuffle_buffer=36, cache=cache)
+    first, second = yielded(dataset)[0], yielded(dataset)[0]
+    assert sorted(first) == sorted(second) == sorted(EVERYONE)
+    assert first != second
+    assert EVERYONE not in (first, second)
+
+
+def test_a_seed_gives_the_same_epochs_again_and_another_seed_others(records):
+    def epochs(seed):
+        dataset = stamp_dataset(
+            records, ALL, batch_size=5, shuffle_buffer=20, seed=seed, augment=True
+        )
+        return [batch.tobytes() for _ in range(2) for batch, _ in dataset.as_numpy_iterator()]
+
+    tf.random.set_seed(7)
+    first, again, other = epochs(1), epochs(1), epochs(2)
+    assert first == again
+    assert set(first).isdisjoint(other)
+
+
+def test_shuffled_batches_mix_detectors(records):
+    dataset = stamp_dataset(records, ALL, batch_size=12, shuffle_buffer=36)
+    for stamps, _ in dataset.as_numpy_iterator():
+        assert len({one // 1000 for one in who(stamps)}) > 1
+
+
+@pytest.mark.parametrize("kind", ["memory", "disk"])
+def test_cached_stamps_equal_streamed_ones_and_are_read_only_once(own_records, tmp_path, kind):
+    records = open_records(own_records)
+    targets = np.where(np.arange(36) % 2, SKIP, 1)
+    cache = "memory" if kind == "memory" else tmp_path / "cache"
+    plain = stamp_dataset(records, targets, batch_size=5)
+    cached = stamp_dataset(records, targets, batch_size=5, cache=cache)
+    expected = [batch.tobytes() for batch, _ in plain.as_numpy_iterator()]
+    for epoch in range(2):
+        assert [batch.tobytes() for batch, _ in cached.as_numpy_iterator()] == expected
+        if epoch == 0:
+            for path in records.files:
+                path.unlink()
+    with pytest.raises(tf.errors.NotFoundError):
+        list(plain)
+
+
+# --- augmentation ------------------------------------------------------------------------------
+
+
+def symmetries(stamp):
+    """The symmetries of a stamp's outline: first flips, then those that swap the axes."""
+    flips = [stamp, stamp[::-1], stamp[:, ::-1], stamp[::-1, ::-1]]
+    if stamp.shape[0] != stamp.shape[1]:
+        return flips
+    return [*flips, np.rot90(stamp), np.rot90(stamp, 3), *(np.rot90(s) for s in flips[1:3])]
+
+
+def moves_seen(dataset, originals, epochs):
+    """Count which symmetry of its own original each stamp is; every stamp has to be one."""
+    counts = np.zeros(len(symmetries(originals[0])), int)
+    known = [[s.tobytes() for s in symmetries(original)] for original in originals]
+    for _ in range(epochs):
+        for stamps, index in dataset.as_numpy_iterator():
+            for stamp, i in zip(stamps, index, strict=True):
+                counts[known[i].index(stamp.tobytes())] += 1
+    return counts
+
+
+@pytest.mark.parametrize(("shape", "expected"), [((7, 7, 3), 8), ((9, 6, 2), 4), ((6, 6, 1), 8)])
+def test_augmentation_draws_every_symmetry_equally_often_and_mixes_no_stamps(
+    tmp_path, make_survey, shape, expected
+):
+    convert_survey(make_survey(tmp_path / "survey", shape=shape), tmp_path / "r", progress=False)
+    records = open_records(tmp_path / "r")
+    originals = np.concatenate(
+        [np.load(tmp_path / "survey" / f"images{i}.npy") for i in (1, 10, 2)]
+    )
+    dataset = stamp_dataset(
+        records, ALL, batch_size=10, augment=True, with_index=True, shuffle_buffer=36
+    )
+    counts = moves_seen(dataset, originals, epochs=8)
+    assert len(counts) == expected
+    chi_square = ((counts - counts.mean()) ** 2 / counts.mean()).sum()
+    assert chi_square < 40  # exceeded once in a million by chance
+
+
+def test_stamps_of_one_batch_are_moved_independently():
+    stamp = np.arange(25, dtype=np.float32).reshape(1, 5, 5, 1)
+    moved = random_symmetry(tf.repeat(stamp, 200, axis=0), tf.constant([1, 2])).numpy()
+    assert len({one.tobytes() for one in moved}) == 8
+
+
+def test_augmentation_differs_between_epochs(records):
+    dataset = stamp_dataset(records, ALL, batch_size=36, augment=True)
+    first, second = (next(dataset.as_numpy_iterator())[0] for _ in range(2))
+    assert first.tobytes() != second.tobytes()
+
+
+def test_without_augmentation_no_stamp_moves(records, read_all):
+    first, second = read_all(records), read_all(records, shuffle_buffer=36)
+    assert first.tobytes() == second.tobytes()
+
+
+# --- arrays ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["f4", ">f8", "i2"])
+@pytest.mark.parametrize("size", [0, 1, 10, 11])
+def test_an_array_is_streamed_as_float32_batches(dtype, size):
+    stamps = (100 * np.random.default_rng(0).normal(size=(size, 4, 5, 2))).astype(dtype)
+    dataset = array_dataset(stamps, batch_size=5)
+    batches = list(dataset.as_numpy_iterator())
+    assert len(batches) == int(dataset.cardinality())
+    assert all(batch.dtype == np.float32 for batch in batches)
+    if size:
+        np.testing.assert_array_equal(np.concatenate(batches), stamps.astype(np.float32))

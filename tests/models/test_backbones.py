@@ -1,0 +1,157 @@
+import keras
+import numpy as np
+import pytest
+
+from rbkeras.models.backbones import NETWORKS, build_backbone
+from rbkeras.models.classifier import build_classifier
+from rbkeras.models.normalisation import NORMALISATIONS
+
+SHAPE = (29, 29, 3)
+
+
+def multiply_adds(model):
+    total = 0
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            _, height, width, _ = layer.output.shape
+            total += height * width * int(np.prod(layer.kernel.shape))
+        elif isinstance(layer, keras.layers.Dense):
+            total += int(np.prod(layer.kernel.shape))
+    return total
+
+
+def convolutions(model):
+    return [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+
+
+@pytest.fixture(scope="module")
+def backbones():
+    return {name: build_classifier(SHAPE, network=name).get_layer("backbone") for name in NETWORKS}
+
+
+def test_numbers_of_weights(backbones):
+    assert backbones["simple"].count_params() == 234_242
+    assert backbones["complex"].count_params() == 2_402_886
+    assert backbones["compact"].count_params() < 350_000
+
+
+def test_middle_costs_more_than_simple_and_less_than_complex(backbones):
+    costs = [multiply_adds(backbones[name]) for name in ("simple", "middle", "complex")]
+    assert costs == sorted(costs)
+
+
+def test_compact_costs_about_a_tenth_of_complex(backbones):
+    full = multiply_adds(backbones["complex"])
+    # 216 MFLOP a stamp, of two operations per multiply-add or one.
+    assert full == pytest.approx(216e6, rel=0.05) or 2 * full == pytest.approx(216e6, rel=0.05)
+    assert 0.05 < multiply_adds(backbones["compact"]) / full < 0.13
+
+
+def test_complex_has_the_published_sequence(backbones):
+    filters = [
+        (c.filters, c.kernel_size[0], c.strides[0])
+        for c in convolutions(backbones["complex"])
+        if "scse" not in c.name and "shortcut" not in c.name
+    ]
+    assert filters == [
+        (32, 5, 1), *[(32, 3, 1)] * 4,
+        (64, 3, 1), (64, 3, 1), (64, 3, 1),
+        (128, 3, 1), (128, 3, 1), (128, 3, 1),
+        (128, 3, 1), (256, 3, 2),
+        (256, 3, 1), (256, 3, 1),
+    ]  # fmt: skip
+
+
+def test_compact_takes_the_identity_where_shapes_allow(backbones):
+    names = [layer.name for layer in backbones["compact"].layers]
+    assert "res0_0_shortcut" not in names
+    assert {"res1_0_shortcut", "res2_0_shortcut"} <= set(names)
+
+
+@pytest.mark.parametrize("shape", [SHAPE, (21, 25, 2)])
+@pytest.mark.parametrize("kind", NORMALISATIONS)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_network_takes_every_normalisation_and_shape(network, kind, shape):
+    # A quarter of the channels builds the same graph for less.
+    model = build_classifier(shape, network=network, normalisation=kind, width=0.25)
+    stamps = np.random.default_rng(0).normal(100, 30, (2, *shape)).astype(np.float32)
+    logits = model(stamps, training=True).numpy()
+    assert logits.shape == (2, 2)
+    assert np.isfinite(logits).all()
+    assert not np.array_equal(logits[0], logits[1])
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_width_multiplies_channels(network):
+    def channels(width):
+        model = build_backbone(SHAPE, network=network, width=width)
+        return [c.filters for c in convolutions(model) if "scse" not in c.name]
+
+    assert channels(2.0) == [2 * count for count in channels(1.0)]
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_depth_adds_layers(network):
+    # (29 - 2) pixels of a valid `simple` still fit.
+    counts = [len(build_backbone(SHAPE, network=network, depth=d).layers) for d in (1, 2, 3)]
+    assert counts[2] - counts[1] == counts[1] - counts[0] > 0
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_kernel_is_the_first_convolutions(network):
+    kernels = [c.kernel_size for c in convolutions(build_backbone(SHAPE, network=network))]
+    changed = [
+        c.kernel_size for c in convolutions(build_backbone(SHAPE, network=network, kernel=7))
+    ]
+    assert changed[0] == (7, 7) != kernels[0]
+    assert changed[1:] == kernels[1:]
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_padding_changes_the_first_convolution(network):
+    sizes = {
+        padding: convolutions(build_backbone(SHAPE, network=network, padding=padding, kernel=5))[
+            0
+        ].output.shape[1]
+        for padding in ("same", "valid")
+    }
+    assert sizes == (
+        {"same": 15, "valid": 13} if network == "compact" else {"same": 29, "valid": 25}
+    )
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_dropout_acts_in_training_alone(network):
+    stamps = np.random.default_rng(0).normal(size=(2, *SHAPE)).astype(np.float32)
+    model = build_backbone(SHAPE, network=network, dropout=0.5, width=0.5)
+    rates = [x.rate for x in model.layers if isinstance(x, keras.layers.Dropout)]
+    assert rates == [0.5]
+    np.testing.assert_array_equal(model(stamps), model(stamps))
+    assert not np.array_equal(model(stamps, training=True), model(stamps, training=True))
+    without = build_backbone(SHAPE, network=network, dropout=0.0, width=0.5)
+    assert not any(isinstance(x, keras.layers.Dropout) for x in without.layers)
+
+
+def test_stamps_too_small_are_refused_with_network_and_size():
+    with pytest.raises(ValueError, match=r"'simple'.* 5 x 7 pixels"):
+        build_classifier((5, 7, 3), network="simple")
+    with pytest.raises(ValueError, match=r"'middle'.* 6 x 6 pixels"):
+        build_classifier((6, 6, 3), network="middle")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"network": "huge"}, "network: .* got 'huge'"),
+        ({"width": 0}, "width: .* got 0"),
+        ({"depth": 0}, "depth: .* got 0"),
+        ({"kernel": 0}, "kernel: .* got 0"),
+        ({"padding": "full"}, "padding: .* got 'full'"),
+        ({"dropout": 1.0}, "dropout: .* got 1.0"),
+    ],
+)
+def test_bad_options_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        build_backbone(SHAPE, **options)
+    with pytest.raises(ValueError, match=message):
+        build_classifier(SHAPE, **options)

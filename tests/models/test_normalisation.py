@@ -1,0 +1,160 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rbkeras.models.normalisation import (
+    NORMALISATIONS,
+    STACKED,
+    StampNormalisation,
+    fill_missing,
+)
+
+KINDS = sorted(NORMALISATIONS)
+
+
+def in_numpy(kind, x):
+    """The formulas on one finite channel (H, W), in float64, as a list of channels."""
+    span = np.ptp(x)
+
+    def minmax(y):
+        return (y - y.min()) / np.ptp(y)
+
+    if span == 0:
+        return [np.zeros_like(x)] * (2 if kind in STACKED else 1)
+    z = (x - x.mean()) / x.std()
+    return {
+        "minmax": lambda: [minmax(x)],
+        "zscore_asinh": lambda: [z, np.arcsinh(z / 2)],
+        "clipped_zscore": lambda: [np.clip(z, -5, 5)],
+        "asinh_minmax": lambda: [minmax(np.arcsinh(x))],
+        "minmax_and_asinh": lambda: [minmax(x), np.arcsinh(z / 2)],
+    }[kind]()
+
+
+def draw_stamps(scale=10.0, offset=0.0):
+    stamps = np.random.default_rng(0).normal(offset, scale, (4, 7, 9, 2))
+    stamps[0, 3, 4, 0] += 40 * scale  # beyond the clip
+    return stamps.astype(np.float32)
+
+
+@pytest.mark.parametrize("offset", [0.0, 100.0, 1e5])
+@pytest.mark.parametrize("kind", KINDS)
+def test_formulas_against_numpy(kind, offset):
+    stamps = draw_stamps(scale=300.0, offset=offset)
+    found = StampNormalisation(kind)(stamps).numpy()
+    for n, c in np.ndindex(4, 2):
+        expected = in_numpy(kind, stamps[n, :, :, c].astype(float))
+        for block, channel in enumerate(expected):
+            np.testing.assert_allclose(found[n, :, :, c + 2 * block], channel, atol=2e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_shape_is_what_it_says(kind):
+    layer = StampNormalisation(kind)
+    channels = 6 if kind in STACKED else 3
+    assert layer.compute_output_shape((None, 8, 7, 3)) == (None, 8, 7, channels)
+    assert layer(np.zeros((2, 8, 7, 3), np.float32)).shape == (2, 8, 7, channels)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -3.7, 1e5 + 0.3, 1e-20, 3e30])
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_constant_channel_gives_zeros(kind, value, missing):
+    stamps = np.full((1, 29, 29, 1), value, np.float32)
+    if missing:
+        stamps[0, 3, :5] = np.nan
+    assert not StampNormalisation(kind)(stamps).numpy().any()
+
+
+def test_missing_pixels_become_their_channels_mean():
+    stamps = np.arange(24, dtype=np.float32).reshape(1, 3, 4, 2)
+    stamps[0, 0, 0, 0], stamps[0, 1, 1, 0], stamps[0, 2, 3, 1] = np.nan, np.inf, -np.inf
+    filled = fill_missing(stamps).numpy()
+    for channel in (0, 1):
+        given = stamps[..., channel]
+        finite = np.isfinite(given)
+        np.testing.assert_array_equal(filled[..., channel][finite], given[finite])
+        np.testing.assert_allclose(filled[..., channel][~finite], given[finite].mean())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_channel_without_a_finite_pixel_gives_zeros(kind):
+    stamps = draw_stamps()
+    stamps[1, :, :, 0] = np.nan
+    stamps[2, :, :, 1] = np.inf
+    found = StampNormalisation(kind)(stamps).numpy()
+    assert np.isfinite(found).all()
+    assert not found[1, :, :, ::2].any()
+    assert not found[2, :, :, 1::2].any()
+    assert found[1, :, :, 1].any()
+
+
+@pytest.mark.parametrize("factor", [1e-25, 1e-3, 1e4, 1e25])
+@pytest.mark.parametrize("kind", ["minmax", "zscore_asinh", "clipped_zscore", "minmax_and_asinh"])
+def test_units_of_the_pixels_do_not_matter(kind, factor):
+    layer, stamps = StampNormalisation(kind), draw_stamps()
+    np.testing.assert_allclose(layer(stamps * np.float32(factor)), layer(stamps), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_stamps_do_not_depend_on_their_neighbours(kind):
+    layer, stamps = StampNormalisation(kind), draw_stamps()
+    np.testing.assert_array_equal(layer(stamps)[2:3], layer(stamps[2:3]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_are_finite_whatever_the_stamp(kind):
+    stamps = draw_stamps()
+    stamps[0, :, :, 0] = 0.1
+    stamps[1, :, :, 1] = np.nan
+    stamps[2, 0, 0, 0] = np.nan
+    layer, pixels = StampNormalisation(kind), tf.constant(stamps)
+    with tf.GradientTape() as tape:
+        tape.watch(pixels)
+        value = tf.reduce_sum(layer(pixels) ** 3)
+    gradient = tape.gradient(value, pixels).numpy()
+    assert np.isfinite(gradient).all()
+    assert np.abs(gradient[3]).max() > 0
+
+
+def test_zscore_gradient_agrees_with_finite_differences():
+    layer = StampNormalisation("clipped_zscore")
+    stamps = np.random.default_rng(1).normal(size=(1, 3, 3, 1)).astype(np.float32)
+    pixels = tf.constant(stamps)
+    with tf.GradientTape() as tape:
+        tape.watch(pixels)
+        value = tf.reduce_sum(layer(pixels) ** 3)
+    gradient = tape.gradient(value, pixels).numpy()
+    for index in np.ndindex(*stamps.shape):
+        up, down = stamps.copy(), stamps.copy()
+        up[index] += 1e-2
+        down[index] -= 1e-2
+        slope = tf.reduce_sum(layer(up) ** 3 - layer(down) ** 3) / 2e-2
+        assert gradient[index] == pytest.approx(float(slope), rel=1e-2, abs=1e-2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_raw_counts_never_pass_through_half_precision(kind, policy):
+    stamps = draw_stamps(scale=1e4, offset=1e5)
+    expected = StampNormalisation(kind)(stamps)
+    previous = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy(policy)
+    try:
+        found = StampNormalisation(kind)(stamps)
+    finally:
+        keras.mixed_precision.set_dtype_policy(previous)
+    assert found.dtype == tf.float32
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_config_round_trip():
+    layer = StampNormalisation("zscore_asinh", name="here")
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    assert (copy.kind, copy.name, copy.compute_dtype) == ("zscore_asinh", "here", "float32")
+
+
+def test_unknown_kind_is_named():
+    with pytest.raises(ValueError, match=r"kind: expected one of .*'minmax'.*, got 'best'"):
+        StampNormalisation("best")

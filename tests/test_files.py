@@ -1,0 +1,120 @@
+import json
+
+import numpy as np
+import pytest
+
+from rbkeras.errors import InputError
+from rbkeras.files import read_json, whole_file, write_json
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, OSError])
+def test_a_failure_leaves_the_old_content_and_no_temporary_file(tmp_path, error):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+
+    def fail():
+        with whole_file(path) as temporary:
+            temporary.write_text("half of the ne")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failure_leaves_no_file_where_there_was_none(tmp_path):
+    def fail():
+        with whole_file(tmp_path / "table.csv") as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_success_replaces_the_old_content(tmp_path):
+    path = tmp_path / "new" / "folder" / "model.keras"
+    for content in ("first", "second"):
+        with whole_file(path) as temporary:
+            assert temporary.suffix == ".keras"
+            temporary.write_text(content)
+            assert not path.exists() or path.read_text() == "first"
+        assert path.read_text() == content
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path):
+    path = tmp_path / "saved_model"
+    for name in ("old", "new"):
+        with whole_file(path) as temporary:
+            temporary.mkdir()
+            (temporary / name).write_text(name)
+    assert [file.name for file in path.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_survives_a_failure(tmp_path):
+    path = tmp_path / "saved_model"
+    path.mkdir()
+    (path / "old").write_text("old")
+
+    def fail():
+        with whole_file(path) as temporary:
+            temporary.mkdir()
+            (temporary / "new").write_text("new")
+            raise RuntimeError
+
+    def write_nothing():
+        with whole_file(path):
+            pass
+
+    with pytest.raises(RuntimeError):
+        fail()
+    with pytest.raises(FileNotFoundError):
+        write_nothing()
+    assert [file.name for file in path.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_says_null_for_what_is_no_number_and_plain_values_for_numpy(tmp_path):
+    content = {
+        "nan": float("nan"),
+        "inf": [np.inf, -np.inf],
+        "numpy": (np.float32(0.5), np.int64(3), np.bool_(True)),
+        "array": np.array([[1.0, np.nan]]),
+        7: "ø",
+    }
+    write_json(tmp_path / "m.json", content)
+    expected = {
+        "nan": None,
+        "inf": [None, None],
+        "numpy": [0.5, 3, True],
+        "array": [[1.0, None]],
+        "7": "ø",
+    }
+    text = (tmp_path / "m.json").read_text(encoding="utf-8")
+    assert json.loads(text) == expected
+    assert "NaN" not in text
+    assert read_json(tmp_path / "m.json") == expected
+
+
+def test_what_json_cannot_say_leaves_the_old_file(tmp_path):
+    write_json(tmp_path / "m.json", [1])
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "m.json", object())
+    assert read_json(tmp_path / "m.json") == [1]
+
+
+@pytest.mark.parametrize("content", [b"", b'{"a": ', b"\xff\xfe\x00", b"nope"])
+def test_broken_json_is_named_in_one_sentence(tmp_path, content):
+    (tmp_path / "m.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"m\.json: expected JSON") as caught:
+        read_json(tmp_path / "m.json")
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_json_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"m\.json: expected a readable JSON file"):
+        read_json(tmp_path / "m.json")

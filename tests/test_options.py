@@ -1,0 +1,83 @@
+"""Presets, YAML files and flags, in their order of precedence."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rbkeras.config import PRESETS, FitConfig
+from rbkeras.errors import InputError
+from rbkeras.options import checked, make_parser, parse_config, write_config
+
+
+def parse(*argv):
+    parser = make_parser(prog="test", description="A test.", examples="examples:")
+    return parse_config(parser, list(argv))[0]
+
+
+def test_without_data_the_preset_is_quick():
+    config = parse()
+    assert config.preset == "quick"
+    assert config.training.epochs == PRESETS["quick"]["training.epochs"]
+
+
+def test_with_data_the_preset_is_default():
+    config = parse("--data", "records")
+    assert config.preset == "default"
+    assert config.training == FitConfig().training
+    assert config.data == Path("records")
+
+
+def test_every_preset_names_fields_that_exist_and_parses():
+    for name, changes in PRESETS.items():
+        config = parse("--preset", name)
+        for flag, value in changes.items():
+            section, key = flag.split(".")
+            assert getattr(getattr(config, section), key) == value
+
+
+def test_flags_win_over_the_file_and_the_file_over_the_preset(tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text("preset: original\ntraining: {epochs: 7, batch_size: 32}\n")
+    config = parse("--config", str(file), "--training.batch_size", "16")
+    assert config.training.batch_size == 16
+    assert config.training.epochs == 7
+    assert config.optimizer.name == "sgd"
+
+
+def test_written_settings_come_back_the_same(tmp_path):
+    config = parse("--data", "records", "--model.width", "0.5", "--deterministic")
+    assert config.deterministic
+    write_config(tmp_path / "config.yaml", config)
+    assert parse("--config", str(tmp_path / "config.yaml")) == config
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text())["model"]["width"] == 0.5
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--model.network", "huge"],
+        ["--training.epochs", "many"],
+        ["--preset", "fancy"],
+        ["--config", "nowhere.yaml"],
+    ],
+)
+def test_values_of_the_wrong_kind_are_refused_with_status_2(argv):
+    with pytest.raises(SystemExit) as stopped:
+        parse(*argv)
+    assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize("flag", ["training.epochs", "label_errors.folds", "loss.vat_epsilon"])
+def test_values_out_of_range_are_named(flag):
+    with pytest.raises(InputError, match=rf"--{flag}: expected .* got 0"):
+        checked(parse(f"--{flag}", "0"))
+
+
+def test_every_setting_has_a_help_text(capsys):
+    parser = make_parser(prog="test", description="A test.", examples="examples:")
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--help"])
+    shown = capsys.readouterr().out
+    assert "Rotate by 90 degrees and flip at random" in shown
+    assert "Probability of being wrong above which" in shown

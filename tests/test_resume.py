@@ -1,0 +1,98 @@
+import pytest
+
+from rbkeras.errors import InputError
+from rbkeras.files import read_json
+from rbkeras.resume import claim, mark_finished
+
+SETTINGS = {"epochs": 3, "loss": {"margin": 0.25, "beta": None}, "shape": (29, 29, 3)}
+
+
+@pytest.fixture
+def work(tmp_path):
+    """Claim one piece of work that makes a model, a table and a folder of logs."""
+    (tmp_path / "logs").mkdir()
+    products = [tmp_path / "model.keras", tmp_path / "log.csv", tmp_path / "logs"]
+    for path in products[:2]:
+        path.write_text("content")
+
+    def run(settings=SETTINGS, *, overwrite=False):
+        return claim(tmp_path / "work.json", settings, products=products, overwrite=overwrite)
+
+    run.marker, run.products = tmp_path / "work.json", products
+    return run
+
+
+def test_new_work_is_claimed_but_not_finished(work):
+    assert work() is False
+    assert read_json(work.marker)["finished"] is False
+
+
+def test_interrupted_work_goes_on_with_what_it_has(work):
+    work()
+    assert work() is False
+    assert all(path.exists() for path in work.products)
+
+
+def test_finished_work_is_not_done_again(work):
+    work()
+    mark_finished(work.marker, SETTINGS, seconds=5)
+    assert work() is True
+    assert read_json(work.marker)["seconds"] == 5
+
+
+def test_finished_work_whose_product_is_gone_is_done_again(work):
+    work()
+    mark_finished(work.marker, SETTINGS)
+    work.products[0].unlink()
+    assert work() is False
+    work.products[0].write_text("made anew, but the work after it was interrupted")
+    assert work() is False
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_changed_settings_are_refused_by_name_and_nothing_is_removed(work, finished):
+    work()
+    if finished:
+        mark_finished(work.marker, SETTINGS)
+    changed = {**SETTINGS, "epochs": 9, "loss": {"margin": 0.5, "beta": None}}
+    with pytest.raises(InputError) as caught:
+        work(changed)
+    text = str(caught.value)
+    assert "work.json" in text
+    assert "epochs was 3, is 9" in text
+    assert "loss.margin was 0.25, is 0.5" in text
+    assert "beta" not in text
+    assert "--overwrite" in text
+    assert all(path.exists() for path in work.products)
+    assert read_json(work.marker)["settings"]["epochs"] == 3
+
+
+def test_an_added_setting_is_a_change(work):
+    work()
+    with pytest.raises(InputError, match="seed was None, is 1"):
+        work({**SETTINGS, "seed": 1})
+
+
+def test_many_changes_are_cut_short(work):
+    work({f"a{i}": 0 for i in range(50)})
+    with pytest.raises(InputError) as caught:
+        work({f"a{i}": 1 for i in range(50)})
+    assert len(str(caught.value)) < 400
+
+
+def test_overwriting_removes_the_products_of_other_settings(work):
+    work()
+    mark_finished(work.marker, SETTINGS)
+    assert work({**SETTINGS, "epochs": 9}, overwrite=True) is False
+    assert not any(path.exists() for path in work.products)
+    assert read_json(work.marker) == {
+        "finished": False,
+        "settings": {**SETTINGS, "epochs": 9, "shape": [29, 29, 3]},
+    }
+
+
+def test_overwriting_with_the_same_settings_keeps_what_is_finished(work):
+    work()
+    mark_finished(work.marker, SETTINGS)
+    assert work(overwrite=True) is True
+    assert all(path.exists() for path in work.products)
