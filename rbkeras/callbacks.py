@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from rbkeras import pictures
 from rbkeras.data.labels import BOGUS, REAL
+from rbkeras.errors import InputError
 from rbkeras.files import read_json, whole_file, write_json
 from rbkeras.losses import score
 
@@ -39,6 +40,23 @@ class Backup(keras.callbacks.BackupAndRestore):
                     if previous.exists():
                         shutil.copy(previous, path)
         super().on_train_begin(logs)
+
+
+class StopOnDivergence(keras.callbacks.Callback):
+    """Raise `InputError` as soon as the training loss is NaN or infinite.
+
+    Raising, unlike `TerminateOnNaN`, skips the end of training, so that no callback saves or
+    predicts with a network that is of no use.
+    """
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Look at the loss."""
+        loss = (logs or {}).get("loss", 0.0)
+        if not np.isfinite(loss):
+            raise InputError(
+                f"expected a finite training loss, found {loss} in batch {batch}: training "
+                "diverged; lower --optimizer.learning_rate or set --optimizer.clip_norm 1"
+            )
 
 
 class BestWeights(keras.callbacks.Callback):

@@ -9,9 +9,10 @@ from pathlib import Path
 import yaml
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
-from rbkeras.config import PRESETS, FitConfig, validate
+from rbkeras.config import FitConfig, validate
 from rbkeras.errors import InputError
 from rbkeras.files import plain, whole_file
+from rbkeras.presets import PRESETS
 
 # Settings that are on when named, rather than given true or false.
 _SWITCHES = {

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rbkeras.config import PRESETS, FitConfig
+from rbkeras.config import FitConfig
 from rbkeras.errors import InputError
 from rbkeras.options import checked, make_parser, parse_config, write_config
+from rbkeras.presets import PRESETS
 
 
 def parse(*argv):

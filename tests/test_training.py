@@ -243,5 +243,5 @@ def test_a_second_training_starts_its_log_anew(tmp_path):
 
 def test_divergence_is_told_with_advice(tmp_path):
     optimizer = make_optimizer(name="sgd", total_steps=10, schedule="constant", learning_rate=1e38)
-    with pytest.raises(InputError, match=r"log\.csv: expected a finite loss.*learning_rate"):
+    with pytest.raises(InputError, match=r"expected a finite training loss.*learning_rate"):
         fit(make_model(optimizer), tmp_path)

@@ -1,0 +1,54 @@
+"""`fit` killed at some moment and started again: nothing finished is lost or done twice."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from rbkeras.inference import load_classifier
+
+
+def start(out):
+    command = [
+        *(sys.executable, "-m", "rbkeras.fit", "--out", str(out), "--model.network", "simple"),
+        *("--simulation.per_detector", "200", "--simulation.test_real", "50"),
+        *("--simulation.test_bogus", "100", "--label_errors.folds", "2"),
+        *("--label_errors.epochs", "3", "--training.epochs", "40"),
+    ]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def kill_when(process, path, *, lines=1, timeout=240):
+    """Kill -9 once `path` has that many lines."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        if path.exists() and len(path.read_text().splitlines()) >= lines:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            return
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.05)
+    process.kill()
+    pytest.fail(f"{path} did not reach {lines} lines")
+
+
+@pytest.mark.slow
+def test_a_run_killed_in_each_stage_goes_on_where_it_stopped(tmp_path):
+    out = tmp_path / "run"
+    kill_when(start(out), out / "folds" / "1" / "log.csv", lines=2)
+    first_fold = out / "folds" / "0" / "model.keras"
+    trained = first_fold.stat().st_mtime_ns
+    kill_when(start(out), out / "log.csv", lines=6)
+    assert first_fold.stat().st_mtime_ns == trained
+    finished = start(out)
+    printed, _ = finished.communicate(timeout=600)
+    assert finished.returncode == 0, printed
+    assert printed.count("finished already") == 2
+    log = pd.read_csv(out / "log.csv")
+    assert log["epoch"].tolist() == list(range(40))
+    # The last run did not start from the beginning.
+    assert "Epoch 1/40" not in printed
+    load_classifier(out)
