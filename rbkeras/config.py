@@ -72,7 +72,7 @@ class LossConfig:
     """
 
     lambda_ce: float = 1.0
-    lambda_auc: float = 1.0
+    lambda_auc: float = 0.1
     lambda_vat: float = 1.0
     auc_margin: float = 0.25
     auc_beta: float = 1.0
@@ -126,13 +126,18 @@ class TrainingConfig:
         Epochs of stage 2.
     batch_size
         Stamps in a batch.
+    keep
+        Weights that stage 2 ends with: the last, as suits a schedule that falls to 0, or those
+        of the lowest validation loss (best), as suits a constant learning rate.
     patience
-        Epochs without a better validation loss after which stage 2 stops; null goes on to the
-        end. The best weights are kept either way.
+        With best: epochs without a better validation loss after which stage 2 stops; null goes
+        on to the end.
     validation_fraction
         Part of the data that stage 2 holds out to watch itself.
     augment
         Rotate by 90 degrees and flip at random.
+    shift
+        With augment, also move stamps by up to so many pixels.
     shuffle_buffer
         Stamps among which the next one is drawn.
     cache
@@ -145,9 +150,11 @@ class TrainingConfig:
 
     epochs: int = 20
     batch_size: int = 64
+    keep: Literal["last", "best"] = "last"
     patience: int | None = None
     validation_fraction: float = 0.1
     augment: bool = True
+    shift: int = 1
     shuffle_buffer: int = 8192
     cache: Literal["none", "memory", "disk"] = "none"
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
@@ -283,6 +290,7 @@ def validate(config: FitConfig) -> None:
         "training.epochs": 1,
         "training.batch_size": 1,
         "training.shuffle_buffer": 1,
+        "training.shift": 0,
         "label_errors.folds": 2,
         "label_errors.epochs": 1,
         "loss.vat_iterations": 1,
@@ -300,6 +308,11 @@ def validate(config: FitConfig) -> None:
             raise InputError(f"--{flag}: expected a number above 0, got {value}")
     if config.loss.lambda_ce == config.loss.lambda_auc == 0:
         raise InputError("--loss: expected lambda_ce or lambda_auc above 0, got 0 for both")
+    if config.training.patience is not None and config.training.keep != "best":
+        raise InputError(
+            "--training.patience: expected --training.keep best with it, got "
+            f"{config.training.keep}"
+        )
     if (config.test_real is None) != (config.test_bogus is None):
         raise InputError("expected --test_real and --test_bogus together, got only one of them")
 

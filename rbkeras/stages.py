@@ -61,7 +61,7 @@ class Run:
         """Collect what both stages depend on."""
         training = asdict(self.config.training)
         # How data are held in memory changes no result; epochs and patience are stage 2's own.
-        for key in ("cache", "epochs", "patience", "validation_fraction"):
+        for key in ("cache", "epochs", "keep", "patience", "validation_fraction"):
             training.pop(key)
         return {
             "rbkeras": __version__,
@@ -176,6 +176,7 @@ class Run:
             "loss": asdict(self.config.loss),
             "policy": self.config.policy,
             "epochs": own.epochs,
+            "keep": own.keep,
             "patience": own.patience,
             "targets": _digest(training, validation),
         }
@@ -202,7 +203,7 @@ class Run:
                 held_out,
                 epochs=own.epochs,
                 folder=self.folder,
-                keep_best=True,
+                keep_best=own.keep == "best",
                 patience=own.patience,
                 callbacks=[
                     ValidationPictures(held_out, self.folder / "tensorboard" / "validation"),
@@ -243,6 +244,7 @@ class Run:
             shuffle_buffer=own.shuffle_buffer,
             seed=self.config.seed,
             augment=own.augment,
+            shift=own.shift,
             cache=cache,
         )
 

@@ -202,6 +202,7 @@ def test_evaluate_repeats_the_run_s_metrics(run, survey, tmp_path):
         (["--data", "nowhere"], "nowhere"),
         (["--training.epochs", "0"], "--training.epochs"),
         (["--test_real", "real.npy"], "--test_bogus"),
+        (["--training.patience", "3"], "--training.keep best"),
         (["--loss.lambda_ce", "0", "--loss.lambda_auc", "0"], "lambda_ce"),
     ],
 )

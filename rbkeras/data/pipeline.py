@@ -22,6 +22,7 @@ def stamp_dataset(
     shuffle_buffer: int = 0,
     seed: int = 0,
     augment: bool = False,
+    shift: int = 0,
     cache: str | Path | None = None,
     with_index: bool = False,
 ) -> tf.data.Dataset:
@@ -47,6 +48,8 @@ def stamp_dataset(
     augment
         Apply one of the stamp's symmetries (rotations by 90 degrees and flips), drawn anew for
         every stamp and epoch.
+    shift
+        With `augment`: also move stamps by up to this many pixels along both axes.
     cache
         None; 'memory'; or a path prefix for cache files on disk.
     with_index
@@ -75,7 +78,7 @@ def stamp_dataset(
         dataset = dataset.rebatch(batch_size)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(-(-selected // batch_size)))
     if augment:
-        dataset = _augmented(dataset, seed=seed)
+        dataset = _augmented(dataset, seed=seed, shift=shift)
     return dataset.prefetch(2)
 
 
@@ -136,24 +139,25 @@ def _parser(records: Records, targets: np.ndarray, with_index: bool):
     return parse
 
 
-def _augmented(dataset: tf.data.Dataset, *, seed: int) -> tf.data.Dataset:
+def _augmented(dataset: tf.data.Dataset, *, seed: int, shift: int) -> tf.data.Dataset:
     seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
 
     def transform(data: tuple[tf.Tensor, tf.Tensor], seed: tf.Tensor) -> Any:
         stamps, labels = data
-        return random_symmetry(stamps, tf.cast(seed, tf.int32)), labels
+        return random_symmetry(stamps, tf.cast(seed, tf.int32), shift=shift), labels
 
     return tf.data.Dataset.zip(dataset, seeds).map(transform, num_parallel_calls=2)
 
 
-def random_symmetry(stamps: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def random_symmetry(stamps: tf.Tensor, seed: tf.Tensor, *, shift: int = 0) -> tf.Tensor:
     """Apply one symmetry of the stamp's outline, uniform, to each stamp (N, H, W, C).
 
-    The eight of the square, or the four of a rectangle that is none. `seed` is an integer tensor
-    of shape (2,).
+    The eight of the square, or the four of a rectangle that is none, each followed by a shift of
+    up to `shift` pixels along both axes, where the edge's pixels are repeated. `seed` is an
+    integer tensor of shape (2,).
     """
     _, height, width, channels = stamps.shape
-    moves = tf.constant(_symmetries(height, width))
+    moves = _moves(height, width, shift)
     choice = tf.random.stateless_uniform(
         (tf.shape(stamps)[0],), seed, maxval=len(moves), dtype=tf.int32
     )
@@ -163,9 +167,12 @@ def random_symmetry(stamps: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return tf.reshape(moved, (-1, height, width, channels))
 
 
-def _symmetries(height: int, width: int) -> np.ndarray:
-    """Pixel permutations, int32 (8 or 4, H W): flips, and transpositions of a square."""
+def _moves(height: int, width: int, shift: int) -> np.ndarray:
+    """Source pixel of each pixel, int32 (moves, H W), for every symmetry and shift."""
     grid = np.arange(height * width, dtype=np.int32).reshape(height, width)
     grids = [grid, grid.T] if height == width else [grid]
-    moves = [flipped for g in grids for flipped in (g, g[::-1], g[:, ::-1], g[::-1, ::-1])]
-    return np.stack([move.ravel() for move in moves])
+    flipped = [f for g in grids for f in (g, g[::-1], g[:, ::-1], g[::-1, ::-1])]
+    steps = range(-shift, shift + 1)
+    rows = [np.clip(np.arange(height) + step, 0, height - 1) for step in steps]
+    columns = [np.clip(np.arange(width) + step, 0, width - 1) for step in steps]
+    return np.stack([f[np.ix_(r, c)].ravel() for f in flipped for r in rows for c in columns])

@@ -209,6 +209,18 @@ def test_stamps_of_one_batch_are_moved_independently():
     assert len({one.tobytes() for one in moved}) == 8
 
 
+def test_shifted_stamps_are_symmetries_with_repeated_edges():
+    stamp = np.random.default_rng(0).normal(size=(7, 7, 2)).astype(np.float32)
+    expected = set()
+    for image in symmetries(stamp):
+        padded = np.pad(image, ((2, 2), (2, 2), (0, 0)), mode="edge")
+        expected |= {padded[i : i + 7, j : j + 7].tobytes() for i in range(5) for j in range(5)}
+    batch = tf.repeat(stamp[np.newaxis], 4000, axis=0)
+    moved = random_symmetry(batch, tf.constant([1, 2]), shift=2).numpy()
+    assert {one.tobytes() for one in moved} == expected
+    assert len(expected) == 8 * 25
+
+
 def test_augmentation_differs_between_epochs(records):
     dataset = stamp_dataset(records, ALL, batch_size=36, augment=True)
     first, second = (next(dataset.as_numpy_iterator())[0] for _ in range(2))

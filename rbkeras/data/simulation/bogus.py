@@ -75,7 +75,7 @@ def cosmic_ray(
     first = _track(x, y, angle, length / 2, width, size)
     second = _track(x, y, bend + np.pi, length / 2, width, size)
     layers = Layers.empty(n, size)
-    layers.new[:] = np.maximum(first, second) * _column(_log_uniform(7, 300, n, rng) * sigma)
+    layers.new[:] = np.maximum(first, second) * _column(_log_uniform(10, 300, n, rng) * sigma)
     return layers
 
 
