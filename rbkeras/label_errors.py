@@ -105,8 +105,8 @@ def rate_labels(
         Columns unique_index, detector_id, sample_index, label (0 or 1), prediction0 and
         prediction1 (logits), one row per labelled sample.
     rule
-        'posterior': suspect where `error_probability` exceeds `threshold`. 'argmax': suspect
-        where the larger logit is not the label's, as the original did.
+        'argmax': suspect where the larger logit is not the label's, as the original did.
+        'posterior': suspect where, besides, `error_probability` exceeds `threshold`.
     threshold
         For 'posterior', in (0, 1). Low, because a missed error costs stage 2 more than a right
         label that is taken away.
@@ -136,8 +136,12 @@ def rate_labels(
     table["label_quality"] = np.where(labels == 1, probability, expit(-score))
     rates = noise_rates(labels, probability)
     wrong = error_probability(labels, probability, rates=rates)
-    suspect = wrong > threshold if rule == "posterior" else (score > 0) != (labels == 1)
-    table["suspect"] = np.asarray(suspect, dtype=np.int8)
+    suspect = (score > 0).to_numpy() != (labels == 1)
+    if rule == "posterior":
+        # Where the network has learnt little, the rates come out high and would put every
+        # ambiguous label under suspicion, also those that the prediction confirms.
+        suspect &= wrong > threshold
+    table["suspect"] = suspect.astype(np.int8)
     table["error_probability"] = wrong
     return table
 

@@ -18,13 +18,15 @@ from rbkeras.data.records import Records, open_records
 from rbkeras.data.survey import open_stamps
 from rbkeras.data.write_records import convert_survey
 from rbkeras.errors import InputError
-from rbkeras.files import write_json
+from rbkeras.files import read_json, write_json
 from rbkeras.label_errors import suspects_per_class
 from rbkeras.options import write_config
 from rbkeras.pictures import roc_figure, score_figure, stamps_figure
 from rbkeras.resume import claim, mark_finished
 from rbkeras.stages import Run
 
+# Fraction of suspects beyond which stage 1 is likelier to be at fault than the labels.
+_MANY_SUSPECTS = 0.3
 _PACKAGES = ("keras", "tensorflow", "numpy", "pandas", "scikit-learn", "scipy", "astropy")
 
 
@@ -163,9 +165,11 @@ def _summary(
             share = row["suspects"] / max(row["labelled"], 1)
             text = f"{row['suspects']} of {row['labelled']} ({share:.1%})"
             lines.append(f"suspects labelled {name:<9}   {text}")
-    if rated is not None:
-        from rbkeras.files import read_json
-
+        if rated["suspect"].mean() > _MANY_SUSPECTS:
+            lines.append(
+                "warning: so many suspects mean that the folds have learnt little; "
+                "raise --label_errors.epochs"
+            )
         out_of_fold = read_json(config.out / "evaluation" / "cross_validation.json")
         lines += ["cross-validation, against the labels as given:"]
         lines += [f"  {line}" for line in evaluation.format_metrics(out_of_fold)]
