@@ -124,6 +124,8 @@ class TrainingConfig:
     ----------
     epochs
         Epochs of stage 2.
+    min_steps
+        Optimizer steps that stage 2 takes at least: small surveys get more epochs.
     batch_size
         Stamps in a batch.
     keep
@@ -149,6 +151,7 @@ class TrainingConfig:
     """
 
     epochs: int = 20
+    min_steps: int = 1500
     batch_size: int = 64
     keep: Literal["last", "best"] = "last"
     patience: int | None = None
@@ -171,6 +174,8 @@ class LabelErrorConfig:
         Number of folds.
     epochs
         Epochs of each fold, without early stopping: nothing is tuned on the held-out fold.
+    min_steps
+        Optimizer steps that a fold takes at least: small surveys get more epochs.
     network
         Network of the folds; null takes that of stage 2.
     rule
@@ -187,6 +192,7 @@ class LabelErrorConfig:
 
     folds: int = 5
     epochs: int = 10
+    min_steps: int = 750
     network: Literal["compact", "simple", "middle", "complex"] | None = None
     rule: Literal["posterior", "argmax"] = "posterior"
     threshold: float = 0.2
@@ -291,6 +297,8 @@ def validate(config: FitConfig) -> None:
         "training.batch_size": 1,
         "training.shuffle_buffer": 1,
         "training.shift": 0,
+        "training.min_steps": 0,
+        "label_errors.min_steps": 0,
         "label_errors.folds": 2,
         "label_errors.epochs": 1,
         "loss.vat_iterations": 1,

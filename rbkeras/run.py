@@ -25,7 +25,7 @@ from rbkeras.pictures import roc_figure, score_figure, stamps_figure
 from rbkeras.resume import claim, mark_finished
 from rbkeras.stages import Run
 
-# Fraction of suspects beyond which stage 1 is likelier to be at fault than the labels.
+# Fraction of a class's labels beyond which stage 1 is likelier to be at fault than the labels.
 _MANY_SUSPECTS = 0.3
 _PACKAGES = ("keras", "tensorflow", "numpy", "pandas", "scikit-learn", "scipy", "astropy")
 
@@ -165,11 +165,11 @@ def _summary(
             share = row["suspects"] / max(row["labelled"], 1)
             text = f"{row['suspects']} of {row['labelled']} ({share:.1%})"
             lines.append(f"suspects labelled {name:<9}   {text}")
-        if rated["suspect"].mean() > _MANY_SUSPECTS:
-            lines.append(
-                "warning: so many suspects mean that the folds have learnt little; "
-                "raise --label_errors.epochs"
-            )
+            if share > _MANY_SUSPECTS:
+                lines.append(
+                    f"warning: so many suspects labelled {name} mean that the folds have learnt "
+                    "little; raise --label_errors.min_steps"
+                )
         out_of_fold = read_json(config.out / "evaluation" / "cross_validation.json")
         lines += ["cross-validation, against the labels as given:"]
         lines += [f"  {line}" for line in evaluation.format_metrics(out_of_fold)]

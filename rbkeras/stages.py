@@ -23,7 +23,13 @@ from rbkeras.label_errors import apply_policy, rate_labels, read_label_errors, w
 from rbkeras.losses import RealBogusLoss
 from rbkeras.models.classifier import RealBogusClassifier, build_classifier
 from rbkeras.resume import claim, mark_finished
-from rbkeras.training import compile_classifier, fit_classifier, make_optimizer, set_seed
+from rbkeras.training import (
+    compile_classifier,
+    enough_epochs,
+    fit_classifier,
+    make_optimizer,
+    set_seed,
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ class Run:
         """Collect what both stages depend on."""
         training = asdict(self.config.training)
         # How data are held in memory changes no result; epochs and patience are stage 2's own.
-        for key in ("cache", "epochs", "keep", "patience", "validation_fraction"):
+        for key in ("cache", "epochs", "min_steps", "keep", "patience", "validation_fraction"):
             training.pop(key)
         return {
             "rbkeras": __version__,
@@ -102,17 +108,19 @@ class Run:
         for fold, folder in enumerate(self.fold_folders):
             if only is not None and fold != only:
                 continue
+            targets = fold_targets(self.labels, fold_of, fold)
+            epochs = self._epochs(settings.epochs, settings.min_steps, targets[0])
             train_fold(
                 self.records,
-                fold_targets(self.labels, fold_of, fold),
+                targets,
                 folder=folder,
                 make_model=lambda steps: self._compiled(model, RealBogusLoss(), steps),
                 make_dataset=self._dataset,
-                epochs=settings.epochs,
+                epochs=epochs,
                 seed=self.config.seed + fold,
                 deterministic=self.config.deterministic,
                 settings=self._settings()
-                | {"fold": fold, "folds": settings.folds, "epochs": settings.epochs}
+                | {"fold": fold, "folds": settings.folds, "epochs": epochs}
                 | {"model": model},
                 overwrite=self.config.overwrite,
             )
@@ -172,10 +180,11 @@ class Run:
                         f"part of stage 2, found no {kind}"
                     )
         own = self.config.training
+        epochs = self._epochs(own.epochs, own.min_steps, training)
         settings = self._settings() | {
             "loss": asdict(self.config.loss),
             "policy": self.config.policy,
-            "epochs": own.epochs,
+            "epochs": epochs,
             "keep": own.keep,
             "patience": own.patience,
             "targets": _digest(training, validation),
@@ -190,7 +199,7 @@ class Run:
         dataset = self._dataset(training, training=True)
         held_out = self._dataset(validation, training=False)
         loss = RealBogusLoss(**asdict(self.config.loss))
-        steps = own.epochs * int(dataset.cardinality())
+        steps = epochs * int(dataset.cardinality())
         model = self._compiled(asdict(self.config.model), loss, steps)
         print(
             f"{self.folder}: training on {np.sum(training >= 0)} labelled and "
@@ -201,7 +210,7 @@ class Run:
                 model,
                 dataset,
                 held_out,
-                epochs=own.epochs,
+                epochs=epochs,
                 folder=self.folder,
                 keep_best=own.keep == "best",
                 patience=own.patience,
@@ -214,6 +223,14 @@ class Run:
         return model
 
     # --- shared ---------------------------------------------------------------------------------
+
+    def _epochs(self, epochs: int, min_steps: int, targets: np.ndarray) -> int:
+        return enough_epochs(
+            epochs,
+            min_steps=min_steps,
+            samples=int(np.sum(targets != SKIP)),
+            batch_size=self.config.training.batch_size,
+        )
 
     def _compiled(
         self, model: dict[str, Any], loss: RealBogusLoss, total_steps: int

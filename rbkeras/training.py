@@ -1,5 +1,6 @@
 """Compiling and training a classifier, in a folder where an interrupted training goes on."""
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,12 @@ def set_seed(seed: int, *, deterministic: bool = False) -> None:
     keras.utils.set_random_seed(seed)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
+
+
+def enough_epochs(epochs: int, *, min_steps: int, samples: int, batch_size: int) -> int:
+    """Return `epochs`, or as many more as `min_steps` optimizer steps take on so many samples."""
+    steps = max(math.ceil(samples / batch_size), 1)
+    return max(epochs, math.ceil(min_steps / steps))
 
 
 def learning_rate_schedule(

@@ -17,6 +17,7 @@ from rbkeras.data.write_records import convert_survey
 SMALL = [
     *("--model.network", "simple", "--label_errors.folds", "2", "--label_errors.epochs", "2"),
     *("--training.epochs", "2", "--optimizer.learning_rate", "2e-3", "--seed", "3"),
+    *("--label_errors.min_steps", "0", "--training.min_steps", "0"),
 ]
 
 

@@ -16,7 +16,8 @@ def start(out):
         *(sys.executable, "-m", "rbkeras.fit", "--out", str(out), "--model.network", "simple"),
         *("--simulation.per_detector", "200", "--simulation.test_real", "50"),
         *("--simulation.test_bogus", "100", "--label_errors.folds", "2"),
-        *("--label_errors.epochs", "3", "--training.epochs", "40"),
+        *("--label_errors.epochs", "3", "--label_errors.min_steps", "0", "--training.epochs", "40"),
+        *("--training.min_steps", "0"),
     ]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 

@@ -9,6 +9,7 @@ from rbkeras.losses import RealBogusLoss
 from rbkeras.models.classifier import build_classifier
 from rbkeras.training import (
     compile_classifier,
+    enough_epochs,
     fit_classifier,
     learning_rate_schedule,
     make_optimizer,
@@ -245,3 +246,10 @@ def test_divergence_is_told_with_advice(tmp_path):
     optimizer = make_optimizer(name="sgd", total_steps=10, schedule="constant", learning_rate=1e38)
     with pytest.raises(InputError, match=r"expected a finite training loss.*learning_rate"):
         fit(make_model(optimizer), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected"), [(6400, 10), (640, 75), (1, 750), (0, 750), (650, 69)]
+)
+def test_small_surveys_get_more_epochs(samples, expected):
+    assert enough_epochs(10, min_steps=750, samples=samples, batch_size=64) == expected
