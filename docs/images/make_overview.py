@@ -15,11 +15,12 @@ from rbkeras.pictures import BOGUS_COLOUR, REAL_COLOUR, grey_map, side_by_side
 
 
 def main(run: Path, out: Path) -> None:
-    """Draw the twelve most suspicious stamps of a finished run beside its ROC curve."""
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    """Draw the most suspicious stamps of each class beside the ROC curve of a finished run."""
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1.7, 1))
     rated = pd.read_csv(run / "label_errors.csv")
-    rated = rated[rated["suspect"] == 1].nlargest(12, "error_probability")
+    suspects = rated[rated["suspect"] == 1].sort_values("error_probability", ascending=False)
+    rated = suspects.groupby("label").head(6).sort_values("label", kind="stable")
     left.suptitle("labels that stage 1 suspects (new, reference, difference)", fontsize=10)
     for axes, row in zip(left.subplots(3, 4).flat, rated.itertuples(), strict=False):
         stamps = np.load(run / f"survey/raw/images{row.detector_id}.npy", mmap_mode="r")
