@@ -33,7 +33,9 @@ def run_command(work: Callable[[], None]) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
             raise
-        print(f"error: cannot write {error.filename or ''}: {error.strerror}", file=sys.stderr)
+        # Libraries that write through C often know only the reason, not the file.
+        where = f"cannot write {error.filename}" if error.filename else "cannot write"
+        print(f"error: {where}: {os.strerror(error.errno)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted; the same command continues where this one stopped", file=sys.stderr)
