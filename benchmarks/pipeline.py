@@ -19,7 +19,8 @@ def selection(samples: int) -> np.ndarray:
 
 
 def ours(directory: Path, batch_size: int, shuffle_buffer: int) -> Work:
-    from rbkeras.data.pipeline import SKIP, stamp_dataset
+    from rbkeras.data.labels import SKIP
+    from rbkeras.data.pipeline import stamp_dataset
     from rbkeras.data.records import open_records
 
     records = open_records(directory)

@@ -16,7 +16,8 @@ def epochs_of(directory: Path, training: int, settings: dict[str, Any]) -> Work:
     import keras
 
     from rbkeras.config import LossConfig, OptimizerConfig, TrainingConfig
-    from rbkeras.data.pipeline import SKIP, stamp_dataset
+    from rbkeras.data.labels import SKIP
+    from rbkeras.data.pipeline import stamp_dataset
     from rbkeras.data.records import open_records
     from rbkeras.losses import RealBogusLoss
     from rbkeras.models.classifier import build_classifier

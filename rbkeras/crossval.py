@@ -10,7 +10,7 @@ import pandas as pd
 import tensorflow as tf
 
 from rbkeras.callbacks import OutOfFoldPredictions, SaveModel
-from rbkeras.data.pipeline import SKIP
+from rbkeras.data.labels import SKIP
 from rbkeras.data.records import Records, reading
 from rbkeras.errors import InputError
 from rbkeras.inference import score_records

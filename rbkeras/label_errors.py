@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from rbkeras.data.labels import UNLABELLED
-from rbkeras.data.pipeline import SKIP
+from rbkeras.data.labels import SKIP, UNLABELLED
 from rbkeras.errors import InputError
 from rbkeras.files import whole_file
 
@@ -186,7 +185,7 @@ def apply_policy(
     Returns
     -------
     numpy.ndarray
-        int8 (N,): 0, 1, -1, or `rbkeras.data.pipeline.SKIP` for samples not used.
+        int8 (N,): 0, 1, -1, or `rbkeras.data.labels.SKIP` for samples not used.
     """
     if policy not in POLICIES:
         raise InputError(f"policy: expected one of {', '.join(POLICIES)}, got {policy!r}")

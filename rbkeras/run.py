@@ -2,7 +2,7 @@
 
 import os
 import platform
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib import metadata
 from typing import Any
 
@@ -13,7 +13,8 @@ import tensorflow as tf
 from rbkeras import __version__, evaluation
 from rbkeras.callbacks import log_figure
 from rbkeras.config import FitConfig
-from rbkeras.data.pipeline import SKIP, stamp_dataset
+from rbkeras.data.labels import SKIP
+from rbkeras.data.pipeline import stamp_dataset
 from rbkeras.data.records import Records, open_records
 from rbkeras.data.survey import open_stamps
 from rbkeras.data.write_records import convert_survey
@@ -77,8 +78,6 @@ def _start(config: FitConfig) -> tuple[FitConfig, Run]:
 
 def _simulated(config: FitConfig) -> FitConfig:
     """Simulate a survey inside the run directory and point the settings at it."""
-    from dataclasses import asdict
-
     from rbkeras.data.simulation import simulate_survey
 
     survey, records = config.out / "survey", config.out / "records"

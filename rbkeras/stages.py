@@ -1,5 +1,6 @@
 """The two training stages as a run directory sees them: settings in, files out."""
 
+import hashlib
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,8 @@ from rbkeras import __version__
 from rbkeras.callbacks import SaveModel, ValidationPictures
 from rbkeras.config import FitConfig
 from rbkeras.crossval import fold_targets, merge_folds, train_fold
-from rbkeras.data.pipeline import SKIP, stamp_dataset
+from rbkeras.data.labels import SKIP
+from rbkeras.data.pipeline import stamp_dataset
 from rbkeras.data.records import Records, reading
 from rbkeras.data.splits import stratified_folds, validation_mask
 from rbkeras.errors import InputError
@@ -267,8 +269,6 @@ class Run:
 
 
 def _digest(*arrays: np.ndarray) -> str:
-    import hashlib
-
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())

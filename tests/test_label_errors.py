@@ -1,8 +1,11 @@
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from rbkeras.data.pipeline import SKIP
+from rbkeras.data.labels import SKIP
 from rbkeras.errors import InputError
 from rbkeras.label_errors import (
     COLUMNS,
@@ -205,3 +208,8 @@ def test_suspects_are_counted_per_class(rated):
     assert counts.loc["real"].tolist() == [2, 1]
     only_real = suspects_per_class(rated[rated["label"] == 1])
     assert only_real.loc["bogus"].tolist() == [0, 0]
+
+
+def test_judging_labels_needs_no_tensorflow():
+    code = "import sys, rbkeras.label_errors; assert 'tensorflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,7 +1,8 @@
 """Serialising one stamp as a tf.train.Example, without building the message object first.
 
-A stamp's Example has a fixed layout, so its bytes can be joined directly; building the message
-costs about 50 microseconds a stamp, this about 5. `tests/data/test_encoding.py` holds it against
+A stamp's Example has a fixed layout, so its bytes can be joined directly. For 29 x 29 x 3 stamps
+that took 14 microseconds where building the message took 19 (median of 5, one core): about a tenth
+of the time that converting a stamp takes. `tests/data/test_encoding.py` holds it against
 protobuf's own parser.
 
 Reference: protobuf.dev/programming-guides/encoding, and TensorFlow's `example.proto`.

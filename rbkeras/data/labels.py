@@ -10,6 +10,8 @@ from rbkeras.errors import InputError
 REAL = 1
 BOGUS = 0
 UNLABELLED = -1
+# Target of a sample that is not selected at all; below every label.
+SKIP = -2
 
 DEFAULT_LABELS = {
     "artifact": BOGUS,

@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from rbkeras.data.labels import SKIP
 from rbkeras.data.records import FLOAT_LIST, Records
 
-# Target of a sample that is not selected; below every label.
-SKIP = -2
 _PARSE_BATCH = 256
 _INTERLEAVED_FILES = 16
 

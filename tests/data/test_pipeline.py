@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rbkeras.data.pipeline import SKIP, array_dataset, random_symmetry, stamp_dataset
+from rbkeras.data.labels import SKIP
+from rbkeras.data.pipeline import array_dataset, random_symmetry, stamp_dataset
 from rbkeras.data.records import open_records
 from rbkeras.data.splits import stratified_folds, validation_mask
 from rbkeras.data.write_records import convert_survey
