@@ -1,6 +1,7 @@
-"""From out-of-fold predictions to suspected label errors, and what to do with them.
+"""The table of label errors: out-of-fold predictions in, suspects and training targets out.
 
-Plain numpy and pandas: no network, no files but the table itself.
+Plain numpy and pandas: no network, no files but the table itself. How a label is judged is in
+`rbkeras.suspicion`.
 """
 
 from pathlib import Path
@@ -12,89 +13,22 @@ from scipy.special import expit
 from rbkeras.data.labels import SKIP, UNLABELLED
 from rbkeras.errors import InputError
 from rbkeras.files import whole_file
+from rbkeras.suspicion import RULES, error_probability, find_suspects, noise_rates
 
 IDENTITY = ["unique_index", "detector_id", "sample_index", "label"]
 PREDICTIONS = ["prediction0", "prediction1"]
 JUDGEMENTS = ["probability_real", "label_quality", "suspect", "error_probability"]
 COLUMNS = [*IDENTITY, *PREDICTIONS, *JUDGEMENTS]
-RULES = ("posterior", "argmax")
+VERDICT = "verdict"
 POLICIES = ("unlabel", "remove", "keep", "flip", "threshold")
 
 
-def noise_rates(labels: np.ndarray, probability_real: np.ndarray) -> tuple[float, float]:
-    """Estimate how often each class was given the other's label, by confident learning.
-
-    A sample is confidently of a class when its probability of that class is at least the mean
-    over the samples labelled so. Among those confidently bogus, the fraction labelled real is the
-    first rate; among those confidently real, the fraction labelled bogus the second.
-
-    Parameters
-    ----------
-    labels
-        Integers (N,), 0 or 1, both present.
-    probability_real
-        Out-of-fold probabilities, (N,).
-
-    Returns
-    -------
-    tuple of float
-        P(labelled real | bogus) and P(labelled bogus | real), each in [0.001, 0.49]: a survey of
-        which nothing is known is never taken to be free of errors.
-
-    References
-    ----------
-    Northcutt, Jiang & Chuang 2021, JAIR 70, 1373, section 3 (thresholds and confident joint).
-    """
-    real = labels == 1
-    confident_real = probability_real >= probability_real[real].mean()
-    confident_bogus = 1 - probability_real >= (1 - probability_real[~real]).mean()
-    # A network that has learnt nothing puts both thresholds near 1/2; the larger side decides.
-    confident_real &= probability_real > 0.5
-    confident_bogus &= probability_real <= 0.5
-    rates = [
-        (real & confident_bogus).sum() / max(confident_bogus.sum(), 1),
-        (~real & confident_real).sum() / max(confident_real.sum(), 1),
-    ]
-    as_real, as_bogus = np.clip(rates, 0.001, 0.49)
-    return float(as_real), float(as_bogus)
-
-
-def error_probability(
-    labels: np.ndarray, probability_real: np.ndarray, *, rates: tuple[float, float]
-) -> np.ndarray:
-    """Probability that each label is wrong, by Bayes' theorem.
-
-    The network was trained on the labels as given, so its probability p of the label 'real' is
-    (1 - b) q + a (1 - q), where q is the probability that the stamp is real, a the rate at which
-    bogus are labelled real and b the other. Solved for q, the label 'real' is wrong with
-    probability a (1 - q) / p, and 'bogus' with b q / (1 - p). An ambiguous stamp with its given
-    label is most likely right, because errors are rare; that is what the larger logit alone does
-    not know.
-
-    Parameters
-    ----------
-    labels, probability_real
-        As in `noise_rates`.
-    rates
-        (a, b) with a + b < 1, as `noise_rates` returns.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64 (N,) in [0, 1].
-    """
-    as_real, as_bogus = rates
-    is_real = np.clip((probability_real - as_real) / (1 - as_real - as_bogus), 0.0, 1.0)
-    labelled_real = (1 - as_bogus) * is_real + as_real * (1 - is_real)
-    return np.where(
-        labels == 1,
-        as_real * (1 - is_real) / labelled_real,
-        as_bogus * is_real / (1 - labelled_real),
-    )
-
-
 def rate_labels(
-    out_of_fold: pd.DataFrame, *, rule: str = "posterior", threshold: float = 0.2
+    out_of_fold: pd.DataFrame,
+    *,
+    rule: str = "posterior",
+    threshold: float = 0.2,
+    certainty: float = 0.0,
 ) -> pd.DataFrame:
     """Judge each label by a prediction of a network that never saw it.
 
@@ -104,8 +38,7 @@ def rate_labels(
         Columns unique_index, detector_id, sample_index, label (0 or 1), prediction0 and
         prediction1 (logits), one row per labelled sample.
     rule
-        'argmax': suspect where the larger logit is not the label's, as the original did.
-        'posterior': suspect where, besides, `error_probability` exceeds `threshold`.
+        One of `rbkeras.suspicion.RULES`, see `rbkeras.suspicion.find_suspects`.
     threshold
         For 'posterior', in (0, 1). Low, because a missed error costs stage 2 more than a right
         label that is taken away.
@@ -127,22 +60,31 @@ def rate_labels(
         raise InputError(f"label_errors.rule: expected one of {', '.join(RULES)}, got {rule!r}")
     if not 0 < threshold < 1:
         raise InputError(f"label_errors.threshold: expected a number in (0, 1), got {threshold}")
+    if not 0 <= certainty < 1:
+        raise InputError(f"label_errors.certainty: expected a number in [0, 1), got {certainty}")
     table = out_of_fold[[*IDENTITY, *PREDICTIONS]].sort_values("unique_index", ignore_index=True)
     _check_predictions(table)
-    score = table["prediction1"] - table["prediction0"]
-    labels, probability = table["label"].to_numpy(), expit(score.to_numpy(np.float64))
+    score = (table["prediction1"] - table["prediction0"]).to_numpy(np.float64)
+    labels, probability = table["label"].to_numpy(), expit(score)
     table["probability_real"] = probability
-    table["label_quality"] = np.where(labels == 1, probability, expit(-score))
-    rates = noise_rates(labels, probability)
-    wrong = error_probability(labels, probability, rates=rates)
-    suspect = (score > 0).to_numpy() != (labels == 1)
-    if rule == "posterior":
-        # Where the network has learnt little, the rates come out high and would put every
-        # ambiguous label under suspicion, also those that the prediction confirms.
-        suspect &= wrong > threshold
+    # Not 1 - probability, which is 0 for scores above 37 and would tie the most suspicious.
+    table["label_quality"] = expit(np.where(labels == 1, score, -score))
+    suspect = find_suspects(
+        labels, score, probability, rule=rule, threshold=threshold, certainty=certainty
+    )
     table["suspect"] = suspect.astype(np.int8)
-    table["error_probability"] = wrong
+    rates = noise_rates(labels, probability)
+    table["error_probability"] = error_probability(labels, probability, rates=rates)
     return table
+
+
+def most_suspicious(rated: pd.DataFrame) -> pd.DataFrame:
+    """Sort by falling `error_probability`, ties by rising `label_quality`, then unique_index.
+
+    Ties are common: where the prediction leaves no doubt, the probability of an error is 1.
+    """
+    keys = ["error_probability", "label_quality", "unique_index"]
+    return rated.sort_values(keys, ascending=[False, True, True], ignore_index=True)
 
 
 def _check_predictions(table: pd.DataFrame) -> None:
@@ -206,9 +148,10 @@ def apply_policy(
 
 
 def write_label_errors(path: str | Path, rated: pd.DataFrame) -> None:
-    """Write `label_errors.csv`, whole or not at all."""
+    """Write `label_errors.csv`, whole or not at all, with a column for a person's verdicts."""
+    table = rated[COLUMNS].assign(**{VERDICT: rated.get(VERDICT, "")})
     with whole_file(path) as temporary:
-        rated[COLUMNS].to_csv(temporary, index=False)
+        table.to_csv(temporary, index=False)
 
 
 def read_label_errors(path: str | Path, labels: np.ndarray) -> pd.DataFrame:

@@ -10,8 +10,7 @@ from rbkeras.errors import InputError
 from rbkeras.label_errors import (
     COLUMNS,
     apply_policy,
-    error_probability,
-    noise_rates,
+    most_suspicious,
     rate_labels,
     read_label_errors,
     suspects_per_class,
@@ -55,35 +54,6 @@ def test_larger_logit_decides_by_the_argmax_rule(out_of_fold):
     assert rate_labels(out_of_fold, rule="argmax")["suspect"].tolist() == [0, 0, 1, 1]
 
 
-def test_noise_rates_by_hand():
-    # Mean probability of the given label: 0.7 of the reals, 0.75 of the bogus.
-    labels = np.array([1, 1, 1, 1, 0, 0, 0, 0])
-    probability = np.array([0.9, 0.9, 0.9, 0.1, 0.1, 0.05, 0.05, 0.8])
-    # Confidently bogus: one real and three bogus; confidently real: three reals and one bogus.
-    assert noise_rates(labels, probability) == (0.25, 0.25)
-
-
-def test_noise_rates_stay_within_bounds():
-    labels = np.array([1, 1, 0, 0])
-    assert noise_rates(labels, np.array([0.9, 0.9, 0.1, 0.1])) == (0.001, 0.001)
-    as_real, as_bogus = noise_rates(labels, np.array([0.1, 0.1, 0.9, 0.9]))
-    assert as_real == as_bogus == 0.49
-
-
-def test_error_probability_is_that_of_bayes():
-    # A stamp that is real with probability q, its label flipped at rates a and b, and counted.
-    (a, b), q = (0.1, 0.2), np.array([0.0, 0.3, 0.5, 1.0])
-    joint = {"real_real": (1 - b) * q, "bogus_real": a * (1 - q), "real_bogus": b * q}
-    p = joint["real_real"] + joint["bogus_real"]
-    found_real = error_probability(np.ones(4), p, rates=(a, b))
-    found_bogus = error_probability(np.zeros(4), p, rates=(a, b))
-    np.testing.assert_allclose(found_real, joint["bogus_real"] / p)
-    np.testing.assert_allclose(found_bogus, joint["real_bogus"] / (1 - p))
-    # Probabilities that no q explains are clipped, and nothing is divided by 0.
-    extreme = error_probability(np.array([1, 0, 1, 0]), np.array([0, 0, 1, 1]), rates=(a, b))
-    np.testing.assert_allclose(extreme, [1, 0, 0, 1])
-
-
 def test_posterior_rule_spares_ambiguous_stamps_with_rare_errors():
     rng = np.random.default_rng(0)
     label = np.r_[np.ones(200), np.zeros(200)].astype(int)
@@ -99,7 +69,11 @@ def test_posterior_rule_spares_ambiguous_stamps_with_rare_errors():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"rule": "vote"}, "rule: .* got 'vote'"), ({"threshold": 1.0}, "threshold: .* got 1.0")],
+    [
+        ({"rule": "vote"}, "rule: .* got 'vote'"),
+        ({"threshold": 1.0}, "threshold: .* got 1.0"),
+        ({"certainty": 1.0}, "certainty: .* got 1.0"),
+    ],
 )
 def test_bad_rules_are_named(out_of_fold, options, message):
     with pytest.raises(InputError, match=message):
@@ -179,9 +153,9 @@ def test_bad_policies_are_named(rated, options, message):
 def test_table_round_trip(rated, tmp_path):
     path = tmp_path / "label_errors.csv"
     write_label_errors(path, rated)
-    assert pd.read_csv(path).columns.tolist() == COLUMNS
+    assert pd.read_csv(path).columns.tolist() == [*COLUMNS, "verdict"]
     read = read_label_errors(path, LABELS)
-    pd.testing.assert_frame_equal(read, rated, check_dtype=False)
+    pd.testing.assert_frame_equal(read[COLUMNS], rated, check_dtype=False)
     assert [p.name for p in tmp_path.iterdir()] == ["label_errors.csv"]
 
 
@@ -200,6 +174,28 @@ def test_broken_table_is_refused_by_name(tmp_path, content):
         path.write_text(content)
     with pytest.raises(InputError, match=r"table\.csv: expected"):
         read_label_errors(path, LABELS)
+
+
+def test_table_without_verdicts_of_an_earlier_version_is_read(rated, tmp_path):
+    rated.to_csv(tmp_path / "label_errors.csv", index=False)
+    assert read_label_errors(tmp_path / "label_errors.csv", LABELS)["suspect"].sum() == 2
+
+
+def test_the_most_suspicious_come_first_also_where_probabilities_are_rounded(out_of_fold):
+    # Both contradicted labels are certainly wrong to 16 digits, one by 40 logits and one by 60.
+    out_of_fold["prediction1"] = [40.0, -50.0, -60.0, 50.0]
+    out_of_fold["prediction0"] = 0.0
+    ranked = most_suspicious(rate_labels(out_of_fold))
+    assert ranked["unique_index"].tolist()[:2] == [3, 4]
+    assert (ranked["error_probability"][:2] == 1).all()
+
+
+@pytest.mark.parametrize("rule", ["confident", "prune"])
+def test_every_rule_can_be_chosen(out_of_fold, rule):
+    # Which labels they suspect is tested in test_suspicion.py.
+    suspect = rate_labels(out_of_fold, rule=rule)["suspect"]
+    assert set(suspect) <= {0, 1}
+    assert suspect[3] == 1
 
 
 def test_suspects_are_counted_per_class(rated):

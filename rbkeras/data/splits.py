@@ -60,6 +60,16 @@ def stratified_folds(
     return assigned
 
 
+def repeat_seed(seed: int, repeat: int) -> int:
+    """Seed of the folds of a repeated cross-validation; the first repeat's is `seed` itself.
+
+    Mixed rather than added up, so that no repeat has the folds of another run's first.
+    """
+    if repeat == 0:
+        return seed
+    return int(np.random.SeedSequence([seed, repeat]).generate_state(1)[0])
+
+
 def _grouped_folds(labels, detector_ids, groups, folds, seed) -> np.ndarray:
     codes = _group_codes(groups)
     found = len(np.unique(codes))

@@ -1,0 +1,191 @@
+"""A person's verdicts on labels: reading the file, and what they make of training targets."""
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rbkeras.data.labels import BOGUS, REAL, UNLABELLED
+from rbkeras.errors import InputError
+
+# What a verdict makes of the label; None leaves the given one.
+VERDICTS: dict[str, int | None] = {
+    "real": REAL,
+    "bogus": BOGUS,
+    "unlabelled": UNLABELLED,
+    "ok": None,
+}
+_BY_STAMP = ("detector_id", "sample_index")
+_BY_NUMBER = ("unique_index",)
+_INTEGER = re.compile(r"-?\d{1,18}")
+
+
+def read_verdicts(path: str | Path, samples: pd.DataFrame) -> pd.Series:
+    """Read a table of verdicts and find the samples that it speaks of.
+
+    Parameters
+    ----------
+    path
+        CSV with a header. Column `verdict`: one of `VERDICTS`, in any case, or empty, which says
+        nothing. The sample is named by `detector_id` and `sample_index`, or by `unique_index`.
+        Other columns are ignored, save that `unique_index` and `label`, where present, must be
+        those of the records. `label_errors.csv` is such a table.
+    samples
+        The records' table: unique_index, detector_id, sample_index, label.
+
+    Returns
+    -------
+    pandas.Series
+        Verdicts in lower case, indexed by unique_index in its order; empty ones are left out.
+
+    Raises
+    ------
+    InputError
+        For an unreadable table, missing columns, an unknown word, a sample that the records do
+        not have, or one named twice; it names the file, and the row as a spreadsheet counts it.
+    """
+    path = Path(path)
+    rows = list(_rows(path))
+    if not rows:
+        return _series({})
+    numbers = np.array([number for number, _ in rows])
+    key = _BY_STAMP if all(name in rows[0][1] for name in _BY_STAMP) else _BY_NUMBER
+    wanted = {name: _integers(path, rows, name) for name in key}
+    position = _positions(path, samples, wanted)
+    _refuse(path, numbers, position < 0, wanted, "a sample of the records, found")
+    for name in ("unique_index", "label"):
+        if name in rows[0][1]:
+            given = _integers(path, rows, name)
+            expected = samples[name].to_numpy()[position]
+            other = given != expected
+            if other.any():
+                row = int(other.argmax())
+                raise InputError(
+                    f"{path}, row {numbers[row]}: expected {name} {expected[row]} as in the "
+                    f"records, found {given[row]}; the table is of other records"
+                )
+    unique = samples["unique_index"].to_numpy()[position]
+    twice = pd.Series(unique).duplicated().to_numpy()
+    _refuse(path, numbers, twice, wanted, "one verdict per sample, found another of")
+    return _series(dict(zip(unique.tolist(), (row["verdict"] for _, row in rows), strict=True)))
+
+
+def gather_verdicts(paths: Sequence[Path], samples: pd.DataFrame) -> pd.Series:
+    """Join the verdicts of several tables; of two on one sample the first table's counts.
+
+    Files that do not exist, and tables without a column `verdict`, have none; for others see
+    `read_verdicts`.
+    """
+    found = [read_verdicts(path, samples) for path in paths if _has_verdicts(path)]
+    joined = pd.concat([_series({}), *found])
+    return joined[~joined.index.duplicated()].sort_index()
+
+
+def _has_verdicts(path: Path) -> bool:
+    if not path.exists():
+        return False
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        return "verdict" in file.readline()
+
+
+def _series(verdicts: dict[int, str]) -> pd.Series:
+    index = pd.Index(list(verdicts), dtype=np.int64, name="unique_index")
+    return pd.Series(list(verdicts.values()), index, dtype=object, name="verdict").sort_index()
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows that have a verdict, with their numbers; the header is row 1."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            header = [name.strip() for name in next(reader, [])]
+            _check_header(path, header)
+            place = header.index("verdict")
+            for number, cells in enumerate(reader, start=2):
+                if not any(cells):
+                    continue
+                if len(cells) != len(header):
+                    raise InputError(
+                        f"{path}, row {number}: expected {len(header)} cells, found {len(cells)}"
+                    )
+                word = cells[place].strip().lower()
+                if word and word not in VERDICTS:
+                    raise InputError(
+                        f"{path}, row {number}: expected a verdict of {', '.join(VERDICTS)} or "
+                        f"none, found {word[:40]!r}"
+                    )
+                if word:
+                    row = dict(zip(header, (cell.strip() for cell in cells), strict=True))
+                    yield number, row | {"verdict": word}
+    except OSError as error:
+        raise InputError(
+            f"{path}: expected a table of verdicts, but it cannot be read: {error.strerror}"
+        ) from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: expected CSV in UTF-8, but reading says: {error}") from None
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    identified = any(set(key) <= set(header) for key in (_BY_STAMP, _BY_NUMBER))
+    if "verdict" not in header or not identified or len(set(header)) != len(header):
+        raise InputError(
+            f"{path}: expected different columns, among them verdict and either detector_id and "
+            f"sample_index or unique_index, separated by commas; found {header!r:.200}"
+        )
+
+
+def _integers(path: Path, rows: list[tuple[int, dict[str, str]]], name: str) -> np.ndarray:
+    for number, row in rows:
+        if not _INTEGER.fullmatch(row[name]):
+            raise InputError(
+                f"{path}, row {number}: expected an integer {name}, found {row[name][:40]!r}"
+            )
+    return np.array([int(row[name]) for _, row in rows], np.int64)
+
+
+def _positions(path: Path, samples: pd.DataFrame, wanted: dict[str, np.ndarray]) -> np.ndarray:
+    """Row of each wanted sample in `samples`, -1 where there is none."""
+    index = pd.MultiIndex.from_frame(samples[list(wanted)])
+    if not index.is_unique:
+        raise InputError(
+            f"{path}: expected samples named by unique_index alone, since the records have "
+            f"several of the same {' and '.join(wanted)}"
+        )
+    return index.get_indexer(pd.MultiIndex.from_arrays(list(wanted.values())))
+
+
+def _refuse(
+    path: Path, numbers: np.ndarray, bad: np.ndarray, wanted: dict[str, np.ndarray], text: str
+) -> None:
+    if bad.any():
+        row = int(bad.argmax())
+        name = ", ".join(f"{key} {values[row]}" for key, values in wanted.items())
+        raise InputError(f"{path}, row {numbers[row]}: expected {text} {name}")
+
+
+def apply_verdicts(targets: np.ndarray, labels: np.ndarray, verdicts: pd.Series) -> np.ndarray:
+    """Overrule what a policy decided wherever a person has judged.
+
+    Parameters
+    ----------
+    targets
+        Integers (N,) in {0, 1, -1} or `rbkeras.data.labels.SKIP`, by unique_index, as
+        `rbkeras.label_errors.apply_policy` returns.
+    labels
+        Given labels (N,).
+    verdicts
+        What `read_verdicts` returned.
+
+    Returns
+    -------
+    numpy.ndarray
+        int8 (N,), a new array: the verdict's label; for 'ok' the given one.
+    """
+    targets = np.array(targets, dtype=np.int8)
+    for word, label in VERDICTS.items():
+        judged = verdicts.index[verdicts == word]
+        targets[judged] = labels[judged] if label is None else label
+    return targets
