@@ -1,0 +1,176 @@
+"""From scores to probabilities: temperature, isotonic regression, prevalence, reliability.
+
+Pure functions of numpy arrays. A score is the log-odds of real, z1 - z0.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, logit
+from scipy.stats import beta
+
+#: Temperatures are looked for between these.
+TEMPERATURES = (0.01, 100.0)
+
+
+def cross_entropy(labels: np.ndarray, log_odds: np.ndarray) -> float:
+    """Mean cross-entropy, in nats, of labels (N,) in {0, 1} under log-odds of real (N,)."""
+    signed = np.where(labels == 1, -log_odds, log_odds)
+    return float(np.logaddexp(0.0, signed).mean())
+
+
+def fit_temperature(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Find T > 0 that minimises the cross-entropy of the log-odds score / T.
+
+    Parameters
+    ----------
+    labels
+        Integers (N,) in {0, 1}.
+    scores
+        Finite floats (N,), of samples that the network was not trained on.
+
+    Returns
+    -------
+    float
+        In `TEMPERATURES`. 1 where every score has the sign of its label: the cross-entropy then
+        falls without end as T goes to 0, and nothing is learnt about how sure to be.
+
+    References
+    ----------
+    Guo et al. 2017, ICML, "On Calibration of Modern Neural Networks", section 4.2.
+    """
+    labels, scores = np.asarray(labels), np.asarray(scores, dtype=np.float64)
+    if ((scores > 0) == (labels == 1)).all():
+        return 1.0
+    # As a function of 1/T the cross-entropy is convex, so the one minimum is the least.
+    found = minimize_scalar(
+        lambda log_t: cross_entropy(labels, scores / np.exp(log_t)),
+        bounds=tuple(np.log(TEMPERATURES)),
+        method="bounded",
+        options={"xatol": 1e-7},
+    )
+    return float(np.exp(found.x))
+
+
+def fit_isotonic(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fit the monotone function of the score that is nearest to the labels.
+
+    Parameters
+    ----------
+    labels, scores
+        As in `fit_temperature`.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Knots: scores and probabilities, float64 (K,), neither of them falling; between them the
+        function is linear, beyond them constant. Probabilities stay within 1 / (N + 2) of 0 and
+        1 (Laplace's rule): N samples cannot say more, and log-odds have to be finite.
+
+    References
+    ----------
+    Zadrozny & Elkan 2002, KDD, "Transforming classifier scores into accurate multiclass
+    probability estimates".
+    """
+    from sklearn.isotonic import IsotonicRegression
+
+    least = 1.0 / (len(scores) + 2)
+    fitted = IsotonicRegression(y_min=least, y_max=1 - least, out_of_bounds="clip").fit(
+        np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
+    )
+    return fitted.X_thresholds_, fitted.y_thresholds_
+
+
+def isotonic_log_odds(scores: np.ndarray, knots: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Log-odds, float64 (N,), that the knots of `fit_isotonic` give to scores (N,)."""
+    return logit(np.interp(np.asarray(scores, dtype=np.float64), *knots))
+
+
+def shift_prevalence(log_odds: np.ndarray, *, trained: float, stated: float) -> np.ndarray:
+    """Move log-odds from the fraction of reals trained with to another one.
+
+    Bayes' theorem with the same likelihoods and other priors: the difference of the priors'
+    log-odds is added.
+
+    Parameters
+    ----------
+    log_odds
+        Of real, floats of any shape.
+    trained, stated
+        Fractions of reals, in (0, 1).
+
+    References
+    ----------
+    Saerens, Latinne & Decaestecker 2002, Neural Computation 14, 21 (new priors known).
+    """
+    for name, value in (("trained", trained), ("stated", stated)):
+        if not 0 < value < 1:
+            raise ValueError(f"{name}: expected a fraction in (0, 1), got {value}")
+    return np.asarray(log_odds) + (logit(stated) - logit(trained))
+
+
+def reliability_curve(
+    labels: np.ndarray, probabilities: np.ndarray, *, bins: int = 10
+) -> pd.DataFrame:
+    """Compare predicted probabilities with the fraction of reals, in bins of equal width.
+
+    Parameters
+    ----------
+    labels
+        Integers (N,) in {0, 1}.
+    probabilities
+        Of real, (N,) in [0, 1].
+    bins
+        Number of bins; those without samples are left out.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per bin: predicted (mean probability), observed (fraction of reals), low and high
+        (exact binomial 95% interval of it), count.
+    """
+    labels = np.asarray(labels, dtype=np.float64)
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    # Right edges belong to their bins, as in scikit-learn's calibration_curve.
+    which = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], probabilities)
+    counts = np.bincount(which, minlength=bins)
+    filled = counts > 0
+    n = counts[filled]
+    real = np.bincount(which, labels, minlength=bins)[filled]
+    predicted = np.bincount(which, probabilities, minlength=bins)[filled] / n
+    low, high = binomial_interval(real, n)
+    return pd.DataFrame(
+        {"predicted": predicted, "observed": real / n, "low": low, "high": high, "count": n}
+    )
+
+
+def expected_calibration_error(
+    labels: np.ndarray, probabilities: np.ndarray, *, bins: int = 10
+) -> float:
+    """Mean distance of predicted from observed over the bins, weighted by their samples.
+
+    References
+    ----------
+    Naeini, Cooper & Hauskrecht 2015, AAAI, "Obtaining well calibrated probabilities using
+    Bayesian binning".
+    """
+    curve = reliability_curve(labels, probabilities, bins=bins)
+    gap = (curve["predicted"] - curve["observed"]).abs()
+    return float((gap * curve["count"]).sum() / curve["count"].sum())
+
+
+def binomial_interval(
+    successes: np.ndarray, trials: np.ndarray, *, confidence: float = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
+    """Exact (Clopper-Pearson) interval of a fraction, elementwise; trials of at least 1."""
+    successes = np.asarray(successes, dtype=np.float64)
+    tail = (1 - confidence) / 2
+    with np.errstate(invalid="ignore"):
+        low = beta.ppf(tail, successes, trials - successes + 1)
+        high = beta.ppf(1 - tail, successes + 1, trials - successes)
+    return np.where(successes == 0, 0.0, low), np.where(successes == trials, 1.0, high)
+
+
+def probabilities_of(log_odds: np.ndarray) -> np.ndarray:
+    """Probabilities, float64, of log-odds."""
+    return expit(np.asarray(log_odds, dtype=np.float64))

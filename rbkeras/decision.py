@@ -1,0 +1,262 @@
+"""What a trained model makes of a score: a probability, and real or bogus.
+
+A `Decision` travels inside the model file as plain numbers.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from rbkeras import calibration, metrics
+from rbkeras._version import __version__
+from rbkeras.errors import InputError
+
+CALIBRATIONS = ("temperature", "isotonic", "none")
+
+#: True positive rates whose thresholds are kept besides the chosen one's.
+TRUE_POSITIVE_RATES = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
+
+#: Samples of either class that isotonic regression needs.
+FEWEST_FOR_ISOTONIC = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatingPoint:
+    """A threshold on the score, and what it was seen to do.
+
+    Attributes
+    ----------
+    true_positive_rate
+        Fraction of reals that it was chosen to let pass.
+    threshold
+        Stamps whose score, z1 - z0, is at least this are called real.
+    false_positive_rate
+        Fraction of bogus that passed.
+    """
+
+    true_positive_rate: float
+    threshold: float
+    false_positive_rate: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """Thresholds and calibration of one trained network.
+
+    Attributes
+    ----------
+    operating_point
+        What `predict` decides by unless told otherwise.
+    others
+        Thresholds of other true positive rates, from the same samples.
+    n_real, n_bogus
+        Samples, not trained on, that all of this was measured on.
+    calibration
+        'temperature', 'isotonic' or 'none'.
+    temperature
+        Divides the score; 1 where the calibration is another one.
+    knots
+        Of isotonic regression: scores, and probabilities.
+    training_prevalence
+        Fraction of reals among the labelled training samples (for isotonic regression, among
+        those it was fitted on), to which probabilities refer unless another is stated.
+    prevalence
+        Stated in training for the stream of detections to come, if any.
+    labels
+        Label names of the records and their values, where known.
+    remarks
+        Sentences about what could not be done as asked.
+    rbkeras
+        Version that measured it.
+    """
+
+    operating_point: OperatingPoint
+    others: tuple[OperatingPoint, ...] = ()
+    n_real: int
+    n_bogus: int
+    calibration: str = "none"
+    temperature: float = 1.0
+    knots: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    training_prevalence: float = 0.5
+    prevalence: float | None = None
+    labels: dict[str, int] | None = None
+    remarks: tuple[str, ...] = ()
+    rbkeras: str = __version__
+
+    def __post_init__(self):
+        if self.calibration not in CALIBRATIONS:
+            expected = ", ".join(CALIBRATIONS)
+            raise ValueError(f"calibration: expected one of {expected}, got {self.calibration!r}")
+        if (self.knots is None) == (self.calibration == "isotonic"):
+            raise ValueError("knots: expected with the calibration isotonic, and with no other")
+        if not self.temperature > 0:
+            raise ValueError(f"temperature: expected a number above 0, got {self.temperature}")
+        for name in ("training_prevalence", "prevalence"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1:
+                raise ValueError(f"{name}: expected a fraction in (0, 1), got {value}")
+
+    def probability(self, scores: np.ndarray, *, prevalence: float | None = None) -> np.ndarray:
+        """Calibrated probability of real.
+
+        Parameters
+        ----------
+        scores
+            (N,); NaN stays NaN.
+        prevalence
+            Fraction of reals among the samples at hand; None takes the one stated in training,
+            or else that of the training set.
+
+        Returns
+        -------
+        numpy.ndarray
+            float64 (N,). Isotonic steps make ties, so decisions are taken on the score.
+        """
+        scores = np.asarray(scores, dtype=np.float64)
+        if self.knots is not None:
+            log_odds = calibration.isotonic_log_odds(scores, self.knots)
+        else:
+            log_odds = scores / self.temperature
+        stated = self.prevalence if prevalence is None else prevalence
+        if stated is not None:
+            log_odds = calibration.shift_prevalence(
+                log_odds, trained=self.training_prevalence, stated=stated
+            )
+        return calibration.probabilities_of(log_odds)
+
+    def point_at(self, true_positive_rate: float) -> OperatingPoint:
+        """Return the stored operating point of a true positive rate.
+
+        Raises
+        ------
+        InputError
+            When none is stored; it names those that are.
+        """
+        stored = {point.true_positive_rate: point for point in (self.operating_point, *self.others)}
+        for rate, point in stored.items():
+            if abs(rate - true_positive_rate) < 1e-9:
+                return point
+        raise InputError(
+            f"--true_positive_rate: expected one that the model has a threshold for "
+            f"({', '.join(f'{rate:g}' for rate in sorted(stored))}), got {true_positive_rate:g}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain numbers, strings, lists and dicts."""
+        content = asdict(self)
+        content["others"] = list(content["others"])
+        content["remarks"] = list(self.remarks)
+        if self.knots is not None:
+            content["knots"] = [list(map(float, values)) for values in self.knots]
+        return content
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """Rebuild what `to_json` returned.
+
+        Raises
+        ------
+        ValueError
+            When entries are missing, unknown, or out of range.
+        """
+        try:
+            content = dict(content)
+            content["operating_point"] = OperatingPoint(**content["operating_point"])
+            content["others"] = tuple(OperatingPoint(**point) for point in content["others"])
+            content["remarks"] = tuple(content["remarks"])
+            if content["knots"] is not None:
+                at, values = (tuple(map(float, values)) for values in content["knots"])
+                if len(at) != len(values):
+                    raise ValueError(f"knots: expected pairs, got {len(at)} and {len(values)}")
+                content["knots"] = at, values
+            return cls(**content)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"decision: expected a whole record, found {error!r}") from None
+
+
+def fit_decision(
+    labels: np.ndarray,
+    scores: np.ndarray,
+    *,
+    calibration_method: str = "temperature",
+    true_positive_rate: float = 0.9,
+    training_prevalence: float = 0.5,
+    prevalence: float | None = None,
+    label_names: dict[str, int] | None = None,
+) -> Decision:
+    """Measure thresholds and calibration on samples that the network was not trained on.
+
+    Parameters
+    ----------
+    labels
+        Integers (N,); those other than 0 and 1 are passed over.
+    scores
+        z1 - z0, (N,); samples whose score is not finite are passed over, with a remark.
+    calibration_method
+        'temperature', 'isotonic' or 'none'. Isotonic regression gives way to a temperature
+        where a class has fewer than `FEWEST_FOR_ISOTONIC` samples.
+    true_positive_rate
+        Of the operating point, in (0, 1].
+    training_prevalence, prevalence, label_names
+        Stored; see `Decision`.
+
+    Raises
+    ------
+    InputError
+        When a class is missing.
+    """
+    labels, scores = np.asarray(labels), np.asarray(scores, dtype=np.float64)
+    remarks = []
+    known = np.isfinite(scores)
+    if not known.all():
+        remarks.append(f"{np.sum(~known)} scores are not finite and were passed over")
+    real, bogus = scores[known & (labels == 1)], scores[known & (labels == 0)]
+    for name, found in (("real", real), ("bogus", bogus)):
+        if not len(found):
+            raise InputError(f"expected scores of both classes to decide by, found no {name}")
+    method = calibration_method
+    fewest = min(len(real), len(bogus))
+    if fewest < FEWEST_FOR_ISOTONIC:
+        remarks.append(
+            f"thresholds and calibration rest on {len(real)} real and {len(bogus)} bogus alone"
+        )
+        if method == "isotonic":
+            method = "temperature"
+            remarks.append(
+                f"isotonic regression needs {FEWEST_FOR_ISOTONIC} samples of either class; "
+                "a temperature was fitted instead"
+            )
+    sample_labels = np.r_[np.ones(len(real), int), np.zeros(len(bogus), int)]
+    sample_scores = np.r_[real, bogus]
+    temperature, knots = 1.0, None
+    if method == "temperature":
+        temperature = calibration.fit_temperature(sample_labels, sample_scores)
+        if (real > 0).all() and (bogus <= 0).all():
+            remarks.append("no sample lies on the wrong side of 0, so the temperature stays 1")
+    elif method == "isotonic":
+        at, values = calibration.fit_isotonic(sample_labels, sample_scores)
+        knots = tuple(at.tolist()), tuple(values.tolist())
+        # The knots know the fraction of reals among these samples, whatever training's was.
+        training_prevalence = len(real) / (len(real) + len(bogus))
+    point, *others = (
+        OperatingPoint(
+            true_positive_rate=rate,
+            threshold=float(metrics.threshold_at_tpr(real, rate)),
+            false_positive_rate=float(metrics.fpr_at_tpr(real, bogus, rate)),
+        )
+        for rate in (true_positive_rate, *TRUE_POSITIVE_RATES)
+    )
+    return Decision(
+        operating_point=point,
+        others=tuple(others),
+        n_real=len(real),
+        n_bogus=len(bogus),
+        calibration=method,
+        temperature=temperature,
+        knots=knots,
+        training_prevalence=float(training_prevalence),
+        prevalence=prevalence,
+        labels=label_names,
+        remarks=tuple(remarks),
+    )

@@ -1,0 +1,108 @@
+"""Calibration against numbers worked out by hand."""
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+from sklearn.calibration import calibration_curve
+
+from rbkeras.calibration import (
+    TEMPERATURES,
+    binomial_interval,
+    cross_entropy,
+    expected_calibration_error,
+    fit_isotonic,
+    fit_temperature,
+    isotonic_log_odds,
+    reliability_curve,
+    shift_prevalence,
+)
+
+
+def test_cross_entropy_by_hand():
+    # -log(3/4) and -log(1 - 1/4)
+    found = cross_entropy(np.array([1, 0]), np.array([np.log(3), -np.log(3)]))
+    assert found == pytest.approx(np.log(4 / 3))
+
+
+@pytest.mark.parametrize(("score", "right"), [(4.0, 3), (0.5, 3), (2.0, 9)])
+def test_temperature_makes_a_score_mean_the_fraction_that_is_right(score, right):
+    """Scores of one size, `right` of them on their side per wrong one: score / T = log(right)."""
+    labels = np.array([1, 0] * right + [1, 0])
+    scores = score * np.array([1, -1] * right + [-1, 1])
+    assert fit_temperature(labels, scores) == pytest.approx(score / np.log(right), rel=1e-5)
+
+
+def test_temperature_of_perfect_separation_stays_one():
+    assert fit_temperature(np.array([1, 1, 0]), np.array([2.0, 0.1, -3.0])) == 1.0
+
+
+def test_temperature_of_scores_that_say_nothing_is_the_highest():
+    found = fit_temperature(np.array([1, 0, 1, 0]), np.array([-1.0, 1.0, -2.0, 2.0]))
+    assert found == pytest.approx(TEMPERATURES[1], rel=1e-3)
+
+
+def test_prevalence_shift_by_hand():
+    # Odds 3 at even priors; one in a hundred: odds 3/99.
+    found = expit(shift_prevalence(np.log(3.0), trained=0.5, stated=0.01))
+    assert found == pytest.approx(3 / 102)
+    assert shift_prevalence(1.3, trained=0.2, stated=0.2) == pytest.approx(1.3)
+
+
+@pytest.mark.parametrize("wrong", [0.0, 1.0, -0.1])
+def test_prevalence_has_to_be_a_fraction(wrong):
+    with pytest.raises(ValueError, match="stated"):
+        shift_prevalence(0.0, trained=0.5, stated=wrong)
+
+
+def test_prevalence_shift_is_bayes_theorem_on_two_gaussians():
+    """Scores that are exact log-odds stay exact when the priors change."""
+    x = np.linspace(-3, 3, 7)
+    log_likelihoods = -((x - 1) ** 2) / 2 + (x + 1) ** 2 / 2
+    trained = log_likelihoods + logit(0.3)
+    found = shift_prevalence(trained, trained=0.3, stated=0.001)
+    np.testing.assert_allclose(found, log_likelihoods + logit(0.001))
+
+
+def test_isotonic_pools_what_falls():
+    scores = np.array([0.0, 1.0, 2.0, 3.0])
+    at, values = fit_isotonic(np.array([0, 1, 0, 1]), scores)
+    # The two in the middle fall and are pooled to 1/2; the ends are held 1/6 away from 0 and 1.
+    np.testing.assert_allclose(np.interp(scores, at, values), [1 / 6, 1 / 2, 1 / 2, 5 / 6])
+    assert isotonic_log_odds(np.array([-100.0]), (at, values)) == pytest.approx(logit(1 / 6))
+
+
+def test_isotonic_never_falls_and_stays_finite():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 300)
+    scores = rng.normal(2 * labels - 1, 1.5)
+    grid = np.linspace(-50, 50, 1001)
+    log_odds = isotonic_log_odds(grid, fit_isotonic(labels, scores))
+    assert np.isfinite(log_odds).all()
+    assert (np.diff(log_odds) >= 0).all()
+
+
+def test_reliability_is_that_of_scikit_learn():
+    rng = np.random.default_rng(1)
+    probabilities = rng.random(500)
+    labels = (rng.random(500) < probabilities**2).astype(int)
+    curve = reliability_curve(labels, probabilities)
+    observed, predicted = calibration_curve(labels, probabilities, n_bins=10)
+    np.testing.assert_allclose(curve["observed"], observed)
+    np.testing.assert_allclose(curve["predicted"], predicted)
+    assert curve["count"].sum() == 500
+    assert (curve["low"] <= curve["observed"]).all()
+    assert (curve["observed"] <= curve["high"]).all()
+
+
+def test_calibration_error_by_hand():
+    # Two bins: 0.9 where 3 of 4 are real, 0.2 where 1 of 2 is.
+    probabilities = np.array([0.9] * 4 + [0.2] * 2)
+    labels = np.array([1, 1, 1, 0, 1, 0])
+    found = expected_calibration_error(labels, probabilities)
+    assert found == pytest.approx((4 * 0.15 + 2 * 0.3) / 6)
+
+
+def test_binomial_interval_by_the_rule_of_three():
+    low, high = binomial_interval(np.array([0, 1000]), np.array([1000, 1000]))
+    np.testing.assert_allclose(high, [1 - 0.025**0.001, 1])
+    np.testing.assert_allclose(low, [0, 0.025**0.001])

@@ -1,0 +1,135 @@
+"""The record that a model carries: what it measures, and that it survives."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+
+from rbkeras.decision import FEWEST_FOR_ISOTONIC, Decision, OperatingPoint, fit_decision
+from rbkeras.errors import InputError
+
+POINT = OperatingPoint(true_positive_rate=0.9, threshold=1.0, false_positive_rate=0.01)
+
+
+def draw(n=200, seed=0):
+    labels = np.tile([0, 1], n // 2)
+    scores = np.random.default_rng(seed).normal(3.0 * (2 * labels - 1), 3)
+    return labels, scores
+
+
+def test_operating_point_by_hand():
+    labels = np.r_[np.ones(10, int), np.zeros(20, int)]
+    scores = np.r_[np.arange(10.0), np.arange(-18.0, 2.0)]
+    decision = fit_decision(labels, scores, true_positive_rate=0.9)
+    # Nine of ten reals reach 1, and so does one of twenty bogus.
+    assert decision.operating_point.threshold == 1.0
+    assert decision.operating_point.false_positive_rate == 1 / 20
+    assert decision.point_at(0.5).threshold == 5.0
+    assert (decision.n_real, decision.n_bogus) == (10, 20)
+
+
+def test_a_rate_without_threshold_names_those_that_have_one():
+    decision = fit_decision(*draw(), true_positive_rate=0.85)
+    assert decision.point_at(0.85) == decision.operating_point
+    with pytest.raises(InputError, match=r"0\.85, 0\.9.*got 0\.77"):
+        decision.point_at(0.77)
+
+
+@pytest.mark.parametrize("method", ["temperature", "isotonic", "none"])
+def test_json_brings_the_same_back(method):
+    decision = fit_decision(
+        *draw(), calibration_method=method, prevalence=0.01, label_names={"artifact": 0}
+    )
+    assert decision.calibration == method
+    again = Decision.from_json(json.loads(json.dumps(decision.to_json(), allow_nan=False)))
+    assert again == decision
+    scores = np.linspace(-20, 20, 9)
+    np.testing.assert_array_equal(again.probability(scores), decision.probability(scores))
+
+
+@pytest.mark.parametrize("method", ["temperature", "isotonic", "none"])
+def test_probability_rises_with_the_score(method):
+    decision = fit_decision(*draw(), calibration_method=method)
+    probabilities = decision.probability(np.linspace(-30, 30, 500))
+    assert (np.diff(probabilities) >= 0).all()
+    assert ((probabilities >= 0) & (probabilities <= 1)).all()
+
+
+def test_probability_by_hand():
+    decision = Decision(
+        operating_point=POINT,
+        n_real=5,
+        n_bogus=5,
+        calibration="temperature",
+        temperature=2.0,
+        training_prevalence=0.5,
+    )
+    scores = np.array([2 * np.log(3), np.nan])
+    np.testing.assert_allclose(decision.probability(scores), [0.75, np.nan])
+    np.testing.assert_allclose(decision.probability(scores, prevalence=0.01)[0], 3 / 102)
+
+
+def test_a_stated_prevalence_holds_until_another_is_given():
+    decision = Decision(operating_point=POINT, n_real=5, n_bogus=5, prevalence=0.01)
+    score = np.zeros(1)
+    assert decision.probability(score) == pytest.approx(0.01)
+    assert decision.probability(score, prevalence=0.2) == pytest.approx(0.2)
+
+
+def test_isotonic_refers_to_the_prevalence_of_its_own_samples():
+    labels, scores = draw(400)
+    kept = (labels == 1) | (np.arange(400) % 4 == 0)
+    decision = fit_decision(
+        labels[kept], scores[kept], calibration_method="isotonic", training_prevalence=0.1
+    )
+    assert decision.training_prevalence == pytest.approx(2 / 3)
+    own = decision.probability(scores[kept])
+    assert own.mean() == pytest.approx(2 / 3, abs=0.02)
+    shifted = decision.probability(scores[kept], prevalence=0.1)
+    np.testing.assert_allclose(logit(own) - logit(shifted), logit(2 / 3) - logit(0.1))
+
+
+def test_few_samples_get_a_temperature_and_a_remark():
+    labels, scores = draw(2 * FEWEST_FOR_ISOTONIC - 2)
+    decision = fit_decision(labels, scores, calibration_method="isotonic")
+    assert decision.calibration == "temperature"
+    assert decision.knots is None
+    assert any("isotonic" in remark for remark in decision.remarks)
+
+
+def test_unlabelled_and_broken_scores_are_passed_over():
+    labels, scores = draw()
+    plain = fit_decision(labels, scores)
+    more = fit_decision(np.r_[labels, -1, 0], np.r_[scores, 50.0, np.nan])
+    assert more.operating_point == plain.operating_point
+    assert "1 scores are not finite" in more.remarks[0]
+
+
+def test_a_missing_class_is_named():
+    with pytest.raises(InputError, match="no real"):
+        fit_decision(np.zeros(3, int), np.zeros(3))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"temperature": -1.0},
+        {"calibration": "magic"},
+        {"training_prevalence": 1.0},
+        {"knots": [[0.0], [0.5]]},
+        {"surprise": 1},
+        {"operating_point": {"threshold": 1.0}},
+        {"operating_point": None},
+    ],
+)
+def test_broken_records_are_refused(change):
+    content = fit_decision(*draw()).to_json() | change
+    with pytest.raises(ValueError, match=r"expected"):
+        Decision.from_json(content)
+
+
+def test_no_calibration_is_the_plain_logistic():
+    scores = np.array([-2.0, 0.0, 3.0])
+    decision = fit_decision(*draw(), calibration_method="none")
+    np.testing.assert_allclose(decision.probability(scores), expit(scores))
