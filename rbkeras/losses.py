@@ -100,6 +100,9 @@ class RealBogusLoss(keras.losses.Loss):
     vat_space
         'normalised' perturbs what the normalisation layer puts out, where lengths have a scale;
         'input' perturbs raw pixel values, as the original did.
+    vat_share
+        Fraction of each batch that VAT looks at, in (0, 1]: unlabelled stamps first, of which it
+        is the only teacher, then labelled ones drawn at random.
     """
 
     def __init__(
@@ -114,6 +117,7 @@ class RealBogusLoss(keras.losses.Loss):
         vat_xi: float = 1.0,
         vat_iterations: int = 1,
         vat_space: str = "normalised",
+        vat_share: float = 1.0,
         name: str = "real_bogus_loss",
         **kwargs: Any,
     ):
@@ -125,8 +129,9 @@ class RealBogusLoss(keras.losses.Loss):
         for key, value in {"vat_epsilon": vat_epsilon, "vat_xi": vat_xi}.items():
             if not value > 0:
                 raise ValueError(f"{key}: expected a number above 0, got {value}")
-        if not 0 < auc_beta <= 1:
-            raise ValueError(f"auc_beta: expected a number in (0, 1], got {auc_beta}")
+        for key, value in {"auc_beta": auc_beta, "vat_share": vat_share}.items():
+            if not 0 < value <= 1:
+                raise ValueError(f"{key}: expected a number in (0, 1], got {value}")
         if vat_iterations < 1:
             raise ValueError(f"vat_iterations: expected at least 1, got {vat_iterations}")
         if vat_space not in VAT_SPACES:
@@ -140,6 +145,7 @@ class RealBogusLoss(keras.losses.Loss):
         self.vat_xi = vat_xi
         self.vat_iterations = vat_iterations
         self.vat_space = vat_space
+        self.vat_share = vat_share
 
     def labelled_terms(self, labels, logits) -> dict[str, Any]:
         """Return the unweighted labelled terms, `ce` and `auc_hinge`; 0 for weight 0."""
@@ -171,4 +177,5 @@ class RealBogusLoss(keras.losses.Loss):
             "vat_xi": self.vat_xi,
             "vat_iterations": self.vat_iterations,
             "vat_space": self.vat_space,
+            "vat_share": self.vat_share,
         }

@@ -15,6 +15,30 @@ from rbkeras.losses import score
 LogitsFunction = Callable[[tf.Tensor], tf.Tensor]
 
 
+def choose_share(labels: tf.Tensor, share: float) -> tf.Tensor:
+    """Choose the part of a batch that VAT looks at: unlabelled stamps first, then at random.
+
+    Parameters
+    ----------
+    labels
+        Integers (N,), -1 unlabelled.
+    share
+        In (0, 1].
+
+    Returns
+    -------
+    tf.Tensor
+        int32 (ceil(share N),), different positions in the batch. With more unlabelled stamps than
+        that, some of them, drawn at random.
+    """
+    count = tf.shape(labels)[0]
+    # The factor keeps 0.1 x 10, slightly more than 1 in floating point, from becoming 2.
+    kept = tf.math.ceil(share * (1 - 1e-6) * tf.cast(count, tf.float32))
+    unlabelled = tf.cast(tf.cast(labels, tf.int32) < 0, tf.float32)
+    priority = unlabelled + tf.random.uniform(tf.shape(labels))
+    return tf.math.top_k(priority, tf.cast(kept, tf.int32), sorted=False).indices
+
+
 def unit_per_stamp(direction: tf.Tensor) -> tf.Tensor:
     """Scale each stamp of `direction`, shape (N, H, W, C), to L2 norm 1; zeros stay zeros.
 

@@ -166,6 +166,7 @@ def test_config_round_trip_keeps_every_setting():
         "vat_xi": 0.7,
         "vat_iterations": 8,
         "vat_space": "input",
+        "vat_share": 0.9,
     }
     written = keras.saving.serialize_keras_object(RealBogusLoss(**settings))
     read = keras.saving.deserialize_keras_object(written)
@@ -185,6 +186,8 @@ def test_config_round_trip_keeps_every_setting():
         ("vat_xi", -1),
         ("vat_iterations", 0),
         ("vat_space", "pixels"),
+        ("vat_share", 0),
+        ("vat_share", 1.1),
     ],
 )
 def test_bad_arguments_are_named(name, value):

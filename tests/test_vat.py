@@ -166,3 +166,22 @@ def test_the_clean_answer_is_a_constant_target(net, stamps):
         loss = vat.vat_loss(net, stamps, clean, direction, epsilon=1.0)
     assert tape.gradient(loss, clean) is None
     assert all(np.abs(g).max() > 0 for g in tape.gradient(loss, net.trainable_variables))
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.1, 1), (0.25, 3), (0.5, 5), (1.0, 10)])
+def test_share_of_a_batch_is_rounded_up(share, expected):
+    chosen = vat.choose_share(tf.zeros(10, tf.int32), share).numpy()
+    assert len(set(chosen)) == len(chosen) == expected
+
+
+def test_share_takes_unlabelled_stamps_first():
+    labels = tf.constant([0, -1, 1, 1, -1, 0, 0, 1])
+    drawn = [frozenset(vat.choose_share(labels, 0.5).numpy()) for _ in range(40)]
+    assert all({1, 4} <= chosen for chosen in drawn)
+    # The rest is drawn among the labelled, all of them in the end.
+    assert frozenset.union(*drawn) == set(range(8))
+
+
+def test_share_smaller_than_the_unlabelled_draws_among_them():
+    drawn = {int(vat.choose_share(tf.constant([-1, 0, -1, 1]), 0.25)[0]) for _ in range(40)}
+    assert drawn == {0, 2}
