@@ -1,0 +1,112 @@
+"""`python -m rbkeras.experiment`: the published comparisons, over several seeds."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from rbkeras.cli import load_tensorflow, run_command
+from rbkeras.config import FitConfig
+from rbkeras.errors import InputError
+from rbkeras.options import checked, make_parser, parse_config
+from rbkeras.studies.grid import STUDIES
+
+_DESCRIPTION = """\
+Train the networks of a study, several seeds each, and compare them.
+
+  treatments    one classifier per detector, a mix as large as one detector, all detectors
+  label-errors  all labels, suspects removed, unlabelled, flipped; true labels where known
+  label-noise   the same with label errors multiplied
+  losses        cross-entropy, AUC hinge, partial AUC, VAT, and their sums
+
+Without --data every seed simulates a survey and a test set of its own.
+"""
+_EXAMPLES = """\
+examples:
+  python -m rbkeras.experiment label-errors --out STUDY --seeds 0 1 2 --networks simple compact
+  python -m rbkeras.experiment label-noise --out STUDY --errors 1 2 3 4 --noise score
+  python -m rbkeras.experiment losses --out STUDY --simulation.label_error 0.2 \\
+      --simulation.test_bogus 20000
+  python -m rbkeras.experiment treatments --out STUDY --data RECORDS \\
+      --test_real real.npy --test_bogus bogus.npy --networks simple --optimizer.name adadelta
+
+All flags of fit hold for every training. Called again with the same settings, it goes on where it
+was interrupted; more seeds, networks or factors may be added later. --plan names the trainings.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; see `--help`."""
+    parser = make_parser(prog="rbkeras experiment", description=_DESCRIPTION, examples=_EXAMPLES)
+    parser.add_argument("study", choices=STUDIES, help="which comparison")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the trainings")
+    parser.add_argument(
+        "--networks",
+        type=Literal["compact", "simple", "middle", "complex"],
+        nargs="+",
+        default=None,
+        help="networks to train; by default that of --model.network",
+    )
+    parser.add_argument(
+        "--errors",
+        type=float,
+        nargs="+",
+        default=[1.0, 2.0, 3.0, 4.0],
+        help="label-noise: factors on the label errors",
+    )
+    parser.add_argument(
+        "--noise",
+        type=Literal["uniform", "score"],
+        default="uniform",
+        help="label-noise: flip any label, or by bins of out-of-fold probability",
+    )
+    parser.add_argument(
+        "--noise_rate",
+        type=float | None,
+        default=None,
+        help="label-noise: fraction of wrong labels in --data; null takes it from the truth",
+    )
+    parser.add_argument(
+        "--noise_table",
+        type=Path | None,
+        default=None,
+        help="label-noise: CSV of r1, r2, probability; null estimates it from the truth",
+    )
+    parser.add_argument("--plan", action="store_true", help="name the trainings and stop")
+    config, parsed = parse_config(parser, argv, preset_without_data="default")
+
+    def work() -> None:
+        checked(config)
+        load_tensorflow()
+        from rbkeras.studies.runner import Study, check_study, plan, run_study
+        from rbkeras.studies.trainings import Noise
+
+        if parsed.noise_table is not None and parsed.noise != "score":
+            raise InputError("--noise_table: expected --noise score with it, got uniform")
+        study = Study(
+            name=parsed.study,
+            config=_without_table(config),
+            seeds=tuple(parsed.seeds),
+            networks=tuple(parsed.networks or [config.model.network]),
+            errors=tuple(parsed.errors),
+            noise=Noise(kind=parsed.noise, rate=parsed.noise_rate, table=parsed.noise_table),
+        )
+        check_study(study)
+        if parsed.plan:
+            print("\n".join(plan(study)))
+        else:
+            run_study(study)
+
+    return run_command(work)
+
+
+def _without_table(config: FitConfig) -> FitConfig:
+    if config.label_errors.table is not None:
+        raise InputError(
+            "--label_errors.table: expected none, since a study does its own stage 1, got "
+            f"{config.label_errors.table}"
+        )
+    return config
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""The published comparisons as grids of trainings over several seeds."""

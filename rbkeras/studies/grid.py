@@ -1,0 +1,166 @@
+"""What each study trains and what it compares: tables, no work."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+STUDIES = ("treatments", "label-errors", "label-noise", "losses")
+
+#: How the policies are called in tables.
+POLICY_NAMES = {
+    "keep": "all labels",
+    "remove": "removed",
+    "unlabel": "unlabelled",
+    "flip": "flipped",
+}
+TRUE_LABELS = "true labels"
+MIX = "mix"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One row of a study: a kind of training, done once per seed and part of the data.
+
+    Attributes
+    ----------
+    name
+        Unique in its study.
+    policy
+        Of stage 2; see `rbkeras.label_errors.apply_policy`.
+    settings
+        Settings of `FitConfig` that this arm changes, by flag name.
+    true_labels
+        Train on the true labels, which only a simulation knows.
+    errors
+        Factor on the label errors that are there.
+    parts
+        What to train on: None for everything, a detector's number for its stamps alone, 'mix' for
+        a stratified sample of all detectors as large as one. Several parts are several trainings,
+        whose figures are averaged.
+    """
+
+    name: str
+    policy: str = "unlabel"
+    settings: dict[str, Any] = field(default_factory=dict)
+    true_labels: bool = False
+    errors: float = 1.0
+    parts: tuple[int | str | None, ...] = (None,)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The arms of a study, and the pairs (this, beside that) whose difference is told."""
+
+    arms: tuple[Arm, ...]
+    pairs: tuple[tuple[str, str], ...]
+
+
+def make_grid(
+    study: str,
+    *,
+    networks: Sequence[str],
+    errors: Sequence[float],
+    detectors: Sequence[int],
+    truth: bool,
+) -> Grid:
+    """Lay out a study.
+
+    Parameters
+    ----------
+    study
+        One of `STUDIES`.
+    networks
+        Networks that are trained.
+    errors
+        Factors on the label errors, for 'label-noise' alone.
+    detectors
+        Numbers of the detectors, for 'treatments' alone.
+    truth
+        Whether the true labels are known.
+    """
+    make: dict[str, Callable[[], Grid]] = {
+        "treatments": lambda: _treatments(networks, detectors),
+        "label-errors": lambda: _policies(networks, [1.0], truth, flip=True),
+        "label-noise": lambda: _policies(networks, errors, truth, flip=False),
+        "losses": lambda: _losses(networks),
+    }
+    return make[study]()
+
+
+def _treatments(networks: Sequence[str], detectors: Sequence[int]) -> Grid:
+    # Cross-entropy on all labels, as published: what is compared is the data, not the method.
+    plain = {"loss.lambda_ce": 1.0, "loss.lambda_auc": 0.0, "loss.lambda_vat": 0.0}
+    arms: list[Arm] = []
+    pairs: list[tuple[str, str]] = []
+    for network in networks:
+        settings = plain | {"model.network": network}
+        parts = {"each": tuple(detectors), "mix": (MIX,), "all": (None,)}
+        arms += [
+            Arm(name=f"{network}-{name}", policy="keep", settings=settings, parts=part)
+            for name, part in parts.items()
+        ]
+        pairs += [(f"{network}-all", f"{network}-{name}") for name in ("each", "mix")]
+        pairs += [(f"{network}-mix", f"{network}-each")]
+    return Grid(tuple(arms), tuple(pairs))
+
+
+def _policies(networks: Sequence[str], errors: Sequence[float], truth: bool, *, flip: bool) -> Grid:
+    policies = ["keep", "remove", "unlabel"] + (["flip"] if flip else [])
+    arms: list[Arm] = []
+    pairs: list[tuple[str, str]] = []
+    for network in networks:
+        settings = {"model.network": network}
+        for factor in errors:
+            prefix = network if len(errors) == 1 else f"{network}, errors x {factor:g}"
+            for policy in policies:
+                arms.append(
+                    Arm(
+                        name=f"{prefix}, {POLICY_NAMES[policy]}",
+                        policy=policy,
+                        settings=settings,
+                        errors=factor,
+                    )
+                )
+            unlabelled = f"{prefix}, {POLICY_NAMES['unlabel']}"
+            pairs += [
+                (unlabelled, f"{prefix}, {POLICY_NAMES[policy]}")
+                for policy in policies
+                if policy != "unlabel"
+            ]
+            if truth:
+                pairs.append((unlabelled, f"{network}, {TRUE_LABELS}"))
+        if truth:
+            arms.append(
+                Arm(
+                    name=f"{network}, {TRUE_LABELS}",
+                    policy="keep",
+                    settings=settings,
+                    true_labels=True,
+                )
+            )
+    return Grid(tuple(arms), tuple(pairs))
+
+
+def _losses(networks: Sequence[str]) -> Grid:
+    off = {"loss.lambda_auc": 0.0, "loss.lambda_vat": 0.0}
+    # A weight that a variant does not switch off keeps the value of the study's own settings.
+    variants: dict[str, dict[str, Any]] = {
+        "CE": off,
+        "CE + AUC": {"loss.lambda_vat": 0.0},
+        "CE + partial AUC": {"loss.lambda_vat": 0.0, "loss.auc_beta": 0.1},
+        "CE + VAT": {"loss.lambda_auc": 0.0},
+        "CE + AUC + VAT": {},
+        "CE + VAT on raw pixels": {"loss.lambda_auc": 0.0, "loss.vat_space": "input"},
+    }
+    arms = [
+        Arm(name=f"{network}, {name}", settings=settings | {"model.network": network})
+        for network in networks
+        for name, settings in variants.items()
+    ]
+    pairs = [
+        (f"{network}, {name}", f"{network}, CE")
+        for network in networks
+        for name in variants
+        if name != "CE"
+    ]
+    return Grid(tuple(arms), tuple(pairs))

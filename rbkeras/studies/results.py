@@ -1,0 +1,142 @@
+"""From the scores of all trainings of a study to its tables."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from rbkeras import metrics
+from rbkeras.statistics import Figure, Resampled, Scores, estimate, resample
+from rbkeras.studies.grid import Grid
+
+#: Figures of merit by column name; the first is the one that matters.
+FIGURES: dict[str, Figure] = {
+    "fpr_at_tpr90": lambda real, bogus: float(metrics.fpr_at_tpr(real, bogus, 0.9)),
+    "fpr_at_tpr95": lambda real, bogus: float(metrics.fpr_at_tpr(real, bogus, 0.95)),
+    "tpr_at_fpr1e-3": lambda real, bogus: metrics.tpr_at_fpr(real, bogus, 1e-3),
+    "partial_auc": metrics.partial_auc,
+    "auc": metrics.auc,
+}
+FIGURE_NAMES = {
+    "fpr_at_tpr90": "FPR at TPR 0.9",
+    "fpr_at_tpr95": "FPR at TPR 0.95",
+    "tpr_at_fpr1e-3": "TPR at FPR 0.001",
+    "partial_auc": "AUC below FPR 0.01",
+    "auc": "AUC",
+}
+#: By arm, then by part of the data, then by seed.
+StudyScores = Mapping[str, Sequence[Sequence[Scores]]]
+
+
+def resample_arms(
+    scores: StudyScores, figure: Figure, *, shared: bool, resamples: int = 500
+) -> dict[str, Resampled]:
+    """Resample a figure of merit of every arm, averaged over the arm's parts."""
+    result = {}
+    for name, parts in scores.items():
+        each = [resample(part, figure, shared=shared, resamples=resamples) for part in parts]
+        result[name] = Resampled(
+            np.mean([one.values for one in each], axis=0),
+            np.mean([one.means for one in each], axis=0),
+            shared,
+        )
+    return result
+
+
+def summarise_study(
+    scores: StudyScores,
+    grid: Grid,
+    *,
+    seeds: Sequence[int],
+    shared: bool,
+    resamples: int = 500,
+    confidence: float = 0.95,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Tabulate every arm, and every pair of arms of the grid.
+
+    Parameters
+    ----------
+    scores
+        Of every arm.
+    grid
+        Arms and pairs.
+    seeds
+        In the order of the scores.
+    shared
+        Whether the seeds share their test samples.
+    resamples, confidence
+        Of the bootstrap and of the intervals.
+
+    Returns
+    -------
+    arms, differences : pandas.DataFrame
+        One row per figure and arm: figure, arm, mean, low, high and the values of the seeds. One
+        row per figure and pair: figure, arm, beside, difference, low, high, p_value, ratio (of
+        the means), significant.
+    """
+    arm_rows, difference_rows = [], []
+    for figure, function in FIGURES.items():
+        # Resampling a rank statistic of tens of thousands of scores is slow, and only the first
+        # figure is what a study is decided by.
+        count = resamples if figure == next(iter(FIGURES)) else max(resamples // 5, 50)
+        resampled = resample_arms(scores, function, shared=shared, resamples=count)
+        for name, values in resampled.items():
+            found = estimate(values, confidence=confidence)
+            by_seed = {
+                f"seed {seed}": value for seed, value in zip(seeds, values.values, strict=True)
+            }
+            arm_rows.append(
+                {"figure": figure, "arm": name, "mean": found.mean}
+                | {"low": max(found.low, 0.0), "high": min(found.high, 1.0)}
+                | by_seed
+            )
+        for arm, beside in grid.pairs:
+            if arm not in resampled or beside not in resampled:
+                continue
+            found = estimate(resampled[arm] - resampled[beside], confidence=confidence)
+            reference = resampled[beside].values.mean()
+            difference_rows.append(
+                {
+                    "figure": figure,
+                    "arm": arm,
+                    "beside": beside,
+                    "difference": found.mean,
+                    "low": found.low,
+                    "high": found.high,
+                    "p_value": found.p_value,
+                    "ratio": resampled[arm].values.mean() / reference if reference else np.nan,
+                    "significant": found.p_value < 1 - confidence,
+                }
+            )
+    return pd.DataFrame(arm_rows), pd.DataFrame(difference_rows)
+
+
+def arms_markdown(arms: pd.DataFrame) -> str:
+    """Lay the arms out as a Markdown table: a row per arm, a column per figure."""
+    lines = [
+        "| | " + " | ".join(FIGURE_NAMES[figure] for figure in FIGURES) + " |",
+        "|---" * (len(FIGURES) + 1) + "|",
+    ]
+    for name, rows in arms.groupby("arm", sort=False):
+        cells = []
+        for figure in FIGURES:
+            row = rows[rows["figure"] == figure].iloc[0]
+            cells.append(f"{row['mean']:.5f} ({row['low']:.5f} to {row['high']:.5f})")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def differences_markdown(differences: pd.DataFrame) -> str:
+    """Lay out the differences in the figure that matters as a Markdown table."""
+    first = next(iter(FIGURES))
+    lines = [
+        f"| {FIGURE_NAMES[first]} of | beside | difference | 95% interval | ratio | |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in differences[differences["figure"] == first].itertuples():
+        verdict = f"p = {row.p_value:.2g}" if row.significant else "not significant"
+        lines.append(
+            f"| {row.arm} | {row.beside} | {row.difference:+.5f} | {row.low:+.5f} to "
+            f"{row.high:+.5f} | {row.ratio:.2f} | {verdict} |"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,205 @@
+"""Running a study: every arm, every seed, nothing twice; tables at the end."""
+
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from rbkeras.config import FitConfig
+from rbkeras.errors import InputError
+from rbkeras.files import whole_file
+from rbkeras.resume import claim, mark_finished
+from rbkeras.statistics import Scores
+from rbkeras.studies.grid import Arm, Grid, make_grid
+from rbkeras.studies.page import write_page
+from rbkeras.studies.results import arms_markdown, differences_markdown, summarise_study
+from rbkeras.studies.trainings import Noise, Seed, suspect_quality
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A study's settings.
+
+    Attributes
+    ----------
+    name
+        One of `rbkeras.studies.grid.STUDIES`.
+    config
+        What all trainings have in common. Without data, each seed simulates a survey and a test
+        set of its own.
+    seeds
+        Seeds of surveys and trainings.
+    networks, errors
+        See `rbkeras.studies.grid.make_grid`.
+    noise
+        How label errors are added.
+    """
+
+    name: str
+    config: FitConfig
+    seeds: tuple[int, ...]
+    networks: tuple[str, ...]
+    errors: tuple[float, ...]
+    noise: Noise
+
+    @property
+    def out(self) -> Path:
+        """The study's folder."""
+        return self.config.out
+
+    @property
+    def shared(self) -> bool:
+        """Whether all seeds are tested on the same samples."""
+        return self.config.data is not None
+
+    @cached_property
+    def grid(self) -> Grid:
+        """Arms and pairs; needs the data of the first seed."""
+        first = self.seed(self.seeds[0])
+        return make_grid(
+            self.name,
+            networks=self.networks,
+            errors=self.errors,
+            detectors=sorted(first.records.samples["detector_id"].unique().tolist()),
+            truth=first.truth is not None,
+        )
+
+    @cached_property
+    def _seeds(self) -> dict[int, Seed]:
+        return {}
+
+    def seed(self, seed: int) -> Seed:
+        """Simulate a seed's survey if need be, and name its folder."""
+        from rbkeras.run import simulated
+
+        if seed not in self._seeds:
+            folder = self.out / f"seed{seed}"
+            folder.mkdir(parents=True, exist_ok=True)
+            config = replace(self.config, out=folder, seed=seed)
+            if config.data is None:
+                config = simulated(config)
+            self._seeds[seed] = Seed(config, folder, self.noise)
+        return self._seeds[seed]
+
+
+def check_study(study: Study) -> None:
+    """See that a study can be run before anything is.
+
+    Raises
+    ------
+    InputError
+        Naming the flag.
+    """
+    if not study.seeds or len(set(study.seeds)) < len(study.seeds):
+        raise InputError(f"--seeds: expected different seeds, at least one, got {study.seeds}")
+    if study.shared and study.config.test_real is None:
+        raise InputError("--data: expected --test_real and --test_bogus with it, got neither")
+    if not study.errors or min(study.errors) < 1 or len(set(study.errors)) < len(study.errors):
+        raise InputError(f"--errors: expected different factors of at least 1, got {study.errors}")
+    if not study.networks or len(set(study.networks)) < len(study.networks):
+        raise InputError(f"--networks: expected different networks, got {study.networks}")
+
+
+def run_study(study: Study) -> None:
+    """Train what is not trained yet, and write the tables and the page."""
+    check_study(study)
+    marker = study.out / "study.json"
+    # Seeds and arms may be added to a study; what its trainings have in common may not change.
+    settings = {"study": study.name, "noise": asdict(study.noise)} | {
+        "config": asdict(replace(study.config, out=Path("."), seed=0, overwrite=False))
+    }
+    claim(marker, settings, products=[], overwrite=study.config.overwrite)
+    scores = _train_all(study)
+    suspects = _suspects(study)
+    arms, differences = summarise_study(scores, study.grid, seeds=study.seeds, shared=study.shared)
+    tables = {"arms": arms, "differences": differences, "suspects": suspects}
+    for name, table in tables.items():
+        with whole_file(study.out / f"{name}.csv") as temporary:
+            table.to_csv(temporary, index=False)
+    text = study_markdown(study, arms, differences, suspects)
+    with whole_file(study.out / "results.md") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    write_page(study.out / "report.html", study.name, _remarks(study), tables)
+    mark_finished(marker, settings, seeds=study.seeds)
+    print(f"\n{text}\neverything is in {study.out}; open {study.out / 'report.html'}")
+
+
+def _train_all(study: Study) -> dict[str, list[list[Scores]]]:
+    jobs = [
+        (seed, arm, part) for seed in study.seeds for arm in study.grid.arms for part in arm.parts
+    ]
+    scores: dict[str, dict[int | str | None, list[Scores]]] = {}
+    with tqdm(jobs, desc=study.name, unit="training") as bar:
+        for seed, arm, part in bar:
+            bar.set_postfix_str(_label(seed, arm, part))
+            found = study.seed(seed).train(arm, part)
+            scores.setdefault(arm.name, {}).setdefault(part, []).append(found)
+    return {name: list(parts.values()) for name, parts in scores.items()}
+
+
+def _label(seed: int, arm: Arm, part: int | str | None) -> str:
+    return f"{arm.name}{'' if part is None else f' {part}'}, seed {seed}"
+
+
+def _suspects(study: Study) -> pd.DataFrame:
+    """Tell how well stage 1 did wherever it ran and the truth is known."""
+    rows = []
+    needed = {arm.errors for arm in study.grid.arms if arm.policy != "keep"}
+    for number in study.seeds:
+        seed = study.seed(number)
+        if seed.truth is None:
+            continue
+        for errors in sorted(needed):
+            rated = seed.rated(errors=errors, part=None)
+            rows.append({"errors_x": errors, "seed": number} | suspect_quality(rated, seed.truth))
+    columns = ["errors_x", "seed", "errors", "suspects", "recall", "precision", "f1"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _remarks(study: Study) -> list[str]:
+    count = len(study.seeds)
+    data = "the same data" if study.shared else "a survey and a test set of its own"
+    plural = "s" if count > 1 else ""
+    remarks = [
+        f"{count} seed{plural} ({', '.join(map(str, study.seeds))}), each with {data}.",
+        "Intervals are of 95%; differences are paired over seeds and test samples, and p-values "
+        "are not corrected for the number of comparisons.",
+    ]
+    if count == 1:
+        remarks.append("With one seed the intervals know nothing of the training's chance.")
+    return remarks
+
+
+def study_markdown(
+    study: Study, arms: pd.DataFrame, differences: pd.DataFrame, suspects: pd.DataFrame
+) -> str:
+    """Write the results as a Markdown page."""
+    parts = [f"# Study: {study.name}", *_remarks(study), arms_markdown(arms)]
+    if len(differences):
+        parts.append(differences_markdown(differences))
+    if len(suspects):
+        parts += ["Label errors found by stage 1:", _suspects_markdown(suspects)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _suspects_markdown(suspects: pd.DataFrame) -> str:
+    lines = ["| errors | seed | wrong labels | suspects | recall | precision | F1 |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    lines += [
+        f"| x {row.errors_x:g} | {row.seed} | {row.errors} | {row.suspects} | {row.recall:.3f} | "
+        f"{row.precision:.3f} | {row.f1:.3f} |"
+        for row in suspects.itertuples()
+    ]
+    return "\n".join(lines)
+
+
+def plan(study: Study) -> list[str]:
+    """Name every training that the study consists of."""
+    return [
+        _label(seed, arm, part)
+        for seed in study.seeds
+        for arm in study.grid.arms
+        for part in arm.parts
+    ]

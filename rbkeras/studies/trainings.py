@@ -1,0 +1,231 @@
+"""One training of a study: its labels, its two stages, its scores; done once."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rbkeras.config import FitConfig
+from rbkeras.data.labels import SKIP
+from rbkeras.data.records import Records, open_records
+from rbkeras.data.splits import validation_mask
+from rbkeras.errors import InputError
+from rbkeras.files import read_json, whole_file, write_json
+from rbkeras.options import write_config
+from rbkeras.statistics import Scores
+from rbkeras.studies.grid import MIX, Arm
+from rbkeras.studies.noise import (
+    bin_probabilities,
+    flip_labels,
+    probability_by_bin,
+    read_bins,
+    uniform_probability,
+)
+
+_SCORES = "test_scores.npz"
+
+
+def with_settings(config: FitConfig, settings: Mapping[str, Any]) -> FitConfig:
+    """Replace settings by flag name, such as 'loss.lambda_vat'."""
+    for flag, value in settings.items():
+        config = _replaced(config, flag.split("."), value)
+    return config
+
+
+def _replaced(config: Any, path: list[str], value: Any) -> Any:
+    name, *rest = path
+    if not is_dataclass(config) or name not in {item.name for item in fields(config)}:
+        raise ValueError(f"expected the name of a setting, got {name!r}")
+    if rest:
+        value = _replaced(getattr(config, name), rest, value)
+    return replace(config, **{name: value})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """How label errors are added.
+
+    Attributes
+    ----------
+    kind
+        'uniform': any label alike; 'score': by bins of out-of-fold probability.
+    rate
+        Fraction of wrong labels before any is added, for 'uniform'; None takes the truth's.
+    table
+        CSV of bins for 'score'; None estimates it from the truth.
+    """
+
+    kind: str = "uniform"
+    rate: float | None = None
+    table: Path | None = None
+
+
+@dataclass(frozen=True)
+class Seed:
+    """The data, the seed and the folder that the trainings of one seed share."""
+
+    config: FitConfig
+    folder: Path
+    noise: Noise
+    _rated: dict[tuple[float, int | str | None], pd.DataFrame] = field(default_factory=dict)
+
+    @cached_property
+    def records(self) -> Records:
+        """The records directory."""
+        return open_records(self.config.data)
+
+    @cached_property
+    def given(self) -> np.ndarray:
+        """Labels as the records have them, int8 (N,)."""
+        return self.records.samples["label"].to_numpy(np.int8)
+
+    @cached_property
+    def truth(self) -> np.ndarray | None:
+        """True labels, int8 (N,), where a simulation has left them beside its records."""
+        path = self.config.data.parent / "survey" / "truth.csv"
+        if not path.exists():
+            return None
+        key = ["detector_id", "sample_index"]
+        table = self.records.samples[key].merge(
+            pd.read_csv(path)[[*key, "true_label"]], on=key, how="left", validate="one_to_one"
+        )
+        if table["true_label"].isna().any():
+            raise InputError(
+                f"{path}: expected the true label of every sample of {self.config.data}"
+            )
+        return table["true_label"].to_numpy(np.int8)
+
+    # --- labels ---------------------------------------------------------------------------------
+
+    def labels(self, *, errors: float, part: int | str | None) -> np.ndarray:
+        """Labels with `errors` times their errors, SKIP outside `part`."""
+        labels = self.given
+        if errors != 1:
+            rng = np.random.default_rng([self.config.seed, round(1000 * errors)])
+            labels = flip_labels(labels, self._flip_probability(errors), rng=rng)
+        return self._select(labels, part)
+
+    def _flip_probability(self, errors: float) -> np.ndarray | float:
+        if self.noise.kind == "uniform":
+            rate = self.noise.rate
+            if rate is None:
+                rate = float(np.mean(self._known_truth()[self.given >= 0] != self._labelled))
+            return uniform_probability(rate, errors)
+        rated = self.rated(errors=1.0, part=None)
+        probability = np.full(len(self.given), np.nan)
+        probability[rated["unique_index"]] = rated["probability_real"]
+        if self.noise.table is not None:
+            bins = read_bins(self.noise.table)
+        else:
+            wrong = self._known_truth()[self.given >= 0] != self._labelled
+            bins = bin_probabilities(probability[self.given >= 0], wrong)
+        return np.minimum((errors - 1) * probability_by_bin(probability, bins), 1.0)
+
+    @property
+    def _labelled(self) -> np.ndarray:
+        return self.given[self.given >= 0]
+
+    def _known_truth(self) -> np.ndarray:
+        if self.truth is None:
+            raise InputError(
+                "label errors can only be multiplied where their rate is known: expected "
+                "--noise_rate or --noise_table with data whose true labels are not known"
+            )
+        return self.truth
+
+    def _select(self, labels: np.ndarray, part: int | str | None) -> np.ndarray:
+        if part is None:
+            return labels
+        detectors = self.records.samples["detector_id"].to_numpy()
+        if part != MIX:
+            return np.where(detectors == part, labels, SKIP).astype(np.int8)
+        share = 1 / len(self.records.sizes)
+        if share == 1:
+            return labels
+        chosen = validation_mask(labels, detectors, fraction=share, seed=self.config.seed)
+        return np.where(chosen, labels, SKIP).astype(np.int8)
+
+    # --- work -----------------------------------------------------------------------------------
+
+    def rated(self, *, errors: float, part: int | str | None) -> pd.DataFrame:
+        """Stage 1 on these labels with the study's own settings, done once per set of labels."""
+        if (errors, part) not in self._rated:
+            self._rated[errors, part] = self._find_label_errors(errors, part)
+        return self._rated[errors, part]
+
+    def _find_label_errors(self, errors: float, part: int | str | None) -> pd.DataFrame:
+        from rbkeras.stages import Run
+
+        out = self.folder / "stage1" / _slug(f"errors-x{errors:g}", part)
+        # A policy that needs no stage 1 would skip it.
+        config = replace(self.config, out=out, policy="unlabel")
+        out.mkdir(parents=True, exist_ok=True)
+        write_config(out / "config.yaml", config)
+        run = Run(config, self.records, self.labels(errors=errors, part=part))
+        return run.find_label_errors()
+
+    def train(self, arm: Arm, part: int | str | None) -> Scores:
+        """Train and score, unless that is done already; return (real scores, bogus scores)."""
+        from rbkeras import evaluation
+        from rbkeras.stages import Run
+
+        config = with_settings(self.config, arm.settings)
+        out = self.folder / "runs" / _slug(arm.name, part)
+        config = replace(config, out=out, policy=arm.policy)
+        if arm.true_labels:
+            labels = self._select(self._known_truth(), part)
+        else:
+            labels = self.labels(errors=arm.errors, part=part)
+        rated = None
+        if arm.policy != "keep":
+            rated = self.rated(errors=arm.errors, part=part)
+        out.mkdir(parents=True, exist_ok=True)
+        write_config(out / "config.yaml", config)
+        before = _finished(out)
+        model = Run(config, self.records, labels).train_final(rated)
+        if before and before == _finished(out) and (out / _SCORES).exists():
+            return load_scores(out / _SCORES)
+        scores = evaluation.score_test_set(model, real=config.test_real, bogus=config.test_bogus)
+        with whole_file(out / _SCORES) as temporary, open(temporary, "wb") as stream:
+            np.savez(stream, real=scores[0], bogus=scores[1])
+        write_json(out / "evaluation" / "metrics.json", evaluation.summarise(*scores))
+        return scores
+
+
+def _finished(out: Path) -> Any:
+    marker = out / "stage2.json"
+    return read_json(marker) if marker.exists() else None
+
+
+def load_scores(path: Path) -> Scores:
+    """Read what a finished training scored."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return stored["real"], stored["bogus"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: expected stored scores, but reading says: {error}") from None
+
+
+def _slug(name: str, part: int | str | None) -> str:
+    text = name if part is None else f"{name}-{part}"
+    return "".join(c if c.isalnum() or c in ".-" else "_" for c in text)
+
+
+def suspect_quality(rated: pd.DataFrame, truth: np.ndarray) -> dict[str, float]:
+    """Recall, precision and F1 of the suspects, where the true labels (N,) are known."""
+    wrong = rated["label"].to_numpy() != truth[rated["unique_index"]]
+    suspect = rated["suspect"].to_numpy() == 1
+    found = int((wrong & suspect).sum())
+    total = int(wrong.sum()) + int(suspect.sum())
+    return {
+        "errors": int(wrong.sum()),
+        "suspects": int(suspect.sum()),
+        "recall": found / wrong.sum() if wrong.any() else math.nan,
+        "precision": found / suspect.sum() if suspect.any() else math.nan,
+        "f1": 2 * found / total if total else math.nan,
+    }

@@ -1,0 +1,97 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbkeras.errors import InputError
+from rbkeras.studies.noise import (
+    bin_probabilities,
+    flip_labels,
+    probability_by_bin,
+    read_bins,
+    uniform_probability,
+)
+
+
+def test_uniform_flips_multiply_the_rate():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, 200_000)
+    given_labels = flip_labels(truth, 0.05, rng=rng)
+    noisy = flip_labels(given_labels, uniform_probability(0.05, 3), rng=rng)
+    assert np.mean(noisy != truth) == pytest.approx(0.15, abs=0.004)
+
+
+def test_uniform_probability_by_hand():
+    # 0.1 (1 - 0.125) + 0.9 x 0.125 = 0.2
+    assert uniform_probability(0.1, 2) == pytest.approx(0.125)
+    assert uniform_probability(0.1, 1) == 0
+
+
+@pytest.mark.parametrize(("rate", "factor"), [(0.5, 1), (0.2, 3), (0.1, 0.5), (-0.1, 2)])
+def test_impossible_rates_are_refused(rate, factor):
+    with pytest.raises(InputError, match="expected an error rate"):
+        uniform_probability(rate, factor)
+
+
+@given(
+    st.lists(st.sampled_from([0, 1, -1]), min_size=1, max_size=40),
+    st.sampled_from([0.0, 0.5, 1.0]),
+    st.integers(0, 100),
+)
+def test_flips_leave_the_unlabelled_alone(labels, probability, seed):
+    labels = np.array(labels)
+    flipped = flip_labels(labels, probability, rng=np.random.default_rng(seed))
+    assert flipped.dtype == np.int8
+    assert ((flipped == -1) == (labels == -1)).all()
+    if probability == 0:
+        assert (flipped == labels).all()
+    if probability == 1:
+        assert (flipped[labels >= 0] == 1 - labels[labels >= 0]).all()
+
+
+def test_bins_by_hand():
+    probability = np.array([0.0, 0.1, 0.2, 0.6, 0.9, 1.0])
+    wrong = np.array([True, False, False, True, False, True])
+    table = bin_probabilities(probability, wrong, edges=np.array([0, 0.2, 0.4, 0.5, 1]))
+    expected = pd.DataFrame(
+        {"r1": [0.0, 0.2, 0.5], "r2": [0.2, 0.4, 1.0], "probability": [0.5, 0.0, 2 / 3]}
+    )
+    pd.testing.assert_frame_equal(table, expected)
+    looked_up = probability_by_bin(np.array([0.05, 0.2, 0.45, 1.0, np.nan]), table)
+    assert looked_up == pytest.approx([0.5, 0.0, 0.0, 2 / 3, 0.0])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.integers(0, 1000))
+def test_flips_by_bin_are_as_many_as_the_errors(values, seed):
+    rng = np.random.default_rng(seed)
+    probability, wrong = np.array(values), rng.random(len(values)) < 0.3
+    found = probability_by_bin(probability, bin_probabilities(probability, wrong))
+    assert found.sum() == pytest.approx(wrong.sum())
+
+
+def write(tmp_path, text):
+    path = tmp_path / "bins.csv"
+    path.write_text(text)
+    return path
+
+
+def test_bins_are_read_in_any_order(tmp_path):
+    path = write(tmp_path, "r1,r2,probability,note\n0.5,1,0.2,b\n0,0.5,0.1,a\n")
+    assert read_bins(path)["probability"].tolist() == [0.1, 0.2]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "cannot be read"),
+        ("r1,r2\n0,1\n", "missing"),
+        ("r1,r2,probability\n0,1,1.5\n", "row 1"),
+        ("r1,r2,probability\n0,1,0.5\n0.5,0.4,x\n", "row 2"),
+        ("r1,r2,probability\n", "found none"),
+        ("r1,r2,probability\n0,0.6,0.1\n0.5,1,0.1\n", "overlap"),
+    ],
+)
+def test_broken_tables_are_refused(tmp_path, text, complaint):
+    with pytest.raises(InputError, match=complaint):
+        read_bins(write(tmp_path, text))

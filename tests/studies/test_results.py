@@ -1,0 +1,110 @@
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rbkeras.studies.grid import STUDIES, Arm, Grid, make_grid
+from rbkeras.studies.page import write_page
+from rbkeras.studies.results import (
+    FIGURES,
+    arms_markdown,
+    differences_markdown,
+    summarise_study,
+)
+
+
+@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize("truth", [True, False])
+def test_grids_name_every_arm_once_and_compare_arms_they_have(study, truth):
+    grid = make_grid(
+        study, networks=["simple", "compact"], errors=[1, 2], detectors=[3, 5], truth=truth
+    )
+    names = [arm.name for arm in grid.arms]
+    assert len(set(names)) == len(names)
+    assert {name for pair in grid.pairs for name in pair} <= set(names)
+    assert any(arm.true_labels for arm in grid.arms) == (
+        truth and study in ("label-errors", "label-noise")
+    )
+
+
+def test_treatments_use_each_detector():
+    grid = make_grid("treatments", networks=["simple"], errors=[1], detectors=[3, 5], truth=False)
+    assert [arm.parts for arm in grid.arms] == [(3, 5), ("mix",), (None,)]
+
+
+def make_study():
+    """Arm b is better than arm a by far; c is a again, with other noise."""
+    rng = np.random.default_rng(0)
+    reals = [rng.normal(2, 1, 300) for _ in range(3)]
+    bogus = [rng.normal(0, 1, 2000) for _ in range(3)]
+    noise = [rng.normal(0, 0.01, 300) for _ in range(3)]
+    scores = {
+        "a": [list(zip(reals, bogus, strict=True))],
+        "b": [[(real + 2, other) for real, other in zip(reals, bogus, strict=True)]],
+        "c": [
+            [(real + e, other) for real, e, other in zip(reals, noise, bogus, strict=True)],
+            [(real - e, other) for real, e, other in zip(reals, noise, bogus, strict=True)],
+        ],
+    }
+    grid = Grid(tuple(Arm(name=name) for name in "abc"), (("b", "a"), ("c", "a")))
+    return scores, grid
+
+
+@pytest.fixture(scope="module")
+def summary():
+    scores, grid = make_study()
+    return summarise_study(scores, grid, seeds=[7, 8, 9], shared=False, resamples=60)
+
+
+def test_arms_have_their_figures(summary):
+    scores, _ = make_study()
+    arms, _ = summary
+    assert len(arms) == 3 * len(FIGURES)
+    row = arms[(arms["figure"] == "fpr_at_tpr90") & (arms["arm"] == "a")].iloc[0]
+    expected = [FIGURES["fpr_at_tpr90"](*one) for one in scores["a"][0]]
+    assert row[["seed 7", "seed 8", "seed 9"]].tolist() == pytest.approx(expected)
+    assert row["mean"] == pytest.approx(np.mean(expected))
+    assert row["low"] < row["mean"] < row["high"]
+
+
+def test_parts_of_an_arm_are_averaged(summary):
+    scores, _ = make_study()
+    arms, _ = summary
+    row = arms[(arms["figure"] == "auc") & (arms["arm"] == "c")].iloc[0]
+    expected = np.mean([[FIGURES["auc"](*one) for one in part] for part in scores["c"]])
+    assert row["mean"] == pytest.approx(expected)
+
+
+def test_only_a_real_difference_is_significant(summary):
+    _, differences = summary
+    rows = differences[differences["figure"] == "fpr_at_tpr90"].set_index("arm")
+    assert rows.loc["b", "significant"]
+    assert rows.loc["b", "high"] < 0
+    assert rows.loc["b", "ratio"] < 0.2
+    assert not rows.loc["c", "significant"]
+    text = differences_markdown(differences)
+    assert text.count("not significant") == 1
+    assert "p = " in text
+
+
+def test_markdown_has_a_row_per_arm(summary):
+    lines = arms_markdown(summary[0]).splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:]] == ["a", "b", "c"]
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_page_stands_alone_and_escapes(summary, tmp_path):
+    arms, differences = (table.replace("a", "<script>a</script>") for table in summary)
+    path = tmp_path / "report.html"
+    suspects = pd.DataFrame([{"errors_x": 1.0, "seed": 0, "errors": 5, "suspects": 6}]).assign(
+        recall=1.0, precision=5 / 6, f1=10 / 11
+    )
+    tables = {"arms": arms, "differences": differences, "suspects": suspects}
+    write_page(path, "losses", ["a remark"], tables)
+    text = path.read_text()
+    assert "<script>" not in text
+    assert "http" not in text
+    assert "a remark" in text
+    assert text.count("data:image/png;base64,") == len(FIGURES)
+    HTMLParser().feed(text)

@@ -1,0 +1,56 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rbkeras.config import FitConfig
+from rbkeras.data.labels import SKIP
+from rbkeras.errors import InputError
+from rbkeras.studies.trainings import Noise, Seed, suspect_quality, with_settings
+
+
+def test_settings_are_replaced_by_flag_name():
+    config = with_settings(FitConfig(), {"loss.lambda_vat": 3.0, "policy": "keep"})
+    assert (config.loss.lambda_vat, config.policy) == (3.0, "keep")
+    assert replace(config, policy="unlabel", loss=FitConfig().loss) == FitConfig()
+    with pytest.raises(ValueError, match="lambda_vaat"):
+        with_settings(FitConfig(), {"loss.lambda_vaat": 3.0})
+
+
+@pytest.fixture
+def seed(records_dir, tmp_path):
+    return Seed(FitConfig(data=records_dir, out=tmp_path, seed=3), tmp_path, Noise(rate=0.1))
+
+
+def test_parts_select_detectors(seed):
+    detectors = seed.records.samples["detector_id"].to_numpy()
+    one = seed.labels(errors=1.0, part=10)
+    assert (one[detectors == 10] == seed.given[detectors == 10]).all()
+    assert (one[detectors != 10] == SKIP).all()
+    mix = seed.labels(errors=1.0, part="mix")
+    assert np.sum(mix != SKIP) == pytest.approx(len(mix) / 3, abs=3)
+    assert set(detectors[mix != SKIP]) == set(detectors)
+    assert (mix[mix != SKIP] == seed.given[mix != SKIP]).all()
+
+
+def test_added_errors_are_repeatable_and_spare_the_unlabelled(seed):
+    once, again = (seed.labels(errors=4.0, part=None) for _ in range(2))
+    assert (once == again).all()
+    assert (once != seed.given).any()
+    assert ((once == -1) == (seed.given == -1)).all()
+
+
+def test_errors_of_unknown_rate_cannot_be_multiplied(seed):
+    unknown = replace(seed, noise=Noise())
+    with pytest.raises(InputError, match="--noise_rate or --noise_table"):
+        unknown.labels(errors=2.0, part=None)
+
+
+def test_suspect_quality_by_hand():
+    rated = pd.DataFrame(
+        {"unique_index": [0, 1, 3, 4], "label": [1, 0, 1, 0], "suspect": [1, 1, 0, 0]}
+    )
+    # Wrong: 0 and 3; suspected: 0 and 1.
+    found = suspect_quality(rated, np.array([0, 0, 1, 0, 0]))
+    assert found == {"errors": 2, "suspects": 2, "recall": 0.5, "precision": 0.5, "f1": 0.5}

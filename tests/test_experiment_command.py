@@ -1,0 +1,118 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rbkeras import experiment
+from rbkeras.studies.grid import STUDIES
+from rbkeras.studies.trainings import load_scores
+
+TINY = [
+    "--model.network",
+    "simple",
+    "--model.width",
+    "0.2",
+    "--loss.lambda_vat",
+    "0",
+    "--training.shift",
+    "0",
+    "--simulation.detectors",
+    "2",
+    "--simulation.per_detector",
+    "60",
+    "--simulation.label_error",
+    "0.1",
+    "--simulation.test_real",
+    "40",
+    "--simulation.test_bogus",
+    "60",
+    "--training.epochs",
+    "1",
+    "--training.min_steps",
+    "0",
+    "--label_errors.epochs",
+    "1",
+    "--label_errors.min_steps",
+    "60",
+    "--label_errors.folds",
+    "2",
+    "--optimizer.learning_rate",
+    "0.005",
+    "--training.batch_size",
+    "32",
+]
+EXTRA = {
+    "label-noise": ["--errors", "2", "--noise", "score"],
+    "losses": ["--loss.lambda_vat", "0.1", "--loss.vat_share", "0.5"],
+}
+ARMS = {"treatments": 3, "label-errors": 5, "label-noise": 4, "losses": 6}
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_each_study_runs_and_resumes(study, tmp_path, capsys, fails_with):
+    arguments = [study, "--out", str(tmp_path), "--seeds", "0", *TINY, *EXTRA.get(study, [])]
+    assert experiment.main(arguments) == 0
+    arms = pd.read_csv(tmp_path / "arms.csv")
+    assert arms["arm"].nunique() == ARMS[study]
+    differences = pd.read_csv(tmp_path / "differences.csv")
+    assert np.isfinite(differences["difference"]).all()
+    assert (tmp_path / "results.md").read_text().startswith(f"# Study: {study}")
+    # Every arm's figure is that of the scores it stored.
+    stored = {path.parent.name: path for path in tmp_path.glob("seed0/runs/*/test_scores.npz")}
+    assert len(stored) == ARMS[study] + (study == "treatments")
+    for path in stored.values():
+        real, bogus = load_scores(path)
+        assert (len(real), len(bogus)) == (40, 60)
+        metrics = json.loads((path.parent / "evaluation" / "metrics.json").read_text())
+        assert metrics["n_bogus"] == 60
+
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("seed0/runs/*/model.keras")}
+    capsys.readouterr()
+    assert experiment.main(arguments) == 0
+    assert "training on" not in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    error = fails_with(experiment.main, [*arguments, "--optimizer.learning_rate", "0.5"])
+    assert "learning_rate was" in error
+
+
+def test_true_labels_differ_from_the_given_ones_as_planted(tmp_path):
+    from rbkeras.config import FitConfig, SimulationConfig
+    from rbkeras.run import simulated
+    from rbkeras.studies.trainings import Noise, Seed
+
+    simulation = SimulationConfig(
+        detectors=2, per_detector=100, label_error=0.1, test_real=4, test_bogus=4
+    )
+    seed = Seed(simulated(FitConfig(out=tmp_path, simulation=simulation)), tmp_path, Noise())
+    wrong = seed.given != seed.truth
+    assert wrong.sum() == 20
+    assert np.bincount(seed.truth[wrong]).tolist() == [10, 10]
+
+
+def test_plan_trains_nothing(tmp_path, capsys):
+    assert experiment.main(["losses", "--out", str(tmp_path), "--plan", "--seeds", "4", *TINY]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "simple, CE + AUC, seed 4" in lines
+    assert not list(tmp_path.rglob("model.keras"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--seeds", "1", "1"], "--seeds"),
+        (["--errors", "0.5"], "--errors"),
+        (["--networks", "simple", "simple"], "--networks"),
+        (["--noise_table", "bins.csv"], "--noise score"),
+        (["--label_errors.table", "x.csv"], "--label_errors.table"),
+    ],
+)
+def test_wrong_flags(arguments, complaint, tmp_path, fails_with):
+    assert complaint in fails_with(
+        experiment.main, ["label-noise", "--out", tmp_path, *TINY, *arguments]
+    )
+
+
+def test_data_without_a_test_set_is_refused(records_dir, tmp_path, fails_with):
+    error = fails_with(experiment.main, ["losses", "--out", tmp_path, "--data", records_dir])
+    assert "--test_real" in error
