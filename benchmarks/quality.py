@@ -194,7 +194,7 @@ def _seconds(took: dict) -> str:
 def run_benchmark(arguments: argparse.Namespace, flags: list[str]) -> None:
     """Do what is not done yet, and report."""
     work = arguments.work
-    config = _fit_config(work, arguments.seed, flags)
+    config = fit_config(work, arguments.seed, flags)
     keys = ("detectors", "per_detector", "label_error", "test_real", "test_bogus", "seed")
     survey = {key: getattr(arguments, key) for key in keys}
     load_tensorflow()
@@ -211,7 +211,8 @@ def run_benchmark(arguments: argparse.Namespace, flags: list[str]) -> None:
     print_report(results)
 
 
-def _fit_config(work: Path, seed: int, flags: list[str]) -> FitConfig:
+def fit_config(work: Path, seed: int, flags: list[str]) -> FitConfig:
+    """Turn flags of fit into the settings of the runs in a work folder."""
     parser = make_parser(prog="quality.py ... --", description="Settings of fit.", examples="")
     # Naming the data chooses the default preset rather than the quick one.
     config, _ = parse_config(parser, ["--data", str(work / "records"), *flags])

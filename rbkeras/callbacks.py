@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from rbkeras import pictures
 from rbkeras.data.labels import BOGUS, REAL
+from rbkeras.decision import Decision
 from rbkeras.errors import InputError
 from rbkeras.files import read_json, whole_file, write_json
 from rbkeras.losses import score
@@ -140,6 +141,26 @@ class OutOfFoldPredictions(keras.callbacks.Callback):
         table = self.predict(self.model)
         with whole_file(self.path) as temporary:
             table.to_csv(temporary, index=False)
+
+
+class Decide(keras.callbacks.Callback):
+    """Give the trained model its threshold and calibration when training ends.
+
+    Has to stand before `SaveModel`, and sees the weights that are kept.
+
+    Parameters
+    ----------
+    decide
+        From the trained model to its `Decision`, or None.
+    """
+
+    def __init__(self, decide: Callable[[keras.Model], Decision | None]):
+        super().__init__()
+        self.decide = decide
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Measure, and let the model carry it."""
+        self.model.decision = self.decide(self.model)
 
 
 class SaveModel(keras.callbacks.Callback):

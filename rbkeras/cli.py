@@ -11,22 +11,23 @@ from collections.abc import Callable, Iterator
 from rbkeras.errors import InputError
 
 
-def run_command(work: Callable[[], None]) -> int:
+def run_command(work: Callable[[], int | None]) -> int:
     """Run a command's work and turn its outcome into an exit status.
 
     Parameters
     ----------
     work
-        The command, its arguments already parsed.
+        The command, its arguments already parsed; it may return an exit status of its own.
 
     Returns
     -------
     int
-        0 done; 2 bad input (one sentence on stderr); 1 interrupted, or the disk is full or
-        not writable. Any other exception is a defect and is raised, traceback and all.
+        0 done, unless `work` says otherwise; 2 bad input (one sentence on stderr); 1 interrupted,
+        or the disk is full or not writable. Any other exception is a defect and is raised,
+        traceback and all.
     """
     try:
-        work()
+        return work() or 0
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -40,7 +41,6 @@ def run_command(work: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command continues where this one stopped", file=sys.stderr)
         return 1
-    return 0
 
 
 def load_tensorflow() -> None:

@@ -69,6 +69,8 @@ class LossConfig:
         Number of power iterations.
     vat_space
         Perturb the normalised stamp, or the raw pixels (input) as the original did.
+    vat_share
+        Fraction of each batch that VAT looks at, unlabelled stamps first.
     """
 
     lambda_ce: float = 1.0
@@ -80,6 +82,7 @@ class LossConfig:
     vat_xi: float = 1.0
     vat_iterations: int = 1
     vat_space: Literal["normalised", "input"] = "normalised"
+    vat_share: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +175,9 @@ class LabelErrorConfig:
     ----------
     folds
         Number of folds.
+    repeats
+        Number of cross-validations, each with other folds and seeds, whose predictions are
+        averaged; raised later, only the new ones are trained.
     epochs
         Epochs of each fold, without early stopping: nothing is tuned on the held-out fold.
     min_steps
@@ -180,24 +186,52 @@ class LabelErrorConfig:
         Network of the folds; null takes that of stage 2.
     rule
         posterior suspects labels whose probability of being wrong, given the rate of errors that
-        the predictions show, exceeds the threshold; argmax suspects every label that the
-        prediction contradicts, as the original did.
+        the predictions show, exceeds the threshold; confident those where the prediction is
+        confident of the other class; prune as many as the predictions say there are; argmax every
+        label that the prediction contradicts, as the original did.
     threshold
         For the rule posterior.
+    certainty
+        For the rule posterior: probability of the other class that a suspect has at least.
     group
         Column of the table (objectId, night) whose samples have to share a fold; null has none.
     table
         The label_errors.csv of an earlier stage 1 on the same records, used instead of a new one.
+    gallery
+        Number of stamps in label_errors.html, the most suspicious ones; 0 writes none.
     """
 
     folds: int = 5
+    repeats: int = 1
     epochs: int = 10
     min_steps: int = 750
     network: Literal["compact", "simple", "middle", "complex"] | None = None
-    rule: Literal["posterior", "argmax"] = "posterior"
+    rule: Literal["posterior", "confident", "prune", "argmax"] = "posterior"
     threshold: float = 0.2
+    certainty: float = 0.0
     group: str | None = None
     table: Path | None = None
+    gallery: int = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecisionConfig:
+    """What is made of a score, measured on the validation part of stage 2.
+
+    Parameters
+    ----------
+    calibration
+        How scores become probabilities: one temperature, isotonic regression, or none.
+    true_positive_rate
+        Fraction of reals that the threshold of predict lets pass.
+    prevalence
+        Fraction of reals among the detections to come, to which probabilities shall refer; null
+        leaves that of the training set.
+    """
+
+    calibration: Literal["temperature", "isotonic", "none"] = "temperature"
+    true_positive_rate: float = 0.9
+    prevalence: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,6 +284,8 @@ class FitConfig:
         labels, or unlabel only those more wrong than policy_threshold.
     policy_threshold
         Probability of being wrong above which the policy threshold unlabels.
+    verdicts
+        A person's verdicts on labels, a CSV file as label_errors.html makes; they overrule policy.
     overwrite
         Train again what was finished with other settings.
     model
@@ -262,6 +298,8 @@ class FitConfig:
         How training goes through the data.
     label_errors
         Stage 1.
+    decision
+        Threshold and calibration of the trained network.
     simulation
         The survey that is simulated where no data are given.
     """
@@ -275,12 +313,14 @@ class FitConfig:
     deterministic: bool = False
     policy: Literal["unlabel", "remove", "keep", "flip", "threshold"] = "unlabel"
     policy_threshold: float = 0.9
+    verdicts: Path | None = None
     overwrite: bool = False
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     label_errors: LabelErrorConfig = field(default_factory=LabelErrorConfig)
+    decision: DecisionConfig = field(default_factory=DecisionConfig)
     simulation: SimulationConfig = field(default_factory=SimulationConfig)
 
 
@@ -300,6 +340,8 @@ def validate(config: FitConfig) -> None:
         "training.min_steps": 0,
         "label_errors.min_steps": 0,
         "label_errors.folds": 2,
+        "label_errors.repeats": 1,
+        "label_errors.gallery": 0,
         "label_errors.epochs": 1,
         "loss.vat_iterations": 1,
         "loss.lambda_ce": 0,
@@ -314,6 +356,20 @@ def validate(config: FitConfig) -> None:
         value = _lookup(config, flag)
         if not value > 0:
             raise InputError(f"--{flag}: expected a number above 0, got {value}")
+    for flag in ("decision.true_positive_rate", "decision.prevalence"):
+        value = _lookup(config, flag)
+        if value is not None and not 0 < value < 1:
+            raise InputError(f"--{flag}: expected a fraction in (0, 1), got {value}")
+    if not 0 < config.label_errors.threshold < 1:
+        raise InputError(
+            "--label_errors.threshold: expected a number in (0, 1), got "
+            f"{config.label_errors.threshold}"
+        )
+    if not 0 <= config.label_errors.certainty < 1:
+        raise InputError(
+            "--label_errors.certainty: expected a number in [0, 1), got "
+            f"{config.label_errors.certainty}"
+        )
     if config.loss.lambda_ce == config.loss.lambda_auc == 0:
         raise InputError("--loss: expected lambda_ce or lambda_auc above 0, got 0 for both")
     if config.training.patience is not None and config.training.keep != "best":

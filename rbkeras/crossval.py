@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from scipy.special import log_softmax, logsumexp
 
 from rbkeras.callbacks import OutOfFoldPredictions, SaveModel
 from rbkeras.data.labels import SKIP
@@ -118,13 +119,25 @@ def _check_classes(targets: np.ndarray, folder: Path) -> None:
             )
 
 
-def merge_folds(folders: Sequence[Path]) -> pd.DataFrame:
-    """Join the out-of-fold predictions of all folds.
+def merge_folds(folders: Sequence[Path], *, repeats: int = 1) -> pd.DataFrame:
+    """Join the out-of-fold predictions of all folds, and average those of several repeats.
+
+    Parameters
+    ----------
+    folders
+        Folders of all folds of the first cross-validation, then of the second, and so on.
+    repeats
+        Number of cross-validations.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As `rbkeras.inference.score_records`; of several repeats, `mean_prediction` of the logits.
 
     Raises
     ------
     InputError
-        When folds are not finished; it names them.
+        When folds are not finished; it names them. When repeats predict different samples.
     """
     missing = [folder.name for folder in folders if not (folder / PREDICTIONS_FILE).exists()]
     if missing:
@@ -132,4 +145,48 @@ def merge_folds(folders: Sequence[Path]) -> pd.DataFrame:
             f"{folders[0].parent}: expected all {len(folders)} folds finished, missing "
             f"{', '.join(missing)}; train them with rbkeras.find_label_errors --fold"
         )
-    return pd.concat([pd.read_csv(folder / PREDICTIONS_FILE) for folder in folders])
+    tables = [pd.read_csv(folder / PREDICTIONS_FILE) for folder in folders]
+    if repeats == 1:
+        return pd.concat(tables)
+    size = len(tables) // repeats
+    joined = [
+        pd.concat(tables[first : first + size]).sort_values("unique_index", ignore_index=True)
+        for first in range(0, len(tables), size)
+    ]
+    for repeat, table in enumerate(joined):
+        if not table["unique_index"].equals(joined[0]["unique_index"]):
+            raise InputError(
+                f"{folders[0].parent}: expected predictions of the same samples in every repeat, "
+                f"found others in folds {repeat * size} to {repeat * size + size - 1}"
+            )
+    logits = np.stack([table[["prediction0", "prediction1"]].to_numpy() for table in joined])
+    merged = joined[0].copy()
+    merged[["prediction0", "prediction1"]] = mean_prediction(logits)
+    return merged
+
+
+def mean_prediction(logits: np.ndarray) -> np.ndarray:
+    """Average the predictions of several networks: the mean of their probabilities, as logits.
+
+    Probabilities rather than logits are averaged because what is estimated, the probability that
+    a stamp is labelled real, is linear in the probability that it is real (see
+    `rbkeras.suspicion.error_probability`), and because logits are unbounded: one network that is
+    too sure of itself would outvote all others.
+
+    Parameters
+    ----------
+    logits
+        float (R, N, 2), of R networks. NaN and infinities carry over.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 (N, 2), logarithms of the mean probabilities, which are logits too. They are
+        finite where the logits are, however large.
+
+    References
+    ----------
+    Lakshminarayanan, Pritzel & Blundell 2017, NeurIPS 30 (uniformly weighted mixture).
+    """
+    logits = np.asarray(logits, np.float64)
+    return logsumexp(log_softmax(logits, axis=-1), axis=0) - np.log(len(logits))

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from rbkeras.cli import load_tensorflow, run_command
 
@@ -22,7 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("model", help="model.keras, or the run directory that holds it")
     parser.add_argument("--test_real", required=True, help="stamps that are real, .npy")
     parser.add_argument("--test_bogus", required=True, help="stamps that are bogus, .npy")
-    parser.add_argument("--out", required=True, help="folder for metrics.json, scores.csv, plots")
+    parser.add_argument(
+        "--out", required=True, help="folder for metrics.json, scores.csv, plots, report"
+    )
     arguments = parser.parse_args(argv)
 
     def work() -> None:
@@ -34,11 +37,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         load_tensorflow()
         from rbkeras import evaluation
         from rbkeras.inference import load_classifier
+        from rbkeras.report.gather import gather_evaluation
+        from rbkeras.report.page import write_report
 
-        scores = evaluation.score_test_set(
-            load_classifier(arguments.model), real=arguments.test_real, bogus=arguments.test_bogus
-        )
+        model = load_classifier(arguments.model)
+        files = {"real": arguments.test_real, "bogus": arguments.test_bogus}
+        scores = evaluation.score_test_set(model, **files)
         result = evaluation.write_evaluation(arguments.out, *scores)
+        findings = gather_evaluation(arguments.model, model, scores, metrics=result, **files)
+        write_report(Path(arguments.out) / "report.html", findings)
         print("\n".join(evaluation.format_metrics(result)))
 
     return run_command(work)

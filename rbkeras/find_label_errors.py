@@ -11,6 +11,7 @@ examples:
   python -m rbkeras.find_label_errors --data RECORDS --out RUN --fold 3
       one fold; run the others elsewhere on the same --out, then
   python -m rbkeras.find_label_errors --data RECORDS --out RUN --merge
+      makes label_errors.csv and label_errors.html anew, without training
 """
 
 

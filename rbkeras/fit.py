@@ -11,6 +11,9 @@ examples:
       simulate a small survey and do the whole job on it, in a few minutes
   python -m rbkeras.fit --data RECORDS --test_real real.npy --test_bogus bogus.npy --out RUN
   python -m rbkeras.fit --data RECORDS --out RUN --label_errors.group objectId
+  python -m rbkeras.fit --data RECORDS --out RUN2 --label_errors.table RUN/label_errors.csv \\
+      --verdicts verdicts.csv
+      with a person's verdicts, collected in RUN/label_errors.html
   python -m rbkeras.fit --config RUN/config.yaml --out OTHER --loss.lambda_vat 0
 
 Called again with the same settings, it goes on where it was interrupted.

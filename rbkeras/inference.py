@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from scipy.special import expit
 
 # Imported so that the classes are registered before a model that names them is loaded.
 from rbkeras import losses, metrics  # noqa: F401
@@ -17,8 +16,15 @@ from rbkeras.errors import InputError
 from rbkeras.models.classifier import RealBogusClassifier
 
 
-def load_classifier(path: str | Path) -> RealBogusClassifier:
+def load_classifier(path: str | Path, *, compile: bool = False) -> RealBogusClassifier:
     """Load `model.keras`, or the one inside a run directory, in Keras's safe mode.
+
+    Parameters
+    ----------
+    path
+        The file or the directory.
+    compile
+        Bring back loss, metrics and optimizer too, to go on training or to save again.
 
     Raises
     ------
@@ -33,7 +39,7 @@ def load_classifier(path: str | Path) -> RealBogusClassifier:
     if not zipfile.is_zipfile(path):
         raise InputError(f"{path}: expected a .keras file, found something else or a part of one")
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        model = keras.saving.load_model(path, compile=compile, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise InputError(
@@ -115,9 +121,3 @@ def score_records(
     table = records.samples.loc[index, columns].reset_index(drop=True)
     table["prediction0"], table["prediction1"] = logits[:, 0], logits[:, 1]
     return table.sort_values("unique_index", ignore_index=True)
-
-
-def with_probability(table: pd.DataFrame) -> pd.DataFrame:
-    """Add `score` (log-odds of real) and `probability_real` to a table of logits."""
-    score = table["prediction1"] - table["prediction0"]
-    return table.assign(score=score, probability_real=expit(score))

@@ -41,14 +41,16 @@ def make_parser(*, prog: str, description: str, examples: str) -> ArgumentParser
     return parser
 
 
-def parse_config(parser: ArgumentParser, argv: Sequence[str] | None) -> tuple[FitConfig, Namespace]:
+def parse_config(
+    parser: ArgumentParser, argv: Sequence[str] | None, *, preset_without_data: str = "quick"
+) -> tuple[FitConfig, Namespace]:
     """Parse flags over a YAML file over a preset over the defaults.
 
     Returns
     -------
     tuple
         The settings, and the whole namespace for flags of the command's own. Without `--preset`
-        it is 'quick' where no data are named and 'default' where they are.
+        it is 'default' where data are named and `preset_without_data` where they are not.
 
     Raises
     ------
@@ -57,7 +59,7 @@ def parse_config(parser: ArgumentParser, argv: Sequence[str] | None) -> tuple[Fi
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     first = parser.parse_args(argv)
-    preset = first.preset or ("default" if first.data else "quick")
+    preset = first.preset or ("default" if first.data else preset_without_data)
     parser.set_defaults({**PRESETS[preset], "preset": preset})
     parsed = parser.parse_args(argv)
     objects = parser.instantiate_classes(parsed)
@@ -74,10 +76,11 @@ def checked(config: FitConfig) -> FitConfig:
         Naming the flag or file.
     """
     validate(config)
-    for flag in ("data", "test_real", "test_bogus"):
+    kinds = {"data": "records directory", "verdicts": "table of verdicts"}
+    for flag in ("data", "test_real", "test_bogus", "verdicts"):
         path = getattr(config, flag)
         if path is not None and not path.exists():
-            kind = "records directory" if flag == "data" else ".npy file"
+            kind = kinds.get(flag, ".npy file")
             raise InputError(f"{path}: expected a {kind} for --{flag}, found none")
     return config
 

@@ -1,6 +1,7 @@
-"""`python -m rbkeras.predict`: score stamps with a trained model."""
+"""`python -m rbkeras.predict`: score stamps with a trained model, and decide on them."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from rbkeras.cli import load_tensorflow, run_command
@@ -9,9 +10,11 @@ _EXAMPLES = """\
 examples:
   python -m rbkeras.predict RUN/model.keras night1.npy night2.npy --out scores.csv
   python -m rbkeras.predict RUN RECORDS --out scores.parquet
+  python -m rbkeras.predict RUN night*.npy --out scores.csv --prevalence 1e-5 --skip_bad
 
-The output has a row per stamp: source, sample_index, detector_id (of records), score (log-odds of
-real) and probability_real.
+The output has a row per stamp: source, detector_id (of records), sample_index, score (log-odds of
+real), probability_real (calibrated) and decision (1 real, 0 bogus). Exit status 1 with --skip_bad
+means that files were left out; they are named on stderr, and all others are in the output.
 """
 
 
@@ -19,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see `--help`."""
     parser = argparse.ArgumentParser(
         prog="rbkeras predict",
-        description="Score stamps with a trained model.",
+        description="Score stamps with a trained model, and decide which are real.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -29,15 +32,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", required=True, help="scores.csv or scores.parquet")
     parser.add_argument("--batch_size", type=int, default=512, help="stamps at once (512)")
-    arguments = parser.parse_args(argv)
+    parser.add_argument(
+        "--prevalence",
+        type=float,
+        metavar="P",
+        help="fraction of reals among these stamps, for probability_real (the model's own)",
+    )
+    parser.add_argument(
+        "--threshold", type=float, metavar="S", help="score from which on a stamp is called real"
+    )
+    parser.add_argument(
+        "--true_positive_rate",
+        type=float,
+        metavar="T",
+        help="use the threshold that the model keeps for this rate, such as 0.95",
+    )
+    parser.add_argument(
+        "--skip_bad", action="store_true", help="score the others when an input is at fault"
+    )
+    arguments = vars(parser.parse_args(argv))
 
-    def work() -> None:
+    def work() -> int:
         load_tensorflow()
         from rbkeras.scoring import score_inputs
 
-        score_inputs(
-            arguments.model, arguments.inputs, out=arguments.out, batch_size=arguments.batch_size
-        )
+        skipped = score_inputs(arguments.pop("model"), arguments.pop("inputs"), **arguments)
+        for sentence in skipped:
+            print(f"skipped: {sentence}", file=sys.stderr)
+        return 1 if skipped else 0
 
     return run_command(work)
 

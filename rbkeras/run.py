@@ -13,17 +13,19 @@ import tensorflow as tf
 from rbkeras import __version__, evaluation
 from rbkeras.callbacks import log_figure
 from rbkeras.config import FitConfig
-from rbkeras.data.labels import SKIP
-from rbkeras.data.pipeline import stamp_dataset
-from rbkeras.data.records import Records, open_records
+from rbkeras.data.pipeline import read_stamps
+from rbkeras.data.records import Records, open_records, reading
 from rbkeras.data.survey import open_stamps
 from rbkeras.data.write_records import convert_survey
 from rbkeras.errors import InputError
 from rbkeras.files import read_json, write_json
-from rbkeras.label_errors import suspects_per_class
+from rbkeras.label_errors import most_suspicious, suspects_per_class
 from rbkeras.options import write_config
 from rbkeras.pictures import roc_figure, score_figure, stamps_figure
+from rbkeras.report.gather import gather_run
+from rbkeras.report.page import write_report
 from rbkeras.resume import claim, mark_finished
+from rbkeras.review.gallery import write_gallery
 from rbkeras.stages import Run
 
 # Fraction of a class's labels beyond which stage 1 is likelier to be at fault than the labels.
@@ -36,7 +38,7 @@ def fit(config: FitConfig) -> None:
     config, run = _start(config)
     rated = run.find_label_errors()
     if rated is not None:
-        _log_suspects(run, rated)
+        _show_suspects(run, rated)
         _write_cross_validation(run, rated)
     model = run.train_final(rated)
     result = None
@@ -46,7 +48,9 @@ def fit(config: FitConfig) -> None:
         with _writer(run, "test"):
             log_figure("test/roc", roc_figure(*scores, title="test set"))
             log_figure("test/scores", score_figure(*scores, title="test set"))
+    write_report(config.out / "report.html", gather_run(config.out, model=model))
     print("\n".join(_summary(config, rated, result)))
+    print(f"open {config.out / 'report.html'}")
 
 
 def find_label_errors(config: FitConfig, *, fold: int | None, merge_only: bool) -> None:
@@ -59,7 +63,7 @@ def find_label_errors(config: FitConfig, *, fold: int | None, merge_only: bool) 
         print(f"fold {fold} is finished; label_errors.csv needs {', '.join(missing)} too")
         return
     rated = run.merge()
-    _log_suspects(run, rated)
+    _show_suspects(run, rated)
     _write_cross_validation(run, rated)
     print("\n".join(_summary(config, rated, None)))
 
@@ -68,16 +72,18 @@ def _start(config: FitConfig) -> tuple[FitConfig, Run]:
     """Make the run directory, simulate a survey if there are no data, check test files."""
     config.out.mkdir(parents=True, exist_ok=True)
     if config.data is None:
-        config = _simulated(config)
+        config = simulated(config)
     run = Run(config, open_records(config.data))
     _check_test_files(config, run.records)
+    if run.verdicts is not None:
+        print(f"{config.verdicts}: {len(run.verdicts)} verdicts")
     write_config(config.out / "config.yaml", config)
     write_json(config.out / "environment.json", _environment())
     return config, run
 
 
-def _simulated(config: FitConfig) -> FitConfig:
-    """Simulate a survey inside the run directory and point the settings at it."""
+def simulated(config: FitConfig) -> FitConfig:
+    """Simulate a survey inside the run directory, if need be, and point the settings at it."""
     from rbkeras.data.simulation import simulate_survey
 
     survey, records = config.out / "survey", config.out / "records"
@@ -124,22 +130,34 @@ def _writer(run: Run, name: str) -> Any:
     return tf.summary.create_file_writer(str(folder)).as_default(step=0)
 
 
-def _log_suspects(run: Run, rated: pd.DataFrame, *, most: int = 48) -> None:
-    """Show TensorBoard the most suspicious stamps, most suspicious first."""
-    chosen = rated[rated["suspect"] == 1].nsmallest(most, "label_quality")
+def _show_suspects(run: Run, rated: pd.DataFrame, *, most: int = 48) -> None:
+    """Write `label_errors.html` and show TensorBoard the most suspicious stamps."""
+    ranked = most_suspicious(rated)
+    page = ranked["unique_index"].head(run.config.label_errors.gallery).to_numpy()
+    chosen = ranked[ranked["suspect"] == 1].head(most)
+    # Read together, since it takes a pass over all records.
+    wanted = np.union1d(page, chosen["unique_index"])
+    if not len(wanted):
+        return
+    with reading(run.records.directory):
+        stamps = read_stamps(run.records, wanted)
+    if len(page):
+        write_gallery(
+            run.folder / "label_errors.html",
+            rated,
+            stamps[np.searchsorted(wanted, page)],
+            samples=run.records.samples,
+            verdicts=run.known_verdicts(),
+            title=f"{run.records.directory.name}, {run.folder.name}",
+        )
     if chosen.empty:
         return
-    targets = np.full(len(run.records), SKIP, np.int8)
-    targets[chosen["unique_index"]] = 0
-    stamps = {}
-    for batch, indices in stamp_dataset(run.records, targets, batch_size=most, with_index=True):
-        stamps.update(zip(indices.numpy().tolist(), batch.numpy(), strict=True))
     names = {0: "bogus", 1: "real"}
     captions = [
         f"labelled {names[row.label]}, P(real) {row.probability_real:.3f}"
         for row in chosen.itertuples()
     ]
-    figure = stamps_figure(np.stack([stamps[i] for i in chosen["unique_index"]]), captions)
+    figure = stamps_figure(stamps[np.searchsorted(wanted, chosen["unique_index"])], captions)
     with _writer(run, "label_errors"):
         log_figure("suspects", figure)
 

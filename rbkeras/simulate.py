@@ -10,7 +10,8 @@ examples:
   python -m rbkeras.simulate sim --detectors 16 --per-detector 5000 --label-error 0.1 --seed 7
 
 OUT/raw is a survey directory whose labels are partly wrong, OUT/truth.csv has the right ones,
-and OUT/test/real.npy and OUT/test/bogus.npy are a correctly labelled test set.
+and OUT/test/real.npy and OUT/test/bogus.npy are a correctly labelled test set, with a table of
+its stamps beside each (real.csv, bogus.csv).
 """
 
 

@@ -6,6 +6,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import pandas as pd
 import pytest
+from tiny import SMALL, data_flags
 
 NAMES = ("artifact", "galx_artificial_real", "rand_artificial_real", "unlabelled", "bogus", "real")
 
@@ -139,3 +140,34 @@ def read_all():
         return np.concatenate([stamps for stamps, _ in batches])[np.argsort(index)]
 
     return read
+
+
+@pytest.fixture(scope="session")
+def tiny_survey(tmp_path_factory):
+    """A simulated survey in `sim` and its `records`."""
+    from rbkeras.data.simulation import simulate_survey
+    from rbkeras.data.write_records import convert_survey
+
+    folder = tmp_path_factory.mktemp("tiny-survey")
+    simulate_survey(
+        folder / "sim",
+        detectors=2,
+        per_detector=150,
+        test_real=60,
+        test_bogus=200,
+        size=21,
+        seed=1,
+        progress=False,
+    )
+    convert_survey(folder / "sim" / "raw", folder / "records", progress=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_survey, tmp_path_factory):
+    """A finished run on it, not to be changed."""
+    from rbkeras import fit
+
+    out = tmp_path_factory.mktemp("tiny-run") / "run"
+    assert fit.main([*data_flags(tiny_survey), "--out", str(out), *SMALL]) == 0
+    return out

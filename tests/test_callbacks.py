@@ -10,10 +10,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from rbkeras.callbacks import (
     Backup,
     BestWeights,
+    Decide,
     OutOfFoldPredictions,
     SaveModel,
     ValidationPictures,
 )
+from rbkeras.decision import fit_decision
 from rbkeras.inference import load_classifier
 from rbkeras.models.classifier import build_classifier
 
@@ -163,6 +165,16 @@ def test_saved_model_loads(classifier, tmp_path):
     stamps = np.random.default_rng(0).normal(size=(2, *SHAPE)).astype(np.float32)
     np.testing.assert_array_equal(load_classifier(tmp_path)(stamps), classifier(stamps))
     assert [p.name for p in tmp_path.iterdir()] == ["model.keras"]
+
+
+def test_decision_is_measured_before_the_model_is_saved(classifier, tmp_path):
+    labels, scores = np.tile([0, 1], 10), np.arange(20.0)
+    trained = keras.models.clone_model(classifier)
+    decide = Decide(lambda model: fit_decision(labels, scores))
+    for callback in (decide, SaveModel(tmp_path / "m.keras")):
+        callback.set_model(trained)
+        callback.on_train_end()
+    assert load_classifier(tmp_path / "m.keras").decision == fit_decision(labels, scores)
 
 
 def pictures_of(classifier, labels, folder):

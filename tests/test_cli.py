@@ -40,8 +40,9 @@ def test_defects_are_raised(error):
         run_command(raising(error))
 
 
-def test_work_that_is_done_is_status_0():
+def test_work_that_is_done_is_status_0_unless_it_says_otherwise():
     assert run_command(lambda: None) == 0
+    assert run_command(lambda: 1) == 1
 
 
 def test_every_verb_is_a_module_with_main(capsys):

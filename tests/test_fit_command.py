@@ -1,6 +1,7 @@
 """The main job end to end, on a small simulated survey, through the commands."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -8,49 +9,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from tiny import SMALL, data_flags
 
 from rbkeras import evaluate, find_label_errors, fit, predict
 from rbkeras.data.records import open_records
-from rbkeras.data.simulation import simulate_survey
-from rbkeras.data.write_records import convert_survey
-
-SMALL = [
-    *("--model.network", "simple", "--label_errors.folds", "2", "--label_errors.epochs", "2"),
-    *("--training.epochs", "2", "--optimizer.learning_rate", "2e-3", "--seed", "3"),
-    *("--label_errors.min_steps", "0", "--training.min_steps", "0"),
-]
+from rbkeras.inference import load_classifier
 
 
-@pytest.fixture(scope="module")
-def survey(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("survey")
-    simulate_survey(
-        folder / "sim",
-        detectors=2,
-        per_detector=150,
-        test_real=60,
-        test_bogus=200,
-        size=21,
-        seed=1,
-        progress=False,
-    )
-    convert_survey(folder / "sim" / "raw", folder / "records", progress=False)
-    return folder
+@pytest.fixture
+def survey(tiny_survey):
+    return tiny_survey
 
 
-def data_flags(survey):
-    test = survey / "sim" / "test"
-    return [
-        *("--data", str(survey / "records")),
-        *("--test_real", str(test / "real.npy"), "--test_bogus", str(test / "bogus.npy")),
-    ]
-
-
-@pytest.fixture(scope="module")
-def run(survey, tmp_path_factory):
-    out = tmp_path_factory.mktemp("run") / "run"
-    assert fit.main([*data_flags(survey), "--out", str(out), *SMALL]) == 0
-    return out
+@pytest.fixture
+def run(tiny_run):
+    return tiny_run
 
 
 def test_fit_leaves_everything_that_the_documentation_names(run):
@@ -60,6 +33,8 @@ def test_fit_leaves_everything_that_the_documentation_names(run):
         "label_errors.csv",
         "model.keras",
         "log.csv",
+        "validation.csv",
+        "report.html",
         "evaluation/metrics.json",
         "evaluation/scores.csv",
         "evaluation/cross_validation.json",
@@ -133,6 +108,34 @@ def test_a_changed_setting_is_noticed_and_named(run, survey, capsys):
     assert (run / "model.keras").read_bytes() == model
 
 
+def test_the_model_carries_a_threshold_measured_on_the_validation_part(run):
+    decision = load_classifier(run).decision
+    table = pd.read_csv(run / "validation.csv")
+    score = table["prediction1"] - table["prediction0"]
+    real = score[table["label"] == 1]
+    assert decision.n_real == len(real)
+    assert decision.n_bogus == (table["label"] == 0).sum()
+    passing = (real >= decision.operating_point.threshold - 1e-4).mean()
+    assert passing >= 0.9
+    assert decision.labels["artifact"] == 0
+
+
+def test_another_calibration_trains_nothing(run, survey, tmp_path, capsys):
+    out = shutil.copytree(run, tmp_path / "run")
+    arguments = [*data_flags(survey), "--out", str(out), *SMALL]
+    before = load_classifier(out)
+    assert fit.main([*arguments, "--decision.true_positive_rate", "0.8"]) == 0
+    printed = capsys.readouterr().out
+    assert "threshold and calibration anew" in printed
+    assert "Epoch" not in printed
+    after = load_classifier(out, compile=True)
+    assert after.decision.operating_point.true_positive_rate == 0.8
+    assert before.decision.operating_point in after.decision.others
+    assert after.optimizer.iterations > 0
+    for a, b in zip(before.get_weights(), after.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_a_stage_one_table_can_be_used_again(run, survey, tmp_path):
     out = tmp_path / "again"
     table = ["--label_errors.table", str(run / "label_errors.csv"), "--policy", "remove"]
@@ -163,7 +166,11 @@ def test_predictions_in_a_fresh_process_are_those_of_the_run(run, survey, tmp_pa
     scores = pd.read_csv(out)
     of_run = pd.read_csv(run / "evaluation" / "scores.csv").query("label == 1")["score"]
     np.testing.assert_allclose(scores["score"], of_run, atol=1e-4)
-    np.testing.assert_allclose(scores["probability_real"], 1 / (1 + np.exp(-scores["score"])), 1e-4)
+    decision = load_classifier(run).decision
+    expected = decision.probability(scores["score"].to_numpy())
+    np.testing.assert_allclose(scores["probability_real"], expected, rtol=1e-4)
+    threshold = decision.operating_point.threshold
+    assert (scores["decision"] == (scores["score"] >= threshold)).all()
 
 
 def test_records_are_predicted_into_parquet(run, survey, tmp_path):
@@ -203,6 +210,8 @@ def test_evaluate_repeats_the_run_s_metrics(run, survey, tmp_path):
         (["--data", "nowhere"], "nowhere"),
         (["--training.epochs", "0"], "--training.epochs"),
         (["--test_real", "real.npy"], "--test_bogus"),
+        (["--decision.true_positive_rate", "1.5"], "--decision.true_positive_rate"),
+        (["--decision.prevalence", "0"], "--decision.prevalence"),
         (["--training.patience", "3"], "--training.keep best"),
         (["--loss.lambda_ce", "0", "--loss.lambda_auc", "0"], "lambda_ce"),
     ],

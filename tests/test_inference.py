@@ -2,10 +2,8 @@ import zipfile
 
 import keras
 import numpy as np
-import pandas as pd
 import pytest
 
-from rbkeras import inference
 from rbkeras.data.pipeline import array_dataset
 from rbkeras.errors import InputError
 from rbkeras.inference import check_stamp_shape, load_classifier, predict_logits, score_array
@@ -151,11 +149,3 @@ def test_errors_without_words_still_name_the_file(saved, monkeypatch):
     monkeypatch.setattr(keras.saving, "load_model", fail)
     with pytest.raises(InputError, match=r"model\.keras: .*KeyError"):
         load_classifier(saved)
-
-
-def test_probability_is_the_logistic_of_the_score():
-    table = inference.with_probability(
-        pd.DataFrame({"prediction0": [0.0, 1.0], "prediction1": [np.log(3), -2000.0]})
-    )
-    np.testing.assert_allclose(table["score"], [np.log(3), -2001])
-    np.testing.assert_allclose(table["probability_real"], [0.75, 0])

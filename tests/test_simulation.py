@@ -64,7 +64,8 @@ def layers_of(name, conditions, n=64):
 
 def test_layout(survey):
     expected = {f"raw/{name}{i}.{end}" for i in (1, 2, 3) for name, end in KINDS}
-    assert set(files_of(survey)) == expected | {"test/real.npy", "test/bogus.npy", "truth.csv"}
+    expected |= {f"test/{name}.{end}" for name in ("real", "bogus") for end in ("npy", "csv")}
+    assert set(files_of(survey)) == expected | {"truth.csv"}
     for detector_id in (1, 2, 3):
         images = np.load(survey / f"raw/images{detector_id}.npy")
         assert images.shape == (40, SIZE, SIZE, 3)
@@ -125,6 +126,16 @@ def test_same_seed_same_bytes(survey, tmp_path):
     assert files_of(tmp_path / "a") == files_of(survey)
 
 
+def test_test_tables_have_a_row_per_stamp_in_order(survey):
+    for name, count in (("real", 7), ("bogus", 11)):
+        table = pd.read_csv(survey / f"test/{name}.csv")
+        assert list(table) == ["detector_id", "family", "snr", "magnitude"]
+        # Detectors take turns.
+        assert table["detector_id"].tolist() == [1 + row % 3 for row in range(count)]
+        assert not table.isna().any(axis=None)
+        assert (table["family"].isin(bogus.FAMILIES) == (name == "bogus")).all()
+
+
 def test_test_set_depends_on_the_seed_but_not_on_the_training_set(survey, tmp_path):
     longer = {**SMALL, "per_detector": 50}
     simulate_survey(tmp_path / "longer", label_error=0.0, seed=3, **longer)
@@ -159,6 +170,7 @@ def test_empty_classes_and_test_sets(tmp_path):
     )
     assert np.load(tmp_path / "s/raw/images1.npy").shape == (5, 11, 11, 3)
     assert len(np.load(tmp_path / "s/test/bogus.npy")) == 0
+    assert len(pd.read_csv(tmp_path / "s/test/bogus.csv")) == 0
 
 
 # Reals

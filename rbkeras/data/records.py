@@ -166,6 +166,13 @@ def _need_keys(path: Path, found: Any, keys: set[str]) -> None:
         raise InputError(f"{path}: expected the keys {', '.join(sorted(missing))}, found none")
 
 
+def label_names(records: Records) -> dict[str, int] | None:
+    """Label names and their values as converted; None for the original's records."""
+    if not (records.directory / MANIFEST).exists():
+        return None
+    return dict(read_manifest(records.directory)["labels"])
+
+
 def read_samples(path: Path, expected: int) -> pd.DataFrame:
     """Read `samples.parquet` and check that it has a row for each of `expected` records."""
     try:

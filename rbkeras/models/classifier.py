@@ -1,11 +1,12 @@
 """The classifier: a functional Keras model whose training step adds the three loss terms."""
 
-from typing import Any
+from typing import Any, Self
 
 import keras
 import tensorflow as tf
 
 from rbkeras import vat
+from rbkeras.decision import Decision
 from rbkeras.losses import RealBogusLoss
 from rbkeras.models.backbones import NETWORKS, build_backbone
 from rbkeras.models.normalisation import StampNormalisation
@@ -24,13 +25,37 @@ class RealBogusClassifier(keras.Model):
 
     The constructor has the signature of a functional model, so that saving, cloning, KerasTuner
     and `BackupAndRestore` treat it as one.
+
+    Attributes
+    ----------
+    decision
+        Threshold and calibration of these weights, saved with the model; None until measured. A
+        clone, whose weights are new, has none.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        self.decision: Decision | None = None
         self.ce_tracker = keras.metrics.Mean(name="ce")
         self.auc_hinge_tracker = keras.metrics.Mean(name="auc_hinge")
         self.vat_tracker = keras.metrics.Mean(name="vat")
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the functional model's config and, once measured, the decision."""
+        config = super().get_config()
+        if self.decision is not None:
+            config["decision"] = self.decision.to_json()
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """Rebuild the model; files of earlier versions have no decision."""
+        config = dict(config)
+        decision = config.pop("decision", None)
+        model = super().from_config(config, custom_objects=custom_objects)
+        if decision is not None:
+            model.decision = Decision.from_json(decision)
+        return model
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One step on CE + AUC hinge + VAT, with one clean forward pass shared by the three.
@@ -53,7 +78,9 @@ class RealBogusClassifier(keras.Model):
             terms = loss_settings.labelled_terms(labels, logits)
             terms["vat"] = tf.zeros(())
             if loss_settings.lambda_vat:
-                terms["vat"] = self._vat_term(tape, stamps, normalised, logits, loss_settings)
+                terms["vat"] = self._vat_term(
+                    tape, stamps, labels, normalised, logits, loss_settings
+                )
             loss = loss_settings.total(**terms) + sum(self.losses)
             self._track(loss, terms, batch=tf.shape(logits)[0])
             scaled = self.optimizer.scale_loss(_share_of_replica(loss))
@@ -87,11 +114,17 @@ class RealBogusClassifier(keras.Model):
         self,
         tape: tf.GradientTape,
         stamps: tf.Tensor,
+        labels: tf.Tensor,
         normalised: tf.Tensor,
         logits: tf.Tensor,
         settings: RealBogusLoss,
     ) -> tf.Tensor:
         backbone = self.get_layer(BACKBONE_LAYER)
+        if settings.vat_share < 1:
+            chosen = vat.choose_share(labels, settings.vat_share)
+            stamps, normalised, logits = (
+                tf.gather(part, chosen) for part in (stamps, normalised, logits)
+            )
         if settings.vat_space == "normalised":
             base = normalised
 

@@ -1,7 +1,9 @@
+import json
 import os
 import subprocess
 import sys
 import textwrap
+import zipfile
 
 import keras
 import numpy as np
@@ -9,6 +11,9 @@ import pytest
 import tensorflow as tf
 
 from rbkeras import vat
+from rbkeras.decision import fit_decision
+from rbkeras.errors import InputError
+from rbkeras.inference import load_classifier
 from rbkeras.losses import RealBogusLoss, auc_hinge, cross_entropy
 from rbkeras.metrics import default_metrics
 from rbkeras.models.backbones import NETWORKS
@@ -92,6 +97,17 @@ def test_vat_term_is_that_of_the_module_in_the_chosen_space(space, monkeypatch):
     assert expected > entropy * (1 + 1e-6)
     found = step(model, stamps, LABELS)["vat"]
     assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_vat_on_a_share_is_that_of_the_stamps_it_chose(monkeypatch):
+    stamps, chosen = draw_stamps(8), tf.constant([4, 1])
+    monkeypatch.setattr(vat, "choose_share", lambda labels, share: chosen)
+    start = tf.random.normal((2, *SHAPE[:2], 4))
+    monkeypatch.setattr(tf.random, "normal", lambda shape: start)
+    part = step(make_model(RealBogusLoss(lambda_vat=1, vat_share=0.25)), stamps, LABELS)["vat"]
+    alone = make_model(RealBogusLoss(lambda_vat=1))
+    found = step(alone, stamps[chosen.numpy()], LABELS[chosen.numpy()])["vat"]
+    assert part == pytest.approx(found, rel=1e-4)
 
 
 def test_gradients_are_those_of_the_total_loss():
@@ -327,6 +343,75 @@ def test_saved_models_load_in_a_fresh_process(tmp_path):
         print("equal")
     """
     assert run_python(code, tmp_path) == "equal"
+
+
+def measured(method="isotonic"):
+    labels = np.tile([0, 1], 50)
+    scores = np.random.default_rng(0).normal(3 * (2 * labels - 1), 3)
+    return fit_decision(labels, scores, calibration_method=method, label_names={"artifact": 0})
+
+
+def test_the_decision_travels_with_the_model_to_a_fresh_process(tmp_path):
+    model = make_model()
+    model.decision = measured()
+    step(model, draw_stamps(4), [0, 1, 0, 1])
+    model.save(tmp_path / "model.keras")
+    (tmp_path / "decision.json").write_text(json.dumps(model.decision.to_json()))
+    code = """
+        import json, sys, pathlib
+        import rbkeras.models.classifier, rbkeras.metrics
+        import keras
+        from rbkeras.decision import Decision
+        folder = pathlib.Path(sys.argv[1])
+        expected = Decision.from_json(json.loads((folder / "decision.json").read_text()))
+        for compile in (False, True):
+            model = keras.saving.load_model(
+                folder / "model.keras", compile=compile, safe_mode=True
+            )
+            assert model.decision == expected, model.decision
+        print("equal")
+    """
+    assert run_python(code, tmp_path) == "equal"
+
+
+def test_models_without_a_decision_load_without(tmp_path):
+    model = make_model()
+    model.save(tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+        assert b"decision" not in archive.read("config.json")
+    assert load_classifier(tmp_path).decision is None
+
+
+def test_a_broken_decision_is_one_sentence(tmp_path):
+    model = make_model()
+    model.decision = measured("temperature")
+    model.save(tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    contents["config.json"] = contents["config.json"].replace(b'"temperature": ', b'"hotness": ')
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+    with pytest.raises(InputError, match=r"model\.keras: .*decision"):
+        load_classifier(tmp_path)
+
+
+def test_a_clone_has_new_weights_and_no_decision():
+    model = make_model()
+    model.decision = measured()
+    assert keras.models.clone_model(model).decision is None
+    again = RealBogusClassifier.from_config(model.get_config())
+    assert again.decision == model.decision
+
+
+def test_a_model_with_a_decision_trains_on(tmp_path):
+    model = make_model(eager=False)
+    model.decision = measured()
+    labels = np.tile([0, 1], 8).astype(np.int32)
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    stamps = draw_stamps(16, labels=labels)
+    model.fit(stamps, labels, epochs=2, verbose=0, callbacks=[backup])
+    assert model.decision == measured()
 
 
 def test_two_replicas_train_as_one_device_does():

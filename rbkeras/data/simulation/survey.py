@@ -17,6 +17,9 @@ from rbkeras.files import whole_file
 BOGUS_NAME = "artifact"
 REAL_NAMES = {"random": "rand_artificial_real", "near_galaxy": "galx_artificial_real"}
 
+#: Of the tables beside the test stamps; the last two as a survey would measure them.
+TEST_COLUMNS = ["detector_id", "family", "snr", "magnitude"]
+
 #: Test stamps drawn at a time.
 BLOCK = 2048
 
@@ -39,9 +42,9 @@ def simulate_survey(
 
     ``out/raw`` is a survey directory (``images<ID>.npy`` and ``params<ID>.csv``, partly
     mislabelled), ``out/truth.csv`` has the true labels, and ``out/test`` holds ``real.npy``
-    and ``bogus.npy``. A detector's stamps depend only on the seed, the detector's number, the
-    stamps' size, and how many of either class are drawn; the test set does not depend on the
-    training set.
+    and ``bogus.npy``, each with a table of its stamps beside it (``real.csv``). A detector's
+    stamps depend only on the seed, the detector's number, the stamps' size, and how many of
+    either class are drawn; the test set does not depend on the training set.
 
     Parameters
     ----------
@@ -197,7 +200,11 @@ def _write_test(
     seed: np.random.SeedSequence,
     size: int,
 ) -> Iterator[int]:
-    """Write the test stamps of one class, detectors taking turns; yield how many were drawn."""
+    """Write the test stamps of one class, detectors taking turns; yield how many were drawn.
+
+    A table of the same name ending in .csv says of each what a survey's table would.
+    """
+    parts = []
     with whole_file(path) as temporary:
         images = np.lib.format.open_memmap(
             temporary, mode="w+", dtype=np.float32, shape=(count, size, size, 3)
@@ -207,11 +214,24 @@ def _write_test(
             turns = np.arange(index, count, len(conditions))
             for start in range(0, len(turns), BLOCK):
                 rows = turns[start : start + BLOCK]
-                images[rows], _ = simulate_stamps(
+                images[rows], table = simulate_stamps(
                     len(rows), kind=kind, conditions=conditions[index], rng=rng, size=size
                 )
+                parts.append(_test_table(table, index + 1).set_index(rows))
                 yield len(rows)
         images.flush()
+    rows = pd.concat(parts).sort_index() if parts else pd.DataFrame(columns=TEST_COLUMNS)
+    with whole_file(path.with_suffix(".csv")) as temporary:
+        rows.to_csv(temporary, index=False)
+
+
+def _test_table(table: pd.DataFrame, detector_id: int) -> pd.DataFrame:
+    table = table.assign(
+        detector_id=detector_id,
+        snr=table["snr"].round(3),
+        magnitude=table["magnitude"].round(4),
+    )
+    return table[TEST_COLUMNS]
 
 
 def _check_at_least(least: int, **values: int) -> None:

@@ -1,0 +1,265 @@
+"""How well stage 1 finds planted label errors: every rule, threshold and score on known truth.
+
+Each folder holds the table of a stage 1 and the truth about it: `stage1/label_errors.csv` and
+`survey/truth.csv`, as `benchmarks/quality.py` leaves them. With --work such folders are made, one
+per seed and error rate; called again, it goes on where it was interrupted.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from measure import print_table
+from scipy.special import expit
+from sklearn.metrics import average_precision_score
+
+from rbkeras.cli import load_tensorflow, run_command
+from rbkeras.errors import InputError
+from rbkeras.files import write_json
+from rbkeras.label_errors import rate_labels
+from rbkeras.suspicion import adjusted_confidence, noise_rates, self_confidence
+
+EXAMPLES = """\
+examples:
+  python benchmarks/label_errors.py quality
+  python benchmarks/label_errors.py --work lab --rates 0.05 0.1 0.2 --seeds 0 1 2 --repeats 3
+  python benchmarks/label_errors.py --work lab --rates 0.2 --seeds 0 -- --model.network simple
+
+After -- come flags of rbkeras.fit.
+"""
+THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
+# Of the other class, with the threshold 0.2.
+CERTAINTIES = (0.6, 2 / 3, 0.75)
+KEY = ["detector_id", "sample_index"]
+
+
+# --- judging --------------------------------------------------------------------------------------
+
+
+def judged_rules(
+    predictions: pd.DataFrame, wrong: np.ndarray, thresholds: Sequence[float]
+) -> Iterator[dict[str, object]]:
+    """Yield, per rule, how many of the suspects are wrong, and of the wrong suspects."""
+    rules = {name: {"rule": name} for name in ("argmax", "confident", "prune")}
+    for threshold in thresholds:
+        rules[f"posterior {threshold:g}"] = {"threshold": threshold}
+    for certainty in CERTAINTIES:
+        rules[f"posterior 0.2, {certainty:.2f}"] = {"threshold": 0.2, "certainty": certainty}
+    for name, options in rules.items():
+        rated = rate_labels(predictions, **options)
+        yield {"rule": name, **counts(wrong, rated["suspect"].to_numpy() == 1)}
+
+
+def counts(wrong: np.ndarray, suspect: np.ndarray) -> dict[str, float]:
+    """Precision, recall and F1; NaN where there is nothing to find or nothing suspected."""
+    found = int((wrong & suspect).sum())
+    nan = float("nan")
+    return {
+        "suspects": int(suspect.sum()),
+        "found": found,
+        "precision": found / suspect.sum() if suspect.any() else nan,
+        "recall": found / wrong.sum() if wrong.any() else nan,
+        "F1": 2 * found / (suspect.sum() + wrong.sum()) if wrong.any() or suspect.any() else nan,
+    }
+
+
+def average_precisions(rated: pd.DataFrame, wrong: np.ndarray) -> dict[str, float]:
+    """Average precision of every score as a ranking of all labels, and the best F1 of any cut."""
+    labels = rated["label"].to_numpy()
+    score = (rated["prediction1"] - rated["prediction0"]).to_numpy()
+    suspicion = {
+        "self-confidence": -self_confidence(labels, expit(score)),
+        "adjusted": -adjusted_confidence(labels, expit(score)),
+        # Ties of certain errors are broken as the gallery does.
+        "error probability": rated["error_probability"] - 1e-6 * rated["label_quality"],
+    }
+    return {name: average_precision_score(wrong, values) for name, values in suspicion.items()}
+
+
+def best_f1(wrong: np.ndarray, suspicion: np.ndarray) -> float:
+    """Largest F1 that a cut on this ranking reaches: what no rule on it can beat."""
+    found = np.cumsum(wrong[np.argsort(-suspicion, kind="stable")])
+    return float((2 * found / (np.arange(1, len(wrong) + 1) + wrong.sum())).max())
+
+
+# --- folders --------------------------------------------------------------------------------------
+
+
+def read_folder(folder: Path) -> tuple[pd.DataFrame, np.ndarray]:
+    """Out-of-fold predictions in order of unique_index, and whether each label is wrong."""
+    paths = [folder / "stage1" / "label_errors.csv", folder / "survey" / "truth.csv"]
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path}: expected a table of a finished stage 1, found none")
+    rated, truth = map(pd.read_csv, paths)
+    return rated, is_wrong(rated, truth)
+
+
+def is_wrong(rated: pd.DataFrame, truth: pd.DataFrame) -> np.ndarray:
+    """Bool (N,), in the order of `rated`."""
+    joined = rated[[*KEY, "label"]].merge(
+        truth[[*KEY, "true_label"]], on=KEY, how="left", validate="one_to_one"
+    )
+    if joined["true_label"].isna().any():
+        raise InputError("truth.csv: expected every sample of label_errors.csv, found some missing")
+    return (joined["label"] != joined["true_label"]).to_numpy()
+
+
+def by_repeats(folder: Path) -> Iterator[tuple[int, pd.DataFrame]]:
+    """Merge the first 1, 2, ... repeats, where the folds are still there."""
+    from rbkeras.crossval import merge_folds
+    from rbkeras.files import read_json
+
+    folds = folder / "stage1" / "folds"
+    if not (folds / "0" / "fold.json").exists():
+        return
+    size = read_json(folds / "0" / "fold.json")["settings"]["folds"]
+    finished = 0
+    while (folds / str(finished) / "validation_result.csv").exists():
+        finished += 1
+    for repeats in range(1, finished // size + 1):
+        paths = [folds / str(k) for k in range(size * repeats)]
+        merged = merge_folds(paths, repeats=repeats)
+        yield repeats, merged.sort_values("unique_index", ignore_index=True)
+
+
+def evaluate_folder(folder: Path, thresholds: Sequence[float]) -> dict[str, object]:
+    """Judge a folder's table, and one per number of repeats where there are several."""
+    rated, wrong = read_folder(folder)
+    rated = rated.sort_values("unique_index", ignore_index=True)
+    truth = pd.read_csv(folder / "survey" / "truth.csv")
+    tables = dict(by_repeats(folder)) or {1: rated}
+    result: dict[str, object] = {"folder": str(folder), "labels": len(rated), "errors": wrong.sum()}
+    for repeats, predictions in tables.items():
+        again = rate_labels(predictions)
+        wrong = is_wrong(again, truth)
+        labels, probability = again["label"].to_numpy(), again["probability_real"].to_numpy()
+        result[f"repeats {repeats}"] = {
+            "rules": list(judged_rules(predictions, wrong, thresholds)),
+            "average precision": average_precisions(again, wrong),
+            "best F1": best_f1(wrong, again["error_probability"] - 1e-6 * again["label_quality"]),
+            "estimated rates": noise_rates(labels, probability),
+            "true rates": tuple(wrong[(labels ^ wrong) == kind].mean() for kind in (0, 1)),
+        }
+    return result
+
+
+# --- making folders -------------------------------------------------------------------------------
+
+
+def make_folders(arguments: argparse.Namespace, flags: list[str]) -> list[Path]:
+    """Simulate, convert and find label errors, for every seed and rate."""
+    import quality
+
+    folders = []
+    for seed in arguments.seeds:
+        for rate in arguments.rates:
+            folder = arguments.work / f"s{seed}_{rate:g}"
+            # Stage 1 alone needs no test stamps; the simulation wants some.
+            survey = {"label_error": rate, "seed": seed, "test_real": 10, "test_bogus": 10}
+            survey |= {key: getattr(arguments, key) for key in ("detectors", "per_detector")}
+            quality.make_survey(folder, survey)
+            config = quality.fit_config(folder, seed, flags)
+            own = replace(config.label_errors, repeats=arguments.repeats)
+            quality.run_stage1(replace(config, out=folder / "stage1", label_errors=own))
+            folders.append(folder)
+    return folders
+
+
+# --- report ---------------------------------------------------------------------------------------
+
+
+def print_folder(result: dict) -> None:
+    print(f"\n{result['folder']}: {result['labels']} labels, {result['errors']} of them wrong")
+    for name, judged in result.items():
+        if not name.startswith("repeats"):
+            continue
+        estimated, true = (judged[f"{kind} rates"] for kind in ("estimated", "true"))
+        print(
+            f"{name}: bogus labelled real {true[0]:.3f} (estimated {estimated[0]:.3f}), "
+            f"real labelled bogus {true[1]:.3f} ({estimated[1]:.3f}); "
+            f"best F1 of any cut {judged['best F1']:.3f}"
+        )
+        scores = judged["average precision"].items()
+        print("average precision: " + ", ".join(f"{key} {value:.4f}" for key, value in scores))
+        print_rules(judged["rules"])
+
+
+def print_rules(rules: list[dict]) -> None:
+    rows = [tuple(rules[0])]
+    rows += [
+        tuple(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()) for row in rules
+    ]
+    print_table(rows)
+
+
+def print_means(results: list[dict]) -> None:
+    """Mean over the folders of about the same rate of errors: F1, and the worst of the others."""
+    rows = [
+        {"rate": round(result["errors"] / result["labels"], 2), "repeats": name, **rule}
+        for result in results
+        for name, judged in result.items()
+        if name.startswith("repeats")
+        for rule in judged["rules"]
+    ]
+    table = pd.DataFrame(rows).groupby(["rate", "repeats", "rule"], sort=False)
+    summary = table.agg(
+        folders=("F1", "size"),
+        F1=("F1", "mean"),
+        lowest_F1=("F1", "min"),
+        precision=("precision", "mean"),
+        lowest_precision=("precision", "min"),
+        recall=("recall", "mean"),
+        lowest_recall=("recall", "min"),
+    )
+    print("\nmeans over folders:")
+    print(summary.to_string(float_format="{:.3f}".format))
+
+
+def run_benchmark(arguments: argparse.Namespace, flags: list[str]) -> None:
+    load_tensorflow()
+    folders = list(arguments.folders)
+    if arguments.work:
+        folders += make_folders(arguments, flags)
+    if not folders:
+        raise InputError("expected folders of finished stages 1, or --work to make some")
+    results = [evaluate_folder(folder, arguments.thresholds) for folder in folders]
+    for result in results:
+        print_folder(result)
+    print_means(results)
+    if arguments.json:
+        write_json(arguments.json, results)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="%(prog)s [FOLDER ...] [--work DIR] [options] [-- FIT FLAGS]",
+    )
+    parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER")
+    parser.add_argument("--work", type=Path, help="where to make folders s<seed>_<rate>")
+    parser.add_argument("--rates", type=float, nargs="+", default=[0.05, 0.1, 0.2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--repeats", type=int, default=1, help="cross-validations (default: 1)")
+    parser.add_argument("--detectors", type=int, default=4)
+    parser.add_argument("--per_detector", type=int, default=1500)
+    parser.add_argument("--thresholds", type=float, nargs="+", default=THRESHOLDS)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="store the results")
+    return parser
+
+
+def main() -> int:
+    argv = sys.argv[1:]
+    split = argv.index("--") if "--" in argv else len(argv)
+    arguments = _parser().parse_args(argv[:split])
+    return run_command(lambda: run_benchmark(arguments, argv[split + 1 :]))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,5 @@
+"""`python -m rbkeras.report`."""
+
+from rbkeras.report.command import main
+
+raise SystemExit(main())

@@ -1,0 +1,82 @@
+"""The section about probabilities."""
+
+import numpy as np
+
+from rbkeras.calibration import (
+    cross_entropy,
+    expected_calibration_error,
+    probabilities_of,
+    reliability_curve,
+    shift_prevalence,
+)
+from rbkeras.report import charts
+from rbkeras.report.blocks import Block, Figure, Figures, Section, Table, Text, missing
+from rbkeras.report.gather import Findings
+from rbkeras.report.sections_scores import NO_SCORES
+
+
+def calibration(findings: Findings) -> Section:
+    """Probabilities before and after calibration."""
+    best, decision, title = findings.best, findings.decision, "Calibration"
+    if best is None:
+        return missing("calibration", title, NO_SCORES)
+    if decision is None:
+        return missing("calibration", title, "The model carries no calibration.")
+    labels = np.r_[np.ones(len(best.real), int), np.zeros(len(best.bogus), int)]
+    scores = np.r_[best.real, best.bogus]
+    here = float(labels.mean())
+    plain = shift_prevalence(scores, trained=decision.training_prevalence, stated=here)
+    variants = {
+        "as the network says": probabilities_of(plain),
+        f"calibrated ({decision.calibration})": decision.probability(scores, prevalence=here),
+    }
+    if decision.calibration == "none":
+        variants.pop("calibrated (none)")
+    rows = [
+        [
+            name,
+            f"{expected_calibration_error(labels, values):.4f}",
+            f"{cross_entropy(labels, np.log(_inside(values)) - np.log(_inside(1 - values))):.4f}",
+        ]
+        for name, values in variants.items()
+    ]
+    where = (
+        "the samples that the calibration was fitted on, so that it looks better than it is"
+        if best is findings.validation
+        else "samples that had no part in the calibration"
+    )
+    figure = Figure(
+        charts.reliability({name: reliability_curve(labels, v) for name, v in variants.items()}),
+        f"Reliability on the {best.name}: {where}. Ten bins of equal width, exact 95% intervals; "
+        "on the dotted line, probabilities mean what they say.",
+        "reliability diagram",
+    )
+    table = Table(
+        "Expected calibration error (mean distance from the dotted line) and cross-entropy in "
+        "nats; less is better. Both lines are corrected for the fraction of reals "
+        f"({here:.3g} here, {decision.training_prevalence:.3g} in training).",
+        ["probabilities", "calibration error", "cross-entropy"],
+        rows,
+    )
+    stated = decision.prevalence or decision.training_prevalence
+    mapping = Figure(
+        charts.probabilities(
+            scores,
+            {
+                "as the network says": probabilities_of,
+                f"predict, prevalence {stated:.3g}": decision.probability,
+            },
+            threshold=decision.operating_point.threshold,
+        ),
+        "Probability of real as a function of the score: the plain logistic, and what predict "
+        "gives unless another --prevalence is stated. Dashed: the stored threshold.",
+        "probability over score",
+    )
+    blocks: list[Block] = [Figures([figure, mapping]), table]
+    if decision.calibration == "temperature":
+        blocks.append(Text(f"Scores are divided by a temperature of {decision.temperature:.3f}."))
+    return Section("calibration", title, blocks)
+
+
+def _inside(probabilities: np.ndarray) -> np.ndarray:
+    return np.clip(probabilities, 1e-300, 1.0)

@@ -1,0 +1,221 @@
+"""Sections about scores: headline, curves, thresholds, calibration."""
+
+import numpy as np
+import pandas as pd
+
+from rbkeras import metrics
+from rbkeras.calibration import binomial_interval
+from rbkeras.label_errors import suspects_per_class
+from rbkeras.operating_points import operating_points
+from rbkeras.report import charts
+from rbkeras.report.blocks import (
+    Block,
+    Card,
+    Figure,
+    Figures,
+    Headline,
+    Section,
+    Table,
+    Text,
+    missing,
+)
+from rbkeras.report.gather import Findings, Scored
+from rbkeras.report.words import interval, per_million, rate, signed
+
+NO_SCORES = "The run has neither a scored test set nor a validation part."
+
+
+def headline(findings: Findings) -> Section:
+    """Numbers with their intervals, and the same for every set of samples there is."""
+    best, cards = findings.best, []
+    if best is not None:
+        figures = _figures(best, findings)
+        low, high = figures["fpr_at_tpr90_ci95"]
+        cards = [
+            Card(
+                rate(figures["fpr_at_tpr90"]),
+                ["false positive rate at 0.9 true positives", f"95%: {interval(low, high)}"],
+            ),
+            Card(
+                rate(figures["auc"]),
+                [
+                    "area under the ROC curve",
+                    f"95%: {interval(*figures['auc_ci95'])}",
+                ],
+            ),
+            Card(
+                per_million(figures["fpr_at_tpr90"]),
+                [
+                    "bogus among a million let through at 0.9",
+                    f"95%: {per_million(low)} to {per_million(high)}",
+                ],
+            ),
+        ]
+    if findings.rated is not None:
+        counts = suspects_per_class(findings.rated)
+        total, suspects = int(counts["labelled"].sum()), int(counts["suspects"].sum())
+        lines = ["suspected label errors", f"{suspects / total:.1%} of {total:,} labels"]
+        cards.append(Card(f"{suspects:,}", lines))
+    blocks: list[Block] = [Headline(cards)] if cards else []
+    rows = [
+        _row(scored, _figures(scored, findings))
+        for scored in (findings.test, findings.validation, findings.out_of_fold)
+        if scored is not None
+    ]
+    if rows:
+        blocks.append(
+            Table(
+                "The same for every set of samples, with 95% intervals. Out-of-fold predictions "
+                "and the validation part are measured against labels of which some may be wrong.",
+                ["samples", "real", "bogus", "AUC", "false positive rate at 0.9"],
+                rows,
+            )
+        )
+    blocks.append(Text(_stored(findings), quiet=findings.decision is None))
+    if findings.test is None:
+        blocks.append(Text("The run has no test set.", quiet=True))
+    return Section("headline", "In short", blocks)
+
+
+def curves(findings: Findings) -> Section:
+    """ROC, precision and recall, histograms."""
+    best = findings.best
+    title = "Telling real from bogus"
+    if best is None:
+        return missing("curves", title, NO_SCORES)
+    real, bogus = best.real, best.bogus
+    threshold = None if findings.decision is None else findings.decision.operating_point.threshold
+    point = None
+    if threshold is not None:
+        point = (float(np.mean(bogus >= threshold)), float(np.mean(real >= threshold)))
+    others = {
+        other.name.split(" of ")[0]: (other.real, other.bogus)
+        for other in (findings.validation, findings.out_of_fold)
+        if other is not None and other is not best
+    }
+    prevalences: dict[str, float | None] = {f"as in the {best.name.split(' of ')[0]}": None}
+    if findings.decision is not None and findings.decision.prevalence is not None:
+        stated = findings.decision.prevalence
+        prevalences[f"with a fraction {stated:g} of reals"] = stated
+    figures = [
+        Figure(
+            charts.roc(real, bogus, name=best.name.split(" of ")[0], others=others, point=point),
+            f"ROC curve of the {best.name}; mind the logarithmic axis. Band: where 95% of "
+            "bootstrap samples lie. Dotted: true positive rate 0.9.",
+            "ROC curve",
+        ),
+        Figure(
+            charts.precision_recall(real, bogus, prevalences=prevalences),
+            "Precision: the fraction of what is called real that is. It depends on how many reals "
+            "there are among the detections, unlike the ROC curve.",
+            "precision over completeness",
+        ),
+        Figure(
+            charts.histograms(real, bogus, threshold=threshold),
+            f"Scores of the {best.name}. A stamp passes when its score reaches the threshold.",
+            "histograms of scores",
+        ),
+    ]
+    return Section("curves", title, [Figures(figures)])
+
+
+def thresholds(findings: Findings) -> Section:
+    """Rates and bogus let through at chosen thresholds."""
+    best, title = findings.best, "Thresholds"
+    if best is None:
+        return missing("thresholds", title, NO_SCORES)
+    points = operating_points(best.real, best.bogus)
+    known = _figures(best, findings)["fpr_at_tpr90_ci95"]
+    at_90 = (points["chosen"] == "tpr") & (points["target"] == 0.9)
+    points.loc[at_90, ["fpr_low", "fpr_high"]] = known
+    names = {"tpr": "TPR", "fpr": "FPR"}
+    rows = [
+        [
+            f"{names[point.chosen]} {point.target:g}",
+            signed(point.threshold),
+            rate(point.tpr, point.tpr_low, point.tpr_high),
+            rate(point.fpr, point.fpr_low, point.fpr_high),
+            per_million(point.fpr, point.fpr_low, point.fpr_high),
+        ]
+        for point in points.itertuples()
+    ]
+    columns = ["chosen", "score", "true positive rate", "false positive rate", "of a million bogus"]
+    blocks: list[Block] = [
+        Table(
+            f"Thresholds for chosen rates, on the {best.name} ({len(best.real):,} real, "
+            f"{len(best.bogus):,} bogus), and the number of bogus that pass among a million of "
+            "them, with 95% intervals. TPR and FPR are the true and the false positive rate.",
+            columns,
+            rows,
+        )
+    ]
+    unresolved = points[(points["chosen"] == "fpr") & (points["target"] * len(best.bogus) < 1)]
+    if len(unresolved):
+        text = ", ".join(f"{target:g}" for target in unresolved["target"])
+        blocks.append(
+            Text(
+                f"A false positive rate of {text} cannot be resolved with {len(best.bogus):,} "
+                "bogus: the threshold above all of them is shown.",
+                quiet=True,
+            )
+        )
+    return Section("thresholds", title, blocks)
+
+
+def _figures(scored: Scored, findings: Findings) -> dict:
+    """Take the figures that the run has written of its test set, or measure."""
+    if scored is findings.test and findings.metrics is not None:
+        return findings.metrics
+    low_high = metrics.fpr_interval(scored.real, scored.bogus)
+    return {
+        "auc": metrics.auc(scored.real, scored.bogus),
+        "auc_ci95": metrics.auc_interval(scored.real, scored.bogus),
+        "fpr_at_tpr90": float(metrics.fpr_at_tpr(scored.real, scored.bogus)),
+        "fpr_at_tpr90_ci95": low_high,
+    }
+
+
+def _row(scored: Scored, figures: dict) -> list[str]:
+    return [
+        scored.name,
+        f"{len(scored.real):,}",
+        f"{len(scored.bogus):,}",
+        rate(figures["auc"], *figures["auc_ci95"]),
+        rate(figures["fpr_at_tpr90"], *figures["fpr_at_tpr90_ci95"]),
+    ]
+
+
+def _stored(findings: Findings) -> str:
+    """Say what the model calls real, and what that did on the samples at hand."""
+    decision = findings.decision
+    if decision is None:
+        return "The model carries no threshold: predict gives scores and plain probabilities."
+    point = decision.operating_point
+    text = (
+        f"predict calls real what scores at least {signed(point.threshold)}: chosen to let "
+        f"{point.true_positive_rate:.0%} of the reals pass on {decision.n_real:,} real and "
+        f"{decision.n_bogus:,} bogus of the validation part, where a "
+        f"fraction of {rate(point.false_positive_rate)} of the bogus passed."
+    )
+    if findings.test is not None:
+        parts = []
+        for name, scores in (("reals", findings.test.real), ("bogus", findings.test.bogus)):
+            passed = int(np.sum(scores >= point.threshold))
+            low, high = binomial_interval(passed, len(scores))
+            parts.append(f"{rate(passed / len(scores), float(low), float(high))} of the {name}")
+        text += f" On the test set {' and '.join(parts)} pass it."
+    return " ".join([text, *(f"{remark}." for remark in decision.remarks)])
+
+
+def suspects_table(rated: pd.DataFrame) -> Table:
+    """Count labels and suspects of either class."""
+    rows = [
+        [str(name), f"{row.labelled:,}", f"{row.suspects:,}", f"{row.suspects / row.labelled:.1%}"]
+        for name, row in suspects_per_class(rated).iterrows()
+        if row.labelled
+    ]
+    return Table(
+        "Labels that out-of-fold predictions make suspect.",
+        ["labelled", "labels", "suspects", "share"],
+        rows,
+    )

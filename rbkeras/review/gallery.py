@@ -1,0 +1,115 @@
+"""`label_errors.html`: the most suspicious stamps on one page that needs nothing but a browser."""
+
+import base64
+import hashlib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.image import imsave
+
+from rbkeras.files import whole_file
+from rbkeras.label_errors import most_suspicious
+from rbkeras.pictures import CHANNEL_NAMES, grey_map, side_by_side
+from rbkeras.verdicts import VERDICTS
+
+_CLASSES = {0: "bogus", 1: "real"}
+
+
+def write_gallery(
+    path: str | Path,
+    rated: pd.DataFrame,
+    stamps: np.ndarray,
+    *,
+    samples: pd.DataFrame,
+    verdicts: pd.Series,
+    title: str,
+) -> None:
+    """Write the page, whole or not at all.
+
+    It loads nothing from anywhere, and its buttons collect verdicts into a CSV file that
+    `rbkeras.verdicts.read_verdicts` takes.
+
+    Parameters
+    ----------
+    path
+        The HTML file.
+    rated
+        What `rbkeras.label_errors.rate_labels` returned: all labelled samples.
+    stamps
+        (n, H, W, C), NaN allowed, of the n first rows of `most_suspicious(rated)`; only these are
+        shown.
+    samples
+        The records' table: detector_id and sample_index by unique_index.
+    verdicts
+        Those passed earlier, by unique_index. On the page their buttons are pressed, and the CSV
+        file holds them again, also those of samples that are not shown.
+    title
+        Says which data these are.
+    """
+    shown = most_suspicious(rated).head(len(stamps))
+    hidden = verdicts[~verdicts.index.isin(shown["unique_index"])]
+    text = _template().render(
+        title=title,
+        channels=_channel_names(stamps.shape[-1]),
+        words=list(VERDICTS),
+        classes=_CLASSES,
+        labelled=len(rated),
+        suspects=int(rated["suspect"].sum()),
+        shown_suspects=int(shown["suspect"].sum()),
+        cards=[
+            _card(rank, row, stamp, verdicts)
+            for rank, (row, stamp) in enumerate(zip(shown.itertuples(), stamps, strict=True), 1)
+        ],
+        hidden=[[*_identity(samples, index), word] for index, word in hidden.items()],
+        # Under this name the browser remembers verdicts that have not been downloaded yet.
+        key=hashlib.sha256((shown.to_csv() + verdicts.to_csv()).encode()).hexdigest()[:16],
+    )
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _card(rank: int, row: Any, stamp: np.ndarray, verdicts: pd.Series) -> dict[str, Any]:
+    return {
+        "rank": rank,
+        "label": _CLASSES[row.label],
+        "suspect": bool(row.suspect),
+        "detector_id": row.detector_id,
+        "sample_index": row.sample_index,
+        "probability_real": row.probability_real,
+        "error_probability": row.error_probability,
+        "verdict": verdicts.get(row.unique_index, ""),
+        "width": stamp.shape[1] * stamp.shape[2] + stamp.shape[2] - 1,
+        "height": stamp.shape[0],
+        "picture": png_address(stamp),
+    }
+
+
+def _identity(samples: pd.DataFrame, index: int) -> list[int]:
+    return [int(samples[name].iloc[index]) for name in ("detector_id", "sample_index")]
+
+
+def png_address(stamp: np.ndarray) -> str:
+    """Draw a stamp (H, W, C), a pixel for a pixel, into a `data:` address."""
+    buffer = io.BytesIO()
+    picture = side_by_side(stamp)
+    imsave(buffer, picture, cmap=grey_map(), vmin=0, vmax=1, origin="lower", format="png")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _channel_names(count: int) -> Sequence[str]:
+    if count == len(CHANNEL_NAMES):
+        return CHANNEL_NAMES
+    return [f"channel {number}" for number in range(count)]
+
+
+def _template() -> Any:
+    loader = PackageLoader("rbkeras.review", "page")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template("label_errors.html")

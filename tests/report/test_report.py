@@ -1,0 +1,288 @@
+"""The report of a tiny finished run, of runs that lack things, and of hostile names."""
+
+import base64
+import re
+import shutil
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny import data_flags
+
+from rbkeras import evaluate, report
+from rbkeras.report import charts, words
+from rbkeras.report.blocks import Card, Gallery, Section, Settings, Table, Text
+from rbkeras.report.gather import gather_run
+from rbkeras.report.page import render, write_report
+from rbkeras.report.rates import rates_by_bin, rates_by_group
+
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+HOSTILE = "<script>alert(1)</script>\"'&$\\frac$"
+
+
+class Page(HTMLParser):
+    """Checks nesting, and collects what a test asks for."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.open, self.tags, self.attributes, self.texts = [], [], [], {}
+        self.section = None
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag == "section":
+            self.section = dict(attrs)["id"]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+        if tag == "section":
+            self.section = None
+
+    def handle_data(self, data):
+        if data.strip():
+            self.texts.setdefault(self.section, []).append(" ".join(data.split()))
+
+    def text(self, section):
+        return " ".join(self.texts[section])
+
+    def loaded(self):
+        return [value for name, value in self.attributes if name in ("src", "href", "srcset")]
+
+
+@pytest.fixture(scope="module")
+def page(tiny_run):
+    return Page((tiny_run / "report.html").read_text())
+
+
+@pytest.fixture
+def own_run(tiny_run, tmp_path):
+    """A copy of the run, to take things away from."""
+    return shutil.copytree(tiny_run, tmp_path / "run")
+
+
+def reported(run, tmp_path):
+    out = tmp_path / "page.html"
+    assert report.main([str(run), "--out", str(out)]) == 0
+    return Page(out.read_text())
+
+
+SECTIONS = [
+    *("headline", "curves", "thresholds", "calibration", "detectors", "brightness", "families"),
+    *("mistakes", "suspects", "training", "settings"),
+]
+
+
+def test_fit_leaves_a_page_with_every_section(page):
+    assert [name for name in page.texts if name] == SECTIONS
+    for name in SECTIONS:
+        quiet = [text for text in page.texts[name][1:] if "The run has no" in text]
+        assert quiet == [], name
+
+
+def test_the_page_loads_nothing(page, tiny_run):
+    for value in page.loaded():
+        assert value.startswith(("#", "data:image/png;base64,", "data:image/svg+xml;base64,"))
+    assert "script" not in page.tags
+    text = (tiny_run / "report.html").read_text()
+    assert not re.search(r"https?:|//|@import|url\(", re.sub(r'data:image/[^"]+', "", text))
+
+
+def test_pictures_are_whole(page):
+    pictures = [value for value in page.loaded() if value.startswith("data:")]
+    assert len(pictures) > 20
+    for uri in pictures:
+        content = base64.b64decode(uri.split(",", 1)[1], validate=True)
+        assert content.startswith((b"\x89PNG", b"<?xml"))
+        if content.startswith(b"<?xml"):
+            # The markers' and clip paths' own ids; nothing from elsewhere.
+            assert not re.search(rb'href="(?!#)', content)
+
+
+def test_numbers_are_those_of_the_run(page, tiny_run):
+    from rbkeras.files import read_json
+
+    metrics = read_json(tiny_run / "evaluation" / "metrics.json")
+    assert words.rate(metrics["fpr_at_tpr90"]) in page.text("headline")
+    assert words.rate(metrics["auc"]) in page.text("headline")
+    suspects = int(pd.read_csv(tiny_run / "label_errors.csv")["suspect"].sum())
+    assert f"{suspects:,}" in page.texts["headline"]
+    assert "validation part of stage 2" in page.text("headline")
+    assert "FPR 0.0001" in page.text("thresholds")
+    assert "cannot be resolved with 200 bogus" in page.text("thresholds")
+
+
+def test_kinds_and_detectors_come_from_the_tables_beside_the_test_stamps(page):
+    assert "cosmic_ray" in page.text("families")
+    assert "near_galaxy" in page.text("families")
+    assert "Detectors of the test set" in page.text("detectors")
+    assert "min_steps" in page.text("settings")
+    assert "tensorflow" in page.text("settings")
+
+
+def test_without_tables_the_validation_part_serves(own_run, tmp_path, tiny_survey):
+    """The settings point at test stamps that have gone, so that no table is beside them."""
+    config = (own_run / "config.yaml").read_text()
+    gone = config.replace(str(tiny_survey / "sim" / "test"), str(tmp_path / "gone"))
+    (own_run / "config.yaml").write_text(gone)
+    page = reported(own_run, tmp_path)
+    assert "Detectors of the validation part" in page.text("detectors")
+    assert "galx_artificial_real" in page.text("families")
+    assert "not where the settings say" in page.text("mistakes")
+
+
+def test_everything_but_the_settings_may_be_missing(own_run, tmp_path):
+    for path in own_run.iterdir():
+        if path.name != "config.yaml":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    page = reported(own_run, tmp_path)
+    assert [name for name in page.texts if name] == SECTIONS
+    assert "neither a scored test set nor a validation part" in page.text("curves")
+    assert "no label_errors.csv" in page.text("suspects")
+    assert "no log.csv" in page.text("training")
+    assert "policy" in page.text("settings")
+
+
+def test_without_test_set_and_records(own_run, tmp_path, tiny_survey):
+    shutil.rmtree(own_run / "evaluation")
+    config = (own_run / "config.yaml").read_text()
+    (own_run / "config.yaml").write_text(config.replace(str(tiny_survey), str(tmp_path / "gone")))
+    page = reported(own_run, tmp_path)
+    assert "The run has no test set" in page.text("headline")
+    assert "better than it is" in page.text("calibration")
+    assert "records are not where the settings say" in page.text("suspects")
+    assert "have a column family" in page.text("families")
+
+
+def test_damaged_files_are_as_good_as_missing(own_run, tmp_path):
+    (own_run / "label_errors.csv").write_text("unique_index\n")
+    (own_run / "evaluation" / "metrics.json").write_text("{")
+    (own_run / "log.csv").write_bytes(b"\xff\xfe\x00")
+    (own_run / "model.keras").write_bytes(b"PK")
+    (own_run / "environment.json").write_text("[]")
+    (own_run / "validation.csv").write_text("")
+    page = reported(own_run, tmp_path)
+    assert "carries no calibration" in page.text("calibration")
+    assert "no label_errors.csv" in page.text("suspects")
+
+
+def test_hostile_names_are_texts(own_run, tmp_path, tiny_survey):
+    test = shutil.copytree(tiny_survey / "sim" / "test", tmp_path / "test")
+    for name in ("real", "bogus"):
+        table = pd.read_csv(test / f"{name}.csv")
+        table["detector_id"] = table["detector_id"].astype(str) + HOSTILE
+        table.loc[::2, "family"] = HOSTILE
+        table["magnitude"] = HOSTILE
+        table.to_csv(test / f"{name}.csv", index=False)
+    config = (own_run / "config.yaml").read_text()
+    config = config.replace(str(tiny_survey / "sim" / "test"), str(test))
+    (own_run / "config.yaml").write_text(config + f"'{HOSTILE.replace(chr(39), '')}': 1\n")
+    hostile = own_run.rename(tmp_path / "<b>run & co<")
+    page = reported(hostile, tmp_path)
+    assert "script" not in page.tags
+    assert "b" not in page.tags
+    assert "<b>run & co<" in " ".join(page.texts[None])
+    assert "<script>" in page.text("families")
+    assert "1<script>" in page.text("detectors")
+
+
+def test_a_folder_that_is_no_run_is_status_2(tmp_path, fails_with):
+    assert "expected a run directory" in fails_with(report.main, [tmp_path])
+
+
+def test_evaluate_writes_one_too(tiny_run, tiny_survey, tmp_path):
+    out = tmp_path / "evaluation"
+    arguments = [str(tiny_run / "model.keras"), *data_flags(tiny_survey)[2:], "--out", str(out)]
+    assert evaluate.main(arguments) == 0
+    page = Page((out / "report.html").read_text())
+    assert "near_galaxy" in page.text("families")
+    assert "no log.csv" in page.text("training")
+
+
+def test_a_run_that_was_moved_finds_its_own_records(own_run, tiny_survey):
+    """Paths relative to where fit was called are looked for inside the run."""
+    (own_run / "config.yaml").write_text("out: rbkeras-run\ndata: rbkeras-run/records\n")
+    shutil.copytree(tiny_survey / "records", own_run / "records")
+    findings = gather_run(own_run)
+    assert findings.records.directory == own_run / "records"
+    assert "object_type" in findings.validation.table
+
+
+def test_every_block_escapes(tmp_path):
+    card = Card(title=HOSTILE, lines=[HOSTILE], uri='x" onerror="alert(1)', alt=HOSTILE)
+    blocks = [
+        Text(HOSTILE),
+        Table(HOSTILE, [HOSTILE], [[HOSTILE]]),
+        Gallery(HOSTILE, [card]),
+        Settings({HOSTILE: {HOSTILE: HOSTILE}}),
+    ]
+    page = Page(render(HOSTILE, [Section(HOSTILE, HOSTILE, blocks)], where=HOSTILE))
+    assert "script" not in page.tags
+    assert not [name for name, _ in page.attributes if name == "onerror"]
+
+
+def test_charts_take_any_name():
+    table = pd.DataFrame({"name": [HOSTILE, "b"], "rate": [0.5, 0], "low": [0.4, 0]})
+    uri = charts.rates_by_name(
+        table.assign(high=[0.6, 0.1]), rate="rate", colour="k", label="completeness"
+    )
+    assert b"<script>" not in base64.b64decode(uri.split(",")[1])
+
+
+def test_rates_by_group_by_hand():
+    table = pd.DataFrame(
+        {"label": [1, 1, 1, 0], "score": [2.0, 0.0, 3.0, 9.0], "kind": ["a", "a", "b", "a"]}
+    )
+    found = rates_by_group(table, "kind", label=1, threshold=1.0)
+    assert found["name"].tolist() == ["a", "b"]
+    assert found["count"].tolist() == [2, 1]
+    assert found["rate"].tolist() == [0.5, 1.0]
+
+
+def test_bins_hold_equally_many_reals():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"label": 1, "score": np.arange(400.0), "snr": rng.permutation(400)})
+    table.loc[::50, "snr"] = np.nan
+    found = rates_by_bin(table, "snr", threshold=200.0, bins=4)
+    assert found["count"].tolist() == [98] * 4
+    assert found["passed"].sum() == (table["snr"].notna() & (table["score"] >= 200)).sum()
+    assert rates_by_bin(table.assign(snr="x"), "snr", threshold=0) is None
+    assert rates_by_bin(table.assign(snr=1.0), "snr", threshold=0) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ((0.00175,), "0.00175"),
+        ((0.99551,), "0.99551"),
+        ((0.0, 0.0, 0.00092), "0  (0 to 0.00092)"),
+        ((0.9, 0.8797, 0.9179), "0.900  (0.880 to 0.918)"),
+        ((float("nan"),), "\N{EN DASH}"),
+        ((1.0, 1.0, 1.0), "1  (1 to 1)"),
+    ],
+)
+def test_rates_in_words(value, text):
+    assert words.rate(*value) == text
+
+
+def test_other_numbers_in_words():
+    assert words.per_million(0.00175, 0.0005, 0.0036) == "1,800  (500 to 3,600)"
+    assert words.signed(-2.345) == "\N{MINUS SIGN}2.35"
+    assert words.probability(1e-9) == "< 0.001"
+    assert words.clipped("x" * 50, 10) == "x" * 9 + "…"
+
+
+def test_a_page_is_written_whole(tiny_run, tmp_path, monkeypatch):
+    out = tmp_path / "report.html"
+    out.write_text("earlier")
+    monkeypatch.setattr("rbkeras.report.page.render", lambda *a, **k: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_report(out, gather_run(tiny_run))
+    assert out.read_text() == "earlier"

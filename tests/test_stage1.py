@@ -1,0 +1,217 @@
+"""Stage 1 in a run directory: repeats, what is trained again, the gallery and verdicts."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rbkeras import find_label_errors, stages
+from rbkeras.config import FitConfig, LabelErrorConfig
+from rbkeras.data.pipeline import read_stamps
+from rbkeras.data.records import open_records
+from rbkeras.data.splits import repeat_seed
+from rbkeras.label_errors import most_suspicious
+from rbkeras.resume import mark_finished
+from rbkeras.stages import Run
+
+
+@pytest.fixture
+def flags(records_dir, tmp_path):
+    out = tmp_path / "run"
+    return ["--data", str(records_dir), "--out", str(out), "--label_errors.folds", "2"]
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Folds as they are trained, in place of training them: folder name, seed, held-out labels."""
+    calls = []
+
+    def instead(records, targets, *, folder, seed, settings, **_):
+        if (folder / "validation_result.csv").exists():
+            return
+        calls.append((folder.name, seed, np.flatnonzero(targets[1] >= 0).tolist()))
+        table = records.samples[["unique_index", "detector_id", "sample_index", "label"]]
+        table = table[targets[1] >= 0].copy()
+        # Every third label is contradicted.
+        side = np.where(table["unique_index"] % 3 == 0, -1, 1) * (2 * table["label"] - 1)
+        table["prediction0"], table["prediction1"] = 0.0, 4.0 * side
+        folder.mkdir(parents=True)
+        table.to_csv(folder / "validation_result.csv", index=False)
+        (folder / "model.keras").touch()
+        mark_finished(folder / "fold.json", settings)
+
+    monkeypatch.setattr(stages, "train_fold", instead)
+    return calls
+
+
+def run(flags, *more):
+    return find_label_errors.main([*flags, *map(str, more)])
+
+
+# --- repeats --------------------------------------------------------------------------------------
+
+
+def test_folds_of_repeats_are_numbered_on_and_differ(flags, trained, tmp_path):
+    assert run(flags, "--label_errors.repeats", 3, "--seed", 5) == 0
+    assert [name for name, _, _ in trained] == ["0", "1", "2", "3", "4", "5"]
+    assert [seed for _, seed, _ in trained] == [5, 6, 7, 8, 9, 10]
+    held_out = [frozenset(indices) for _, _, indices in trained]
+    assert len(set(held_out)) == 6
+    for first in (0, 2, 4):
+        assert not held_out[first] & held_out[first + 1]
+        assert held_out[first] | held_out[first + 1] == held_out[0] | held_out[1]
+    judged = pd.read_csv(tmp_path / "run" / "label_errors.csv")
+    assert judged["unique_index"].is_unique
+    assert set(judged["unique_index"]) == held_out[0] | held_out[1]
+
+
+def test_more_repeats_train_only_the_new_folds(flags, trained):
+    assert run(flags) == 0
+    first = list(trained)
+    assert [name for name, _, _ in first] == ["0", "1"]
+    trained.clear()
+    assert run(flags, "--label_errors.repeats", 2) == 0
+    assert [name for name, _, _ in trained] == ["2", "3"]
+    trained.clear()
+    assert run(flags) == 0
+    assert trained == []
+
+
+def test_the_fold_flag_reaches_all_repeats(flags, trained, capsys):
+    flags = [*flags, "--label_errors.repeats", "2"]
+    assert run(flags, "--fold", 3) == 0
+    assert "needs 0, 1, 2 too" in capsys.readouterr().out
+    assert run(flags, "--merge") == 2
+    assert "expected all 4 folds finished, missing 0, 1, 2" in capsys.readouterr().err
+    assert run(flags, "--fold", 4) == 2
+    assert "--fold: expected 0 to 3, got 4" in capsys.readouterr().err
+
+
+def test_settings_of_a_fold_do_not_know_of_repeats(records_dir, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(stages, "train_fold", lambda *_, settings, **__: seen.append(settings))
+    for repeats in (1, 2):
+        own = LabelErrorConfig(folds=2, repeats=repeats)
+        config = FitConfig(data=records_dir, out=tmp_path, label_errors=own)
+        Run(config, open_records(records_dir)).train_folds()
+    assert seen[0] == seen[2]
+    assert seen[1] == seen[3]
+    assert [settings["fold"] for settings in seen] == [0, 1, 0, 1, 2, 3]
+
+
+def test_the_first_repeat_has_the_folds_of_the_seed():
+    assert repeat_seed(17, 0) == 17
+    seeds = {repeat_seed(seed, repeat) for seed in range(20) for repeat in range(20)}
+    assert len(seeds) == 400
+    assert all(0 <= seed < 2**32 for seed in seeds)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "expected"),
+    [
+        ("repeats", "0", "at least 1"),
+        ("gallery", "-1", "at least 0"),
+        ("threshold", "1.0", r"a number in (0, 1)"),
+        ("certainty", "1.0", r"a number in [0, 1)"),
+    ],
+)
+def test_bad_settings_are_told_before_anything_is_trained(
+    flags, trained, fails_with, flag, value, expected
+):
+    message = fails_with(find_label_errors.main, [*flags, f"--label_errors.{flag}", value])
+    assert f"--label_errors.{flag}: expected {expected}, got {value}" in message
+    assert trained == []
+
+
+# --- gallery and verdicts -------------------------------------------------------------------------
+
+
+def test_stage_one_ends_with_a_gallery(flags, trained, tmp_path):
+    page = tmp_path / "run" / "label_errors.html"
+    assert run(flags, "--label_errors.gallery", 0) == 0
+    assert not page.exists()
+    # Made anew without training, with the verdicts that a person wrote into the table.
+    path = tmp_path / "run" / "label_errors.csv"
+    table = pd.read_csv(path, dtype={"verdict": str})
+    table.loc[most_suspicious(table).loc[1, "unique_index"] == table["unique_index"], "verdict"] = (
+        "unlabelled"
+    )
+    table.to_csv(path, index=False)
+    assert run(flags, "--merge", "--label_errors.gallery", 3) == 0
+    assert page.read_text().count("<article") == 3
+    assert page.read_text().count('data-verdict="unlabelled"') == 1
+    assert len(trained) == 2
+
+
+def test_stamps_are_read_in_the_order_asked(records_dir):
+    stamps = read_stamps(open_records(records_dir), np.array([25, 3, 14]))
+    # Detectors 1, 10 and 2 have 12 stamps each; the first pixel says which one it is.
+    assert stamps[:, 0, 0, 0].tolist() == [2001, 1003, 10002]
+    assert read_stamps(open_records(records_dir), np.array([], int)).shape[0] == 0
+
+
+def test_verdicts_written_into_the_table_are_not_lost(records_dir, trained, tmp_path, capsys):
+    own = LabelErrorConfig(folds=2)
+    config = FitConfig(data=records_dir, out=tmp_path / "run", label_errors=own)
+
+    def merge(**options):
+        capsys.readouterr()
+        rated = Run(replace(config, **options), open_records(records_dir)).merge()
+        written = pd.read_csv(path)["verdict"].dropna().to_dict()
+        assert written == rated["verdict"][rated["verdict"] != ""].to_dict()
+        return written, capsys.readouterr().out
+
+    path = config.out / "label_errors.csv"
+    Run(config, open_records(records_dir)).train_folds()
+    assert merge() == ({}, "")
+    table = pd.read_csv(path, dtype={"verdict": str})
+    table.loc[2, "verdict"] = "Bogus"
+    table.to_csv(path, index=False)
+    written, said = merge()
+    assert written == {2: "bogus"}
+    assert "verdicts kept but not obeyed: 1;" in said
+    # The table is itself such a file, and others go before it.
+    assert merge(verdicts=path) == ({2: "bogus"}, "")
+    other = tmp_path / "verdicts.csv"
+    other.write_text(f"unique_index,verdict\n{table.loc[2, 'unique_index']},ok\n")
+    assert merge(verdicts=other) == ({2: "ok"}, "")
+
+
+def test_wrong_verdicts_are_told_before_anything_is_trained(flags, trained, fails_with, tmp_path):
+    path = tmp_path / "verdicts.csv"
+    path.write_text("unique_index,verdict\n999,ok\n")
+    message = fails_with(find_label_errors.main, [*flags, "--verdicts", path])
+    assert (
+        "verdicts.csv, row 2: expected a sample of the records, found unique_index 999" in message
+    )
+    message = fails_with(find_label_errors.main, [*flags, "--verdicts", tmp_path / "none.csv"])
+    assert "none.csv: expected a table of verdicts for --verdicts, found none" in message
+    assert trained == []
+
+
+@pytest.mark.parametrize("policy", ["unlabel", "remove", "flip", "keep"])
+def test_verdicts_decide_what_stage_two_trains_on(records_dir, tmp_path, policy):
+    records = open_records(records_dir)
+    labels = records.samples["label"].to_numpy()
+    labelled = np.flatnonzero(labels >= 0)
+    chosen = dict(zip(labelled[:4].tolist(), ("real", "bogus", "unlabelled", "ok"), strict=True))
+    chosen[int(np.flatnonzero(labels < 0)[0])] = "real"
+    path = tmp_path / "verdicts.csv"
+    rows = "".join(f"{index},{word}\n" for index, word in chosen.items())
+    path.write_text(f"unique_index,verdict\n{rows}")
+    rated = None
+    if policy != "keep":
+        # Suspects among those judged and among the others.
+        suspect = (np.arange(len(labelled)) % 3 == 0).astype(int)
+        rated = records.samples.loc[labelled].assign(suspect=suspect, label_quality=0.1)
+
+    def targets(verdicts):
+        config = FitConfig(data=records_dir, out=tmp_path, policy=policy, verdicts=verdicts)
+        training, validation = Run(config, records).targets(rated)
+        return np.maximum(training, validation)
+
+    plain, judged = targets(None), targets(path)
+    assert [judged[index] for index in chosen] == [1, 0, -1, labels[labelled[3]], 1]
+    others = np.setdiff1d(np.arange(len(labels)), list(chosen))
+    np.testing.assert_array_equal(judged[others], plain[others])
