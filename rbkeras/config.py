@@ -208,7 +208,7 @@ class LabelErrorConfig:
     network: Literal["compact", "simple", "middle", "complex"] | None = None
     rule: Literal["posterior", "confident", "prune", "argmax"] = "posterior"
     threshold: float = 0.2
-    certainty: float = 0.0
+    certainty: float = 0.67
     group: str | None = None
     table: Path | None = None
     gallery: int = 300

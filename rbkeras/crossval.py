@@ -58,6 +58,7 @@ def train_fold(
     epochs: int,
     seed: int,
     deterministic: bool,
+    symmetries: bool,
     settings: dict[str, Any],
     overwrite: bool,
 ) -> None:
@@ -78,6 +79,8 @@ def train_fold(
         From targets and `training` (bool) to batches of (stamps, labels).
     epochs, seed, deterministic
         As in `rbkeras.training`.
+    symmetries
+        Average the out-of-fold predictions over the stamps' symmetries.
     settings, overwrite
         As in `rbkeras.resume.claim`.
     """
@@ -103,7 +106,8 @@ def train_fold(
             keep_best=False,
             callbacks=[
                 OutOfFoldPredictions(
-                    lambda model: score_records(model, records, held_out), products[0]
+                    lambda model: score_records(model, records, held_out, symmetries=symmetries),
+                    products[0],
                 ),
                 SaveModel(products[1]),
             ],

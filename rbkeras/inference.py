@@ -10,7 +10,7 @@ import tensorflow as tf
 
 # Imported so that the classes are registered before a model that names them is loaded.
 from rbkeras import losses, metrics  # noqa: F401
-from rbkeras.data.pipeline import array_dataset, stamp_dataset
+from rbkeras.data.pipeline import array_dataset, stamp_dataset, symmetric_views
 from rbkeras.data.records import Records, reading
 from rbkeras.errors import InputError
 from rbkeras.models.classifier import RealBogusClassifier
@@ -60,12 +60,24 @@ def check_stamp_shape(model: keras.Model, shape: tuple[int, ...], *, source: str
         )
 
 
-def predict_logits(model: keras.Model, batches: tf.data.Dataset) -> np.ndarray:
-    """Run the model over batches of stamps (N, H, W, C); float32 logits (N, 2) in their order."""
+def predict_logits(
+    model: keras.Model, batches: tf.data.Dataset, *, symmetries: bool = False
+) -> np.ndarray:
+    """Run the model over batches of stamps (N, H, W, C); float32 logits (N, 2) in their order.
+
+    With `symmetries`, the mean over all rotations and flips of each stamp, at eight times the cost
+    (four for a rectangle): what a network still makes of orientation cancels.
+    """
     # Called directly rather than through Model.predict, which would build its loop anew, and
     # trace the network again, for every one of many inputs.
     step = _inference_step(model)
-    outputs = [step(batch).numpy() for batch in batches]
+    if symmetries:
+        outputs = [
+            np.mean([step(view).numpy() for view in symmetric_views(batch)], axis=0)
+            for batch in batches
+        ]
+    else:
+        outputs = [step(batch).numpy() for batch in batches]
     return np.concatenate(outputs) if outputs else np.zeros((0, 2), np.float32)
 
 
@@ -95,8 +107,20 @@ def score_records(
     targets: np.ndarray | None = None,
     *,
     batch_size: int = 512,
+    symmetries: bool = False,
 ) -> pd.DataFrame:
     """Score a records directory, or the samples of it that `targets` selects.
+
+    Parameters
+    ----------
+    model, records
+        Of the same stamp shape.
+    targets
+        int8 (N,): `SKIP` leaves a sample out; None scores all.
+    batch_size
+        Stamps at once.
+    symmetries
+        See `predict_logits`.
 
     Returns
     -------
@@ -115,7 +139,7 @@ def score_records(
             yield stamps
 
     with reading(records.directory):
-        logits = predict_logits(model, remember())
+        logits = predict_logits(model, remember(), symmetries=symmetries)
     index = np.concatenate(indices) if indices else np.zeros(0, np.int64)
     columns = ["unique_index", "detector_id", "sample_index", "label"]
     table = records.samples.loc[index, columns].reset_index(drop=True)

@@ -28,7 +28,7 @@ def rate_labels(
     *,
     rule: str = "posterior",
     threshold: float = 0.2,
-    certainty: float = 0.0,
+    certainty: float = 0.67,
 ) -> pd.DataFrame:
     """Judge each label by a prediction of a network that never saw it.
 

@@ -136,6 +136,8 @@ class Run:
                 epochs=epochs,
                 seed=self.config.seed + k,
                 deterministic=self.config.deterministic,
+                # A network trained on every orientation may be asked in every one.
+                symmetries=self.config.training.augment,
                 # Not the number of repeats: with more of them, the first ones stay as they are.
                 settings=self._settings()
                 | {"fold": k, "folds": settings.folds, "epochs": epochs}

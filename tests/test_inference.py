@@ -41,6 +41,21 @@ def test_logits_are_those_of_predict_in_order(model, stamps, batch_size):
 
 def test_no_batches_give_no_logits(model):
     assert predict_logits(model, []).shape == (0, 2)
+    assert predict_logits(model, [], symmetries=True).shape == (0, 2)
+
+
+def test_symmetries_are_averaged(model, stamps):
+    turned = [np.rot90(stamps, k, axes=(1, 2)) for k in range(4)]
+    views = [view for turn in turned for view in (turn, turn[:, :, ::-1])]
+    expected = np.mean([model.predict(view, verbose=0) for view in views], axis=0)
+    dataset = array_dataset(stamps, batch_size=4)
+    found = predict_logits(model, dataset, symmetries=True)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    # So a stamp and its mirror image get the same answer.
+    mirrored = predict_logits(
+        model, array_dataset(stamps[:, ::-1].copy(), batch_size=4), symmetries=True
+    )
+    np.testing.assert_allclose(found, mirrored, atol=1e-5)
 
 
 def test_many_inputs_trace_the_network_once(model, stamps, monkeypatch):

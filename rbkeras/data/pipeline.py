@@ -180,6 +180,16 @@ def random_symmetry(stamps: tf.Tensor, seed: tf.Tensor, *, shift: int = 0) -> tf
     return tf.reshape(moved, (-1, height, width, channels))
 
 
+def symmetric_views(stamps: tf.Tensor) -> list[tf.Tensor]:
+    """Give stamps (N, H, W, C) in every symmetry of their outline, the first as they are."""
+    _, height, width, channels = stamps.shape
+    flat = tf.reshape(stamps, (-1, height * width, channels))
+    return [
+        tf.reshape(tf.gather(flat, move, axis=1), (-1, height, width, channels))
+        for move in _moves(height, width, 0)
+    ]
+
+
 def _moves(height: int, width: int, shift: int) -> np.ndarray:
     """Source pixel of each pixel, int32 (moves, H W), for every symmetry and shift."""
     grid = np.arange(height * width, dtype=np.int32).reshape(height, width)

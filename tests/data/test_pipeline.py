@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from rbkeras.data.labels import SKIP
-from rbkeras.data.pipeline import array_dataset, random_symmetry, stamp_dataset
+from rbkeras.data.pipeline import array_dataset, random_symmetry, stamp_dataset, symmetric_views
 from rbkeras.data.records import open_records
 from rbkeras.data.splits import stratified_folds, validation_mask
 from rbkeras.data.write_records import convert_survey
@@ -246,3 +246,14 @@ def test_an_array_is_streamed_as_float32_batches(dtype, size):
     assert all(batch.dtype == np.float32 for batch in batches)
     if size:
         np.testing.assert_array_equal(np.concatenate(batches), stamps.astype(np.float32))
+
+
+@pytest.mark.parametrize(("size", "count"), [((5, 5), 8), ((5, 7), 4)])
+def test_views_are_all_symmetries_and_begin_with_the_stamp(size, count):
+    stamps = np.arange(2 * size[0] * size[1] * 3, dtype=np.float32).reshape(2, *size, 3)
+    views = [view.numpy() for view in symmetric_views(tf.constant(stamps))]
+    assert len({view.tobytes() for view in views}) == len(views) == count
+    np.testing.assert_array_equal(views[0], stamps)
+    turned = np.rot90(stamps, 2, axes=(1, 2))
+    assert any((view == turned).all() for view in views)
+    assert all((np.sort(view, None) == np.sort(stamps, None)).all() for view in views)
