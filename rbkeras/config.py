@@ -78,11 +78,11 @@ class LossConfig:
     lambda_vat: float = 1.0
     auc_margin: float = 0.25
     auc_beta: float = 1.0
-    vat_epsilon: float = 1.0
+    vat_epsilon: float = 0.3
     vat_xi: float = 1.0
     vat_iterations: int = 1
     vat_space: Literal["normalised", "input"] = "normalised"
-    vat_share: float = 1.0
+    vat_share: float = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +153,7 @@ class TrainingConfig:
         Compile the training step with XLA.
     """
 
-    epochs: int = 20
+    epochs: int = 30
     min_steps: int = 1500
     batch_size: int = 64
     keep: Literal["last", "best"] = "last"

@@ -47,6 +47,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="networks to train; by default that of --model.network",
     )
     parser.add_argument(
+        "--policies",
+        type=Literal["keep", "remove", "unlabel", "flip", "truth"],
+        nargs="+",
+        default=["keep", "remove", "unlabel", "flip", "truth"],
+        help="label-errors and label-noise: what is done about suspects",
+    )
+    parser.add_argument(
         "--errors",
         type=float,
         nargs="+",
@@ -88,6 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             seeds=tuple(parsed.seeds),
             networks=tuple(parsed.networks or [config.model.network]),
             errors=tuple(parsed.errors),
+            policies=tuple(parsed.policies),
             noise=Noise(kind=parsed.noise, rate=parsed.noise_rate, table=parsed.noise_table),
         )
         check_study(study)

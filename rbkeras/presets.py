@@ -24,6 +24,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "loss.vat_epsilon": 0.1,
         "loss.vat_xi": 1.0,
         "loss.vat_space": "input",
+        "loss.vat_share": 1.0,
         "optimizer.name": "sgd",
         "optimizer.learning_rate": 1e-3,
         "optimizer.schedule": "constant",

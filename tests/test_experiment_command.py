@@ -43,10 +43,10 @@ TINY = [
     "32",
 ]
 EXTRA = {
-    "label-noise": ["--errors", "2", "--noise", "score"],
+    "label-noise": ["--errors", "2", "--noise", "score", "--policies", "keep", "unlabel", "truth"],
     "losses": ["--loss.lambda_vat", "0.1", "--loss.vat_share", "0.5"],
 }
-ARMS = {"treatments": 3, "label-errors": 5, "label-noise": 4, "losses": 6}
+ARMS = {"treatments": 3, "label-errors": 5, "label-noise": 3, "losses": 6}
 
 
 @pytest.mark.parametrize("study", STUDIES)
@@ -102,6 +102,7 @@ def test_plan_trains_nothing(tmp_path, capsys):
     [
         (["--seeds", "1", "1"], "--seeds"),
         (["--errors", "0.5"], "--errors"),
+        (["--policies", "truth"], "--policies"),
         (["--networks", "simple", "simple"], "--networks"),
         (["--noise_table", "bins.csv"], "--noise score"),
         (["--label_errors.table", "x.csv"], "--label_errors.table"),

@@ -13,6 +13,7 @@ POLICY_NAMES = {
     "unlabel": "unlabelled",
     "flip": "flipped",
 }
+TRUTH = "truth"
 TRUE_LABELS = "true labels"
 MIX = "mix"
 
@@ -61,7 +62,7 @@ def make_grid(
     networks: Sequence[str],
     errors: Sequence[float],
     detectors: Sequence[int],
-    truth: bool,
+    policies: Sequence[str],
 ) -> Grid:
     """Lay out a study.
 
@@ -75,13 +76,14 @@ def make_grid(
         Factors on the label errors, for 'label-noise' alone.
     detectors
         Numbers of the detectors, for 'treatments' alone.
-    truth
-        Whether the true labels are known.
+    policies
+        What is done about suspects, for 'label-errors' and 'label-noise': keys of `POLICY_NAMES`,
+        and 'truth' to train on the true labels beside.
     """
     make: dict[str, Callable[[], Grid]] = {
         "treatments": lambda: _treatments(networks, detectors),
-        "label-errors": lambda: _policies(networks, [1.0], truth, flip=True),
-        "label-noise": lambda: _policies(networks, errors, truth, flip=False),
+        "label-errors": lambda: _policies(networks, [1.0], policies),
+        "label-noise": lambda: _policies(networks, errors, policies),
         "losses": lambda: _losses(networks),
     }
     return make[study]()
@@ -104,15 +106,15 @@ def _treatments(networks: Sequence[str], detectors: Sequence[int]) -> Grid:
     return Grid(tuple(arms), tuple(pairs))
 
 
-def _policies(networks: Sequence[str], errors: Sequence[float], truth: bool, *, flip: bool) -> Grid:
-    policies = ["keep", "remove", "unlabel"] + (["flip"] if flip else [])
+def _policies(networks: Sequence[str], errors: Sequence[float], policies: Sequence[str]) -> Grid:
+    treated = [policy for policy in policies if policy != TRUTH]
     arms: list[Arm] = []
     pairs: list[tuple[str, str]] = []
     for network in networks:
         settings = {"model.network": network}
         for factor in errors:
             prefix = network if len(errors) == 1 else f"{network}, errors x {factor:g}"
-            for policy in policies:
+            for policy in treated:
                 arms.append(
                     Arm(
                         name=f"{prefix}, {POLICY_NAMES[policy]}",
@@ -122,14 +124,16 @@ def _policies(networks: Sequence[str], errors: Sequence[float], truth: bool, *, 
                     )
                 )
             unlabelled = f"{prefix}, {POLICY_NAMES['unlabel']}"
+            if "unlabel" not in treated:
+                continue
             pairs += [
                 (unlabelled, f"{prefix}, {POLICY_NAMES[policy]}")
-                for policy in policies
+                for policy in treated
                 if policy != "unlabel"
             ]
-            if truth:
+            if TRUTH in policies:
                 pairs.append((unlabelled, f"{network}, {TRUE_LABELS}"))
-        if truth:
+        if TRUTH in policies:
             arms.append(
                 Arm(
                     name=f"{network}, {TRUE_LABELS}",

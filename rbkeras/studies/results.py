@@ -24,6 +24,8 @@ FIGURE_NAMES = {
     "partial_auc": "AUC below FPR 0.01",
     "auc": "AUC",
 }
+DIFFERENCE_COLUMNS = ["figure", "arm", "beside", "difference", "low", "high", "p_value", "ratio"]
+DIFFERENCE_COLUMNS += ["significant"]
 #: By arm, then by part of the data, then by seed.
 StudyScores = Mapping[str, Sequence[Sequence[Scores]]]
 
@@ -108,7 +110,7 @@ def summarise_study(
                     "significant": found.p_value < 1 - confidence,
                 }
             )
-    return pd.DataFrame(arm_rows), pd.DataFrame(difference_rows)
+    return pd.DataFrame(arm_rows), pd.DataFrame(difference_rows, columns=DIFFERENCE_COLUMNS)
 
 
 def arms_markdown(arms: pd.DataFrame) -> str:

@@ -12,7 +12,7 @@ from rbkeras.errors import InputError
 from rbkeras.files import whole_file
 from rbkeras.resume import claim, mark_finished
 from rbkeras.statistics import Scores
-from rbkeras.studies.grid import Arm, Grid, make_grid
+from rbkeras.studies.grid import TRUTH, Arm, Grid, make_grid
 from rbkeras.studies.page import write_page
 from rbkeras.studies.results import arms_markdown, differences_markdown, summarise_study
 from rbkeras.studies.trainings import Noise, Seed, suspect_quality
@@ -31,7 +31,7 @@ class Study:
         set of its own.
     seeds
         Seeds of surveys and trainings.
-    networks, errors
+    networks, errors, policies
         See `rbkeras.studies.grid.make_grid`.
     noise
         How label errors are added.
@@ -42,6 +42,7 @@ class Study:
     seeds: tuple[int, ...]
     networks: tuple[str, ...]
     errors: tuple[float, ...]
+    policies: tuple[str, ...]
     noise: Noise
 
     @property
@@ -63,7 +64,7 @@ class Study:
             networks=self.networks,
             errors=self.errors,
             detectors=sorted(first.records.samples["detector_id"].unique().tolist()),
-            truth=first.truth is not None,
+            policies=[p for p in self.policies if p != TRUTH or first.truth is not None],
         )
 
     @cached_property
@@ -98,6 +99,8 @@ def check_study(study: Study) -> None:
         raise InputError("--data: expected --test_real and --test_bogus with it, got neither")
     if not study.errors or min(study.errors) < 1 or len(set(study.errors)) < len(study.errors):
         raise InputError(f"--errors: expected different factors of at least 1, got {study.errors}")
+    if not set(study.policies) - {TRUTH} or len(set(study.policies)) < len(study.policies):
+        raise InputError(f"--policies: expected different policies, got {study.policies}")
     if not study.networks or len(set(study.networks)) < len(study.networks):
         raise InputError(f"--networks: expected different networks, got {study.networks}")
 

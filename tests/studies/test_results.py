@@ -17,8 +17,9 @@ from rbkeras.studies.results import (
 @pytest.mark.parametrize("study", STUDIES)
 @pytest.mark.parametrize("truth", [True, False])
 def test_grids_name_every_arm_once_and_compare_arms_they_have(study, truth):
+    policies = ["keep", "unlabel", "flip"] + (["truth"] if truth else [])
     grid = make_grid(
-        study, networks=["simple", "compact"], errors=[1, 2], detectors=[3, 5], truth=truth
+        study, networks=["simple", "compact"], errors=[1, 2], detectors=[3, 5], policies=policies
     )
     names = [arm.name for arm in grid.arms]
     assert len(set(names)) == len(names)
@@ -28,8 +29,16 @@ def test_grids_name_every_arm_once_and_compare_arms_they_have(study, truth):
     )
 
 
+def test_policies_without_the_default_one_have_nothing_to_compare():
+    grid = make_grid(
+        "label-errors", networks=["simple"], errors=[1], detectors=[3], policies=["keep", "truth"]
+    )
+    assert [arm.name for arm in grid.arms] == ["simple, all labels", "simple, true labels"]
+    assert grid.pairs == ()
+
+
 def test_treatments_use_each_detector():
-    grid = make_grid("treatments", networks=["simple"], errors=[1], detectors=[3, 5], truth=False)
+    grid = make_grid("treatments", networks=["simple"], errors=[1], detectors=[3, 5], policies=[])
     assert [arm.parts for arm in grid.arms] == [(3, 5), ("mix",), (None,)]
 
 
