@@ -77,12 +77,14 @@ def write_true_labels(survey: Path, out: Path) -> None:
 def run_stage1(config: FitConfig) -> dict[str, float | bool]:
     """Find label errors; return what it took."""
     from rbkeras.data.records import open_records
-    from rbkeras.stages import Run
+    from rbkeras.rundir import Run
+    from rbkeras.stage1 import find_label_errors
 
     checked(config)
     config.out.mkdir(parents=True, exist_ok=True)
     write_config(config.out / "config.yaml", config)
-    _, took = recorded(config.out, Run(config, open_records(config.data)).find_label_errors)
+    run = Run(config, open_records(config.data))
+    _, took = recorded(config.out, lambda: find_label_errors(run))
     return took
 
 
@@ -120,15 +122,17 @@ def run_stage2(config: FitConfig) -> dict[str, object]:
     """Train with one policy and score the test set; return the metrics and what it took."""
     from rbkeras import evaluation
     from rbkeras.data.records import open_records
-    from rbkeras.stages import Run
+    from rbkeras.rundir import Run
+    from rbkeras.stage1 import find_label_errors
+    from rbkeras.stage2 import train_final
 
     checked(config)
     config.out.mkdir(parents=True, exist_ok=True)
     write_config(config.out / "config.yaml", config)
     run = Run(config, open_records(config.data))
     # Reads the table of stage 1, or trains nothing: see `policy_config`.
-    rated = run.find_label_errors()
-    model, took = recorded(config.out, lambda: run.train_final(rated))
+    rated = find_label_errors(run)
+    model, took = recorded(config.out, lambda: train_final(run, rated))
     scores = evaluation.score_test_set(model, real=config.test_real, bogus=config.test_bogus)
     return took | evaluation.write_evaluation(config.out / "evaluation", *scores)
 

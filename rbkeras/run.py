@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from rbkeras import __version__, evaluation
+from rbkeras import __version__, evaluation, stage1, stage2
 from rbkeras.callbacks import log_figure
 from rbkeras.config import FitConfig
 from rbkeras.data.pipeline import read_stamps
@@ -26,7 +26,7 @@ from rbkeras.report.gather import gather_run
 from rbkeras.report.page import write_report
 from rbkeras.resume import claim, mark_finished
 from rbkeras.review.gallery import write_gallery
-from rbkeras.stages import Run
+from rbkeras.rundir import Run
 
 # Fraction of a class's labels beyond which stage 1 is likelier to be at fault than the labels.
 _MANY_SUSPECTS = 0.3
@@ -36,11 +36,11 @@ _PACKAGES = ("keras", "tensorflow", "numpy", "pandas", "scikit-learn", "scipy", 
 def fit(config: FitConfig) -> None:
     """Do the whole job: stage 1, stage 2, evaluation; print a summary at the end."""
     config, run = _start(config)
-    rated = run.find_label_errors()
+    rated = stage1.find_label_errors(run)
     if rated is not None:
         _show_suspects(run, rated)
         _write_cross_validation(run, rated)
-    model = run.train_final(rated)
+    model = stage2.train_final(run, rated)
     result = None
     if config.test_real and config.test_bogus:
         scores = evaluation.score_test_set(model, real=config.test_real, bogus=config.test_bogus)
@@ -57,12 +57,14 @@ def find_label_errors(config: FitConfig, *, fold: int | None, merge_only: bool) 
     """Do stage 1, one fold of it, or its merging alone."""
     config, run = _start(config)
     if not merge_only:
-        run.train_folds(fold)
-    missing = [folder.name for folder in run.fold_folders if not (folder / "model.keras").exists()]
+        stage1.train_folds(run, fold)
+    missing = [
+        folder.name for folder in stage1.fold_folders(run) if not (folder / "model.keras").exists()
+    ]
     if fold is not None and missing and not merge_only:
         print(f"fold {fold} is finished; label_errors.csv needs {', '.join(missing)} too")
         return
-    rated = run.merge()
+    rated = stage1.merge(run)
     _show_suspects(run, rated)
     _write_cross_validation(run, rated)
     print("\n".join(_summary(config, rated, None)))
@@ -147,7 +149,7 @@ def _show_suspects(run: Run, rated: pd.DataFrame, *, most: int = 48) -> None:
             rated,
             stamps[np.searchsorted(wanted, page)],
             samples=run.records.samples,
-            verdicts=run.known_verdicts(),
+            verdicts=stage1.known_verdicts(run),
             title=f"{run.records.directory.name}, {run.folder.name}",
         )
     if chosen.empty:

@@ -6,14 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rbkeras import find_label_errors, stages
+from rbkeras import find_label_errors, stage1
 from rbkeras.config import FitConfig, LabelErrorConfig
 from rbkeras.data.pipeline import read_stamps
 from rbkeras.data.records import open_records
 from rbkeras.data.splits import repeat_seed
 from rbkeras.label_errors import most_suspicious
 from rbkeras.resume import mark_finished
-from rbkeras.stages import Run
+from rbkeras.rundir import Run
+from rbkeras.stage1 import train_folds
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def trained(monkeypatch):
         (folder / "model.keras").touch()
         mark_finished(folder / "fold.json", settings)
 
-    monkeypatch.setattr(stages, "train_fold", instead)
+    monkeypatch.setattr(stage1, "train_fold", instead)
     return calls
 
 
@@ -90,11 +91,11 @@ def test_the_fold_flag_reaches_all_repeats(flags, trained, capsys):
 
 def test_settings_of_a_fold_do_not_know_of_repeats(records_dir, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(stages, "train_fold", lambda *_, settings, **__: seen.append(settings))
+    monkeypatch.setattr(stage1, "train_fold", lambda *_, settings, **__: seen.append(settings))
     for repeats in (1, 2):
         own = LabelErrorConfig(folds=2, repeats=repeats)
         config = FitConfig(data=records_dir, out=tmp_path, label_errors=own)
-        Run(config, open_records(records_dir)).train_folds()
+        train_folds(Run(config, open_records(records_dir)))
     assert seen[0] == seen[2]
     assert seen[1] == seen[3]
     assert [settings["fold"] for settings in seen] == [0, 1, 0, 1, 2, 3]
@@ -157,13 +158,13 @@ def test_verdicts_written_into_the_table_are_not_lost(records_dir, trained, tmp_
 
     def merge(**options):
         capsys.readouterr()
-        rated = Run(replace(config, **options), open_records(records_dir)).merge()
+        rated = merge(Run(replace(config, **options), open_records(records_dir)))
         written = pd.read_csv(path)["verdict"].dropna().to_dict()
         assert written == rated["verdict"][rated["verdict"] != ""].to_dict()
         return written, capsys.readouterr().out
 
     path = config.out / "label_errors.csv"
-    Run(config, open_records(records_dir)).train_folds()
+    train_folds(Run(config, open_records(records_dir)))
     assert merge() == ({}, "")
     table = pd.read_csv(path, dtype={"verdict": str})
     table.loc[2, "verdict"] = "Bogus"
@@ -208,7 +209,7 @@ def test_verdicts_decide_what_stage_two_trains_on(records_dir, tmp_path, policy)
 
     def targets(verdicts):
         config = FitConfig(data=records_dir, out=tmp_path, policy=policy, verdicts=verdicts)
-        training, validation = Run(config, records).targets(rated)
+        training, validation = choose_targets(Run(config, records), rated)
         return np.maximum(training, validation)
 
     plain, judged = targets(None), targets(path)

@@ -159,7 +159,8 @@ class Seed:
         return self._rated[errors, part]
 
     def _find_label_errors(self, errors: float, part: int | str | None) -> pd.DataFrame:
-        from rbkeras.stages import Run
+        from rbkeras.rundir import Run
+        from rbkeras.stage1 import find_label_errors
 
         out = self.folder / "stage1" / _slug(f"errors-x{errors:g}", part)
         # A policy that needs no stage 1 would skip it.
@@ -167,12 +168,13 @@ class Seed:
         out.mkdir(parents=True, exist_ok=True)
         write_config(out / "config.yaml", config)
         run = Run(config, self.records, self.labels(errors=errors, part=part))
-        return run.find_label_errors()
+        return find_label_errors(run)
 
     def train(self, arm: Arm, part: int | str | None) -> Scores:
         """Train and score, unless that is done already; return (real scores, bogus scores)."""
         from rbkeras import evaluation
-        from rbkeras.stages import Run
+        from rbkeras.rundir import Run
+        from rbkeras.stage2 import train_final
 
         config = with_settings(self.config, arm.settings)
         out = self.folder / "runs" / _slug(arm.name, part)
@@ -187,7 +189,7 @@ class Seed:
         out.mkdir(parents=True, exist_ok=True)
         write_config(out / "config.yaml", config)
         before = _finished(out)
-        model = Run(config, self.records, labels).train_final(rated)
+        model = train_final(Run(config, self.records, labels), rated)
         if before and before == _finished(out) and (out / _SCORES).exists():
             return load_scores(out / _SCORES)
         scores = evaluation.score_test_set(model, real=config.test_real, bogus=config.test_bogus)

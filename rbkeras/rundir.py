@@ -1,0 +1,135 @@
+"""A run directory: its data and settings, and the networks and datasets that follow from them."""
+
+import hashlib
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from rbkeras import __version__
+from rbkeras.config import FitConfig
+from rbkeras.data.labels import SKIP
+from rbkeras.data.pipeline import stamp_dataset
+from rbkeras.data.records import Records
+from rbkeras.errors import InputError
+from rbkeras.losses import RealBogusLoss
+from rbkeras.models.classifier import RealBogusClassifier, build_classifier
+from rbkeras.training import compile_classifier, enough_epochs, make_optimizer
+from rbkeras.verdicts import read_verdicts
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory, its data and its settings; what both stages work with."""
+
+    config: FitConfig
+    records: Records
+    #: Labels in place of the records' own, int8 (N,): 0, 1, -1, or SKIP for samples left out.
+    relabelled: np.ndarray | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The run directory."""
+        return self.config.out
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Given labels, int8 (N,) by unique_index."""
+        if self.relabelled is not None:
+            return np.asarray(self.relabelled, np.int8)
+        return self.records.samples["label"].to_numpy(np.int8)
+
+    @cached_property
+    def groups(self) -> np.ndarray | None:
+        """Values of the group column, if one is named."""
+        column = self.config.label_errors.group
+        if column is None:
+            return None
+        samples = self.records.samples
+        if column not in samples.columns:
+            raise InputError(
+                f"--label_errors.group: expected a column of {self.records.directory}, got "
+                f"{column!r}; there are {', '.join(samples.columns)}"
+            )
+        return samples[column].to_numpy()
+
+    def settings(self) -> dict[str, Any]:
+        """Collect what both stages depend on."""
+        training = asdict(self.config.training)
+        # How data are held in memory changes no result; epochs and patience are stage 2's own.
+        for key in ("cache", "epochs", "min_steps", "keep", "patience", "validation_fraction"):
+            training.pop(key)
+        relabelled = {} if self.relabelled is None else {"labels": digest(self.labels)}
+        return relabelled | {
+            "rbkeras": __version__,
+            "records": self.records.fingerprint,
+            "seed": self.config.seed,
+            "deterministic": self.config.deterministic,
+            "model": asdict(self.config.model),
+            "optimizer": asdict(self.config.optimizer),
+            "training": training,
+            "group": self.config.label_errors.group,
+        }
+
+    @cached_property
+    def verdicts(self) -> pd.Series | None:
+        """A person's verdicts by unique_index, if a file of them is named."""
+        path = self.config.verdicts
+        return None if path is None else read_verdicts(path, self.records.samples)
+
+    def epochs(self, epochs: int, min_steps: int, targets: np.ndarray) -> int:
+        """Give `epochs`, or as many more as `min_steps` optimizer steps take on these targets."""
+        return enough_epochs(
+            epochs,
+            min_steps=min_steps,
+            samples=int(np.sum(targets != SKIP)),
+            batch_size=self.config.training.batch_size,
+        )
+
+    def compiled(
+        self, model: dict[str, Any], loss: RealBogusLoss, total_steps: int
+    ) -> RealBogusClassifier:
+        """Build and compile a network for so many steps; `model` holds options of `ModelConfig`."""
+        own = self.config.training
+        keras.mixed_precision.set_dtype_policy(own.precision)
+        try:
+            classifier = build_classifier(self.records.stamp_shape, **model)
+        except ValueError as error:
+            raise InputError(f"{self.records.directory}: {error}") from None
+        optimizer = make_optimizer(total_steps=total_steps, **asdict(self.config.optimizer))
+        compile_classifier(classifier, optimizer=optimizer, loss=loss, jit_compile=own.jit_compile)
+        return classifier
+
+    def dataset(self, targets: np.ndarray, *, training: bool) -> tf.data.Dataset:
+        """Stream the selected stamps; shuffled and augmented for training."""
+        own = self.config.training
+        if not training:
+            return stamp_dataset(self.records, targets, batch_size=512)
+        cache: Any = {"none": None, "memory": "memory", "disk": self.folder / "cache" / "stamps"}
+        cache = cache[own.cache]
+        if own.cache == "disk":
+            cache = cache.with_name(digest(targets))
+            cache.parent.mkdir(parents=True, exist_ok=True)
+        return stamp_dataset(
+            self.records,
+            targets,
+            batch_size=own.batch_size,
+            shuffle_buffer=own.shuffle_buffer,
+            seed=self.config.seed,
+            augment=own.augment,
+            shift=own.shift,
+            cache=cache,
+        )
+
+
+def digest(*arrays: np.ndarray) -> str:
+    """Give a fingerprint of arrays."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]

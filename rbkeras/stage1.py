@@ -1,0 +1,108 @@
+"""Stage 1 in a run directory: cross-validation that ends in `label_errors.csv`."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rbkeras.crossval import fold_targets, merge_folds, train_fold
+from rbkeras.data.splits import repeat_seed, stratified_folds
+from rbkeras.errors import InputError
+from rbkeras.label_errors import rate_labels, read_label_errors, write_label_errors
+from rbkeras.losses import RealBogusLoss
+from rbkeras.rundir import Run
+from rbkeras.verdicts import gather_verdicts
+
+
+def fold_folders(run: Run) -> list[Path]:
+    """One folder per fold, those of every further repeat after those of the one before."""
+    own = run.config.label_errors
+    return [run.folder / "folds" / str(k) for k in range(own.folds * own.repeats)]
+
+
+def _folds(run: Run, repeat: int) -> np.ndarray:
+    """Fold of each sample in one of the repeats: int8 (N,), -1 for the unlabelled."""
+    labelled = np.flatnonzero(run.labels >= 0)
+    fold_of = np.full(len(run.labels), -1, np.int8)
+    fold_of[labelled] = stratified_folds(
+        run.labels[labelled],
+        run.records.samples["detector_id"].to_numpy()[labelled],
+        folds=run.config.label_errors.folds,
+        seed=repeat_seed(run.config.seed, repeat),
+        groups=None if run.groups is None else run.groups[labelled],
+    )
+    return fold_of
+
+
+def train_folds(run: Run, only: int | None = None) -> None:
+    """Train every fold that is not finished, or just one."""
+    settings = run.config.label_errors
+    count = len(fold_folders(run))
+    if only is not None and not 0 <= only < count:
+        raise InputError(f"--fold: expected 0 to {count - 1}, got {only}")
+    model = asdict(run.config.model)
+    if settings.network and settings.network != run.config.model.network:
+        # Options and normalisation of stage 2's network do not carry over to another one.
+        model = {"network": settings.network}
+    for k, folder in enumerate(fold_folders(run)):
+        if only is not None and k != only:
+            continue
+        repeat, fold = divmod(k, settings.folds)
+        targets = fold_targets(run.labels, _folds(run, repeat), fold)
+        epochs = run.epochs(settings.epochs, settings.min_steps, targets[0])
+        train_fold(
+            run.records,
+            targets,
+            folder=folder,
+            make_model=lambda steps: run.compiled(model, RealBogusLoss(), steps),
+            make_dataset=run.dataset,
+            epochs=epochs,
+            seed=run.config.seed + k,
+            deterministic=run.config.deterministic,
+            # A network trained on every orientation may be asked in every one.
+            symmetries=run.config.training.augment,
+            # Not the number of repeats: with more of them, the first ones stay as they are.
+            settings=run.settings()
+            | {"fold": k, "folds": settings.folds, "epochs": epochs}
+            | {"model": model},
+            overwrite=run.config.overwrite,
+        )
+
+
+def merge(run: Run) -> pd.DataFrame:
+    """Join the folds, rate the labels and write `label_errors.csv`."""
+    own = run.config.label_errors
+    predictions = merge_folds(fold_folders(run), repeats=own.repeats)
+    rated = rate_labels(
+        predictions, rule=own.rule, threshold=own.threshold, certainty=own.certainty
+    )
+    return _write(run, rated)
+
+
+def known_verdicts(run: Run) -> pd.Series:
+    """All verdicts: of the file that is named, of `label_errors.csv` and of a named table."""
+    paths = [run.config.verdicts, run.folder / "label_errors.csv"]
+    paths.append(run.config.label_errors.table)
+    return gather_verdicts([path for path in paths if path], run.records.samples)
+
+
+def _write(run: Run, rated: pd.DataFrame) -> pd.DataFrame:
+    """Write `label_errors.csv` without losing the verdicts that a person wrote into it."""
+    path, known = run.folder / "label_errors.csv", known_verdicts(run)
+    idle = len(known) - (0 if run.verdicts is None else len(run.verdicts))
+    if idle:
+        print(f"{path}: verdicts kept but not obeyed: {idle}; to obey them, name --verdicts")
+    rated = rated.assign(verdict=rated["unique_index"].map(known).fillna(""))
+    write_label_errors(path, rated)
+    return rated
+
+
+def find_label_errors(run: Run) -> pd.DataFrame | None:
+    """Stage 1, or the table of an earlier one; None where the policy needs none."""
+    if run.config.label_errors.table is not None:
+        return _write(run, read_label_errors(run.config.label_errors.table, run.labels))
+    if run.config.policy == "keep":
+        return None
+    train_folds(run)
+    return merge(run)

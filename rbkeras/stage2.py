@@ -1,0 +1,149 @@
+"""Stage 2 in a run directory: training on what the policy leaves, and `model.keras`."""
+
+from dataclasses import asdict
+
+import keras
+import numpy as np
+import pandas as pd
+
+from rbkeras.callbacks import Decide, SaveModel, ValidationPictures
+from rbkeras.data.labels import SKIP
+from rbkeras.data.records import label_names, reading
+from rbkeras.data.splits import validation_mask
+from rbkeras.decision import Decision, fit_decision
+from rbkeras.errors import InputError
+from rbkeras.files import plain, read_json, whole_file
+from rbkeras.inference import load_classifier, score_records
+from rbkeras.label_errors import apply_policy
+from rbkeras.losses import RealBogusLoss
+from rbkeras.models.classifier import RealBogusClassifier
+from rbkeras.resume import claim, mark_finished
+from rbkeras.rundir import Run, digest
+from rbkeras.training import fit_classifier, set_seed
+from rbkeras.verdicts import apply_verdicts
+
+
+def choose_targets(run: Run, rated: pd.DataFrame | None) -> tuple[np.ndarray, np.ndarray]:
+    """Training and validation targets of stage 2: disjoint int8 arrays (N,)."""
+    targets = run.labels
+    if rated is not None:
+        targets = apply_policy(
+            run.labels,
+            rated,
+            policy=run.config.policy,
+            threshold=run.config.policy_threshold,
+        )
+    if run.verdicts is not None:
+        targets = apply_verdicts(targets, run.labels, run.verdicts)
+    used = np.flatnonzero(targets != SKIP)
+    held_out = np.zeros(len(targets), bool)
+    held_out[used] = validation_mask(
+        targets[used],
+        run.records.samples["detector_id"].to_numpy()[used],
+        fraction=run.config.training.validation_fraction,
+        seed=run.config.seed,
+        groups=None if run.groups is None else run.groups[used],
+    )
+    if run.groups is None:
+        # Unlabelled stamps say nothing in validation and much in training.
+        held_out &= targets >= 0
+    return np.where(held_out, SKIP, targets), np.where(held_out, targets, SKIP)
+
+
+def train_final(run: Run, rated: pd.DataFrame | None) -> RealBogusClassifier:
+    """Stage 2: train on what the policy leaves, and save `model.keras`."""
+    training, validation = choose_targets(run, rated)
+    for name, part in (("training", training), ("validation", validation)):
+        for kind, label in (("real", 1), ("bogus", 0)):
+            if not (part == label).any():
+                raise InputError(
+                    f"{run.records.directory}: expected real and bogus labels in the {name} "
+                    f"part of stage 2, found no {kind}"
+                )
+    own = run.config.training
+    epochs = run.epochs(own.epochs, own.min_steps, training)
+    settings = run.settings() | {
+        "loss": asdict(run.config.loss),
+        "policy": run.config.policy,
+        "epochs": epochs,
+        "keep": own.keep,
+        "patience": own.patience,
+        "targets": digest(training, validation),
+    }
+    marker, path = run.folder / "stage2.json", run.folder / "model.keras"
+    others = [run.folder / name for name in ("log.csv", "tensorboard", "backup")]
+    if claim(marker, settings, products=[path, *others], overwrite=run.config.overwrite):
+        print(f"{path}: finished already")
+        return _decided(run, training, validation)
+    keras.backend.clear_session()
+    set_seed(run.config.seed, deterministic=run.config.deterministic)
+    dataset = run.dataset(training, training=True)
+    held_out = run.dataset(validation, training=False)
+    loss = RealBogusLoss(**asdict(run.config.loss))
+    steps = epochs * int(dataset.cardinality())
+    model = run.compiled(asdict(run.config.model), loss, steps)
+    print(
+        f"{run.folder}: training on {np.sum(training >= 0)} labelled and "
+        f"{np.sum(training == -1)} unlabelled stamps, validating on {np.sum(validation >= 0)}"
+    )
+    with reading(run.records.directory):
+        fit_classifier(
+            model,
+            dataset,
+            held_out,
+            epochs=epochs,
+            folder=run.folder,
+            keep_best=own.keep == "best",
+            patience=own.patience,
+            callbacks=[
+                ValidationPictures(held_out, run.folder / "tensorboard" / "validation"),
+                Decide(lambda trained: _decide(run, trained, training, validation)),
+                SaveModel(path),
+            ],
+        )
+    mark_finished(marker, settings, decision=asdict(run.config.decision))
+    return model
+
+
+def _decide(
+    run: Run, model: RealBogusClassifier, training: np.ndarray, validation: np.ndarray
+) -> Decision | None:
+    """Predict the validation part, write that, and measure threshold and calibration on it."""
+    table = score_records(model, run.records, validation)
+    # The labels that the policy left, which may be others than the records'.
+    table["label"] = validation[table["unique_index"]]
+    with whole_file(run.folder / "validation.csv") as temporary:
+        table.to_csv(temporary, index=False)
+    own = run.config.decision
+    try:
+        decision = fit_decision(
+            table["label"].to_numpy(),
+            (table["prediction1"] - table["prediction0"]).to_numpy(),
+            calibration_method=own.calibration,
+            true_positive_rate=own.true_positive_rate,
+            training_prevalence=np.sum(training == 1) / np.sum(training >= 0),
+            prevalence=own.prevalence,
+            label_names=label_names(run.records),
+        )
+    except InputError as error:
+        print(f"{run.folder}: the model gets no threshold: {error}")
+        return None
+    for remark in decision.remarks:
+        print(f"{run.folder}: {remark}")
+    return decision
+
+
+def _decided(run: Run, training: np.ndarray, validation: np.ndarray) -> RealBogusClassifier:
+    """Load the finished model, with other threshold and calibration where others are asked."""
+    marker, path = run.folder / "stage2.json", run.folder / "model.keras"
+    finished = read_json(marker)
+    asked = asdict(run.config.decision)
+    if finished.get("decision") == plain(asked):
+        return load_classifier(path)
+    print(f"{path}: measuring threshold and calibration anew")
+    model = load_classifier(path, compile=True)
+    model.decision = _decide(run, model, training, validation)
+    with whole_file(path) as temporary:
+        model.save(temporary)
+    mark_finished(marker, finished["settings"], decision=asked)
+    return model
