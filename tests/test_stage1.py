@@ -15,6 +15,7 @@ from rbkeras.label_errors import most_suspicious
 from rbkeras.resume import mark_finished
 from rbkeras.rundir import Run
 from rbkeras.stage1 import train_folds
+from rbkeras.stage2 import choose_targets
 
 
 @pytest.fixture
@@ -158,7 +159,7 @@ def test_verdicts_written_into_the_table_are_not_lost(records_dir, trained, tmp_
 
     def merge(**options):
         capsys.readouterr()
-        rated = merge(Run(replace(config, **options), open_records(records_dir)))
+        rated = stage1.merge(Run(replace(config, **options), open_records(records_dir)))
         written = pd.read_csv(path)["verdict"].dropna().to_dict()
         assert written == rated["verdict"][rated["verdict"] != ""].to_dict()
         return written, capsys.readouterr().out
