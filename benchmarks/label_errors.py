@@ -1,8 +1,8 @@
 """How well stage 1 finds planted label errors: every rule, threshold and score on known truth.
 
-Each folder holds the table of a stage 1 and the truth about it: `stage1/label_errors.csv` and
-`survey/truth.csv`, as `benchmarks/quality.py` leaves them. With --work such folders are made, one
-per seed and error rate; called again, it goes on where it was interrupted.
+Each folder holds the table of a stage 1 and the truth about it, as the folders `seed<N>` of a study
+and of `benchmarks/quality.py` do. With --work such folders are made, one per seed and error rate;
+called again, it goes on where it was interrupted.
 """
 
 import argparse
@@ -21,11 +21,13 @@ from rbkeras.cli import load_tensorflow, run_command
 from rbkeras.errors import InputError
 from rbkeras.files import write_json
 from rbkeras.label_errors import rate_labels
+from rbkeras.options import make_parser, parse_config
+from rbkeras.studies.trainings import suspect_quality
 from rbkeras.suspicion import adjusted_confidence, noise_rates, self_confidence
 
 EXAMPLES = """\
 examples:
-  python benchmarks/label_errors.py quality
+  python benchmarks/label_errors.py quality/seed0
   python benchmarks/label_errors.py --work lab --rates 0.05 0.1 0.2 --seeds 0 1 2 --repeats 3
   python benchmarks/label_errors.py --work lab --rates 0.2 --seeds 0 -- --model.network simple
 
@@ -41,30 +43,21 @@ KEY = ["detector_id", "sample_index"]
 
 
 def judged_rules(
-    predictions: pd.DataFrame, wrong: np.ndarray, thresholds: Sequence[float]
+    predictions: pd.DataFrame, truth: np.ndarray, thresholds: Sequence[float]
 ) -> Iterator[dict[str, object]]:
-    """Yield, per rule, how many of the suspects are wrong, and of the wrong suspects."""
+    """Yield, per rule, recall, precision and F1 of the suspects."""
     rules = {name: {"rule": name} for name in ("argmax", "confident", "prune")}
     for threshold in thresholds:
-        rules[f"posterior {threshold:g}"] = {"threshold": threshold}
+        rules[f"posterior {threshold:g}"] = {"threshold": threshold, "certainty": 0.0}
     for certainty in CERTAINTIES:
         rules[f"posterior 0.2, {certainty:.2f}"] = {"threshold": 0.2, "certainty": certainty}
     for name, options in rules.items():
         rated = rate_labels(predictions, **options)
-        yield {"rule": name, **counts(wrong, rated["suspect"].to_numpy() == 1)}
-
-
-def counts(wrong: np.ndarray, suspect: np.ndarray) -> dict[str, float]:
-    """Precision, recall and F1; NaN where there is nothing to find or nothing suspected."""
-    found = int((wrong & suspect).sum())
-    nan = float("nan")
-    return {
-        "suspects": int(suspect.sum()),
-        "found": found,
-        "precision": found / suspect.sum() if suspect.any() else nan,
-        "recall": found / wrong.sum() if wrong.any() else nan,
-        "F1": 2 * found / (suspect.sum() + wrong.sum()) if wrong.any() or suspect.any() else nan,
-    }
+        found = suspect_quality(rated, truth)
+        yield {"rule": name, "suspects": found["suspects"], "precision": found["precision"]} | {
+            "recall": found["recall"],
+            "F1": found["f1"],
+        }
 
 
 def average_precisions(rated: pd.DataFrame, wrong: np.ndarray) -> dict[str, float]:
@@ -90,23 +83,18 @@ def best_f1(wrong: np.ndarray, suspicion: np.ndarray) -> float:
 
 
 def read_folder(folder: Path) -> tuple[pd.DataFrame, np.ndarray]:
-    """Out-of-fold predictions in order of unique_index, and whether each label is wrong."""
-    paths = [folder / "stage1" / "label_errors.csv", folder / "survey" / "truth.csv"]
+    """Out-of-fold predictions in order of unique_index, and the true labels in that order."""
+    paths = [folder / "stage1" / "errors-x1" / "label_errors.csv", folder / "survey" / "truth.csv"]
     for path in paths:
         if not path.exists():
             raise InputError(f"{path}: expected a table of a finished stage 1, found none")
     rated, truth = map(pd.read_csv, paths)
-    return rated, is_wrong(rated, truth)
-
-
-def is_wrong(rated: pd.DataFrame, truth: pd.DataFrame) -> np.ndarray:
-    """Bool (N,), in the order of `rated`."""
-    joined = rated[[*KEY, "label"]].merge(
+    joined = rated.sort_values("unique_index")[KEY].merge(
         truth[[*KEY, "true_label"]], on=KEY, how="left", validate="one_to_one"
     )
     if joined["true_label"].isna().any():
-        raise InputError("truth.csv: expected every sample of label_errors.csv, found some missing")
-    return (joined["label"] != joined["true_label"]).to_numpy()
+        raise InputError(f"{paths[1]}: expected every sample of {paths[0]}, found some missing")
+    return rated.sort_values("unique_index", ignore_index=True), joined["true_label"].to_numpy(int)
 
 
 def by_repeats(folder: Path) -> Iterator[tuple[int, pd.DataFrame]]:
@@ -114,7 +102,7 @@ def by_repeats(folder: Path) -> Iterator[tuple[int, pd.DataFrame]]:
     from rbkeras.crossval import merge_folds
     from rbkeras.files import read_json
 
-    folds = folder / "stage1" / "folds"
+    folds = folder / "stage1" / "errors-x1" / "folds"
     if not (folds / "0" / "fold.json").exists():
         return
     size = read_json(folds / "0" / "fold.json")["settings"]["folds"]
@@ -129,21 +117,19 @@ def by_repeats(folder: Path) -> Iterator[tuple[int, pd.DataFrame]]:
 
 def evaluate_folder(folder: Path, thresholds: Sequence[float]) -> dict[str, object]:
     """Judge a folder's table, and one per number of repeats where there are several."""
-    rated, wrong = read_folder(folder)
-    rated = rated.sort_values("unique_index", ignore_index=True)
-    truth = pd.read_csv(folder / "survey" / "truth.csv")
+    rated, truth = read_folder(folder)
+    wrong = rated["label"].to_numpy() != truth
     tables = dict(by_repeats(folder)) or {1: rated}
     result: dict[str, object] = {"folder": str(folder), "labels": len(rated), "errors": wrong.sum()}
     for repeats, predictions in tables.items():
         again = rate_labels(predictions)
-        wrong = is_wrong(again, truth)
         labels, probability = again["label"].to_numpy(), again["probability_real"].to_numpy()
         result[f"repeats {repeats}"] = {
-            "rules": list(judged_rules(predictions, wrong, thresholds)),
+            "rules": list(judged_rules(predictions, truth, thresholds)),
             "average precision": average_precisions(again, wrong),
             "best F1": best_f1(wrong, again["error_probability"] - 1e-6 * again["label_quality"]),
             "estimated rates": noise_rates(labels, probability),
-            "true rates": tuple(wrong[(labels ^ wrong) == kind].mean() for kind in (0, 1)),
+            "true rates": tuple(wrong[truth == kind].mean() for kind in (0, 1)),
         }
     return result
 
@@ -153,19 +139,22 @@ def evaluate_folder(folder: Path, thresholds: Sequence[float]) -> dict[str, obje
 
 def make_folders(arguments: argparse.Namespace, flags: list[str]) -> list[Path]:
     """Simulate, convert and find label errors, for every seed and rate."""
-    import quality
+    from rbkeras.run import simulated
+    from rbkeras.studies.trainings import Noise, Seed
 
+    parser = make_parser(prog="label_errors.py ... --", description="Settings of fit.", examples="")
+    config, _ = parse_config(parser, flags, preset_without_data="default")
     folders = []
     for seed in arguments.seeds:
         for rate in arguments.rates:
             folder = arguments.work / f"s{seed}_{rate:g}"
+            folder.mkdir(parents=True, exist_ok=True)
             # Stage 1 alone needs no test stamps; the simulation wants some.
-            survey = {"label_error": rate, "seed": seed, "test_real": 10, "test_bogus": 10}
-            survey |= {key: getattr(arguments, key) for key in ("detectors", "per_detector")}
-            quality.make_survey(folder, survey)
-            config = quality.fit_config(folder, seed, flags)
+            simulation = replace(config.simulation, label_error=rate, test_real=10, test_bogus=10)
             own = replace(config.label_errors, repeats=arguments.repeats)
-            quality.run_stage1(replace(config, out=folder / "stage1", label_errors=own))
+            settings = replace(config, out=folder, seed=seed)
+            settings = simulated(replace(settings, simulation=simulation, label_errors=own))
+            Seed(settings, folder, Noise()).rated(errors=1.0, part=None)
             folders.append(folder)
     return folders
 
@@ -247,8 +236,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rates", type=float, nargs="+", default=[0.05, 0.1, 0.2])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--repeats", type=int, default=1, help="cross-validations (default: 1)")
-    parser.add_argument("--detectors", type=int, default=4)
-    parser.add_argument("--per_detector", type=int, default=1500)
     parser.add_argument("--thresholds", type=float, nargs="+", default=THRESHOLDS)
     parser.add_argument("--json", type=Path, metavar="FILE", help="store the results")
     return parser
