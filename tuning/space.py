@@ -14,7 +14,7 @@ from rbkeras.config import FitConfig, lookup
 from rbkeras.errors import InputError
 
 #: Switches that are no flags of their own: off sets this weight to 0.
-SWITCHES = {"auc": "loss.lambda_auc", "vat": "loss.lambda_vat"}
+SWITCHES = {"use_auc": "loss.lambda_auc", "use_vat": "loss.lambda_vat"}
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,15 @@ ON = (True,)
 # asked for by --vary.
 LAMBDA_CE = Row("loss.lambda_ce", Range(0.03, 3.0, log=True))
 LOSSES = (
-    Row("auc", (True, False)),
-    Row("loss.lambda_auc", Range(0.01, 10.0, log=True), ("auc", ON)),
-    Row("loss.auc_margin", Range(0.0, 2.0), ("auc", ON)),
-    Row("vat", (True, False)),
-    Row("loss.lambda_vat", Range(0.03, 10.0, log=True), ("vat", ON)),
-    Row("loss.vat_epsilon", Range(0.03, 3.0, log=True), ("vat", ON)),
-    Row("loss.vat_xi", Range(0.1, 10.0, log=True), ("vat", ON)),
-    Row("loss.vat_iterations", (1, 2), ("vat", ON)),
-    Row("loss.vat_share", (0.125, 0.25, 0.5, 1.0), ("vat", ON)),
+    Row("use_auc", (True, False)),
+    Row("loss.lambda_auc", Range(0.01, 10.0, log=True), ("use_auc", ON)),
+    Row("loss.auc_margin", Range(0.0, 2.0), ("use_auc", ON)),
+    Row("use_vat", (True, False)),
+    Row("loss.lambda_vat", Range(0.03, 10.0, log=True), ("use_vat", ON)),
+    Row("loss.vat_epsilon", Range(0.03, 3.0, log=True), ("use_vat", ON)),
+    Row("loss.vat_xi", Range(0.1, 10.0, log=True), ("use_vat", ON)),
+    Row("loss.vat_iterations", (1, 2), ("use_vat", ON)),
+    Row("loss.vat_share", (0.125, 0.25, 0.5, 1.0), ("use_vat", ON)),
 )
 ARCHITECTURE = (
     Row("model.network", ("compact", "simple", "middle", "complex")),
@@ -119,7 +119,7 @@ def choose_rows(
     space
         One of `SPACES`.
     vary, fix
-        Flags of `fit`, or the switches 'auc' and 'vat'; a flag means all its rows.
+        Flags of `fit`, or the switches 'use_auc' and 'use_vat'; a flag means all its rows.
 
     Raises
     ------

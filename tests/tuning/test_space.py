@@ -26,9 +26,9 @@ def test_settings_exist_only_where_they_mean_something():
     for values in sampled(make_space(choose_rows("all"), FitConfig()), 200):
         settings = settings_of(values)
         seen |= set(settings)
-        assert ("loss.vat_xi" in settings) == values["vat"]
-        assert (settings.get("loss.lambda_vat") == 0) != values["vat"]
-        assert (settings.get("loss.lambda_auc") == 0) != values["auc"]
+        assert ("loss.vat_xi" in settings) == values["use_vat"]
+        assert (settings.get("loss.lambda_vat") == 0) != values["use_vat"]
+        assert (settings.get("loss.lambda_auc") == 0) != values["use_auc"]
         assert ("optimizer.weight_decay" in settings) == (settings["optimizer.name"] == "adamw")
         assert ("optimizer.momentum" in settings) == (settings["optimizer.name"] == "sgd")
         assert ("training.shift" in settings) == settings["training.augment"]
@@ -38,7 +38,7 @@ def test_settings_exist_only_where_they_mean_something():
             (2, 4, 6) if settings["model.network"] == "complex" else (1, 2, 3)
         )
     assert "loss.lambda_ce" not in seen
-    assert seen == {row.flag for row in SPACES["all"]} - {"auc", "vat"}
+    assert seen == {row.flag for row in SPACES["all"]} - {"use_auc", "use_vat"}
 
 
 def test_conditions_on_settings_that_are_not_searched_come_from_the_run():
@@ -64,7 +64,7 @@ def test_names_are_checked():
 def test_a_grid_has_every_combination_and_only_those():
     assert Range(0.01, 1.0, log=True).points(3) == [0.01, 0.1, 1.0]
     assert Range(1, 3).points(5) == [1, 2, 3]
-    rows = choose_rows("none", vary=["vat", "loss.vat_epsilon", "loss.vat_iterations"])
+    rows = choose_rows("none", vary=["use_vat", "loss.vat_epsilon", "loss.vat_iterations"])
     space = make_space(rows, FitConfig(), grid_points=3)
     oracle = keras_tuner.oracles.GridSearchOracle(
         objective=keras_tuner.Objective("x", "min"), hyperparameters=space
