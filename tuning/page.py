@@ -81,7 +81,8 @@ def _pictures(
             curves.append((trial, curve))
     if curves:
         drawn["curves"] = pictures.curves_figure(curves, best)
-    return {name: _encoded(figure) for name, figure in drawn.items()}
+    names = ("progress", "importance", "cost", "curves")
+    return {name: _encoded(drawn[name]) if name in drawn else "" for name in names}
 
 
 def _encoded(figure: Figure) -> str:

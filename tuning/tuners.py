@@ -13,6 +13,7 @@ from keras_tuner.errors import FailedTrialError, FatalError
 
 from rbkeras.errors import InputError
 from rbkeras.files import whole_file
+from tuning.grid import GridOracle
 from tuning.words import TUNER_NAMES
 
 #: Name under which trials report to the oracle, which minimises it.
@@ -96,7 +97,7 @@ class _Hyperband(_Careful, oracles.HyperbandOracle):
     pass
 
 
-class _Grid(_Careful, oracles.GridSearchOracle):
+class _Grid(_Careful, GridOracle):
     pass
 
 
