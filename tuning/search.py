@@ -1,5 +1,6 @@
 """`python -m tuning.search`: look for better settings with KerasTuner."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -8,6 +9,7 @@ from jsonargparse import ArgumentParser
 
 from rbkeras.cli import load_tensorflow, run_command
 from rbkeras.config import FitConfig
+from rbkeras.errors import InputError
 from rbkeras.options import checked, make_parser, parse_config
 
 _DESCRIPTION = """\
@@ -63,6 +65,8 @@ def add_flags(parser: ArgumentParser) -> None:
     add("abandon", type=bool, default=True, help="give hopeless trials up between their folds")
     add("cost", action="store_true", help="also record multiply-adds and speed")
     add("process_per_trial", action="store_true", help="so that memory does not grow")
+    add("workers", type=int, default=0, help="processes that share the trials; 0 has none")
+    add("threads_per_worker", type=int | None, default=None, help="null takes all processors")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,13 +78,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work() -> int:
         checked(config)
         load_tensorflow()
-        from tuning.sweep import check_sweep, run_sweep
+        from tuning.sweep import check_sweep, run_sweep, work_for_chief
+        from tuning.workers import role, wait_for_chief
 
         sweep = make_sweep(config, parsed)
         check_sweep(sweep)
-        return run_sweep(with_data(sweep))
+        for flag in ("workers", "threads_per_worker"):
+            if (getattr(parsed, flag) or 0) < 0:
+                raise InputError(f"--{flag}: expected at least 0, got {getattr(parsed, flag)}")
+        if role() == "worker":
+            wait_for_chief()
+            return work_for_chief(with_data(sweep))
+        sweep = with_data(sweep)
+        if not parsed.workers or role() == "chief":
+            return run_sweep(sweep)
+        arguments = list(sys.argv[1:] if argv is None else argv)
+        options = {"workers": parsed.workers, "threads": parsed.threads_per_worker or None}
+        return run_sweep(sweep, by=lambda: share(arguments, **options))
 
     return run_command(work)
+
+
+def share(argv: list[str], *, workers: int, threads: int | None) -> None:
+    """Have workers do the trials; those that end otherwise than well are told of."""
+    from tuning.workers import run_workers
+
+    statuses = run_workers(argv, workers=workers, threads=threads)
+    lost = [f"worker{n} ({status})" for n, status in enumerate(statuses) if status]
+    if lost:
+        print(
+            f"workers that ended early, with their status: {', '.join(lost)}; the same command "
+            "goes on with what they left",
+            file=sys.stderr,
+        )
 
 
 def make_sweep(config: FitConfig, parsed: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -113,11 +114,30 @@ def start(sweep: Sweep) -> None:
     write_plan(sweep.plan)
 
 
-def run_sweep(sweep: Sweep) -> int:
-    """Search, write the results, and return the exit status: 1 if no trial succeeded."""
+def work_for_chief(sweep: Sweep) -> int:
+    """Do trials that a chief hands out; the results are its business."""
+    marker = sweep.folder / "sweep.json"
+    claim(marker, sweep.settings(), products=[], overwrite=False)
+    search(sweep, alone=False)
+    return 0
+
+
+def run_sweep(sweep: Sweep, *, by: Callable[[], None] | None = None) -> int:
+    """Search, write the results, and return the exit status: 1 if no trial succeeded.
+
+    Parameters
+    ----------
+    sweep
+        What to do.
+    by
+        Does the trials; None does them here.
+    """
     start(sweep)
     try:
-        search(sweep)
+        if by is None:
+            search(sweep)
+        else:
+            by()
     finally:
         # An interrupted sweep has results too.
         results = read_results(sweep.plan)
@@ -126,8 +146,8 @@ def run_sweep(sweep: Sweep) -> int:
     return conclude(sweep, results)
 
 
-def search(sweep: Sweep) -> None:
-    """Do trials until a limit is reached."""
+def search(sweep: Sweep, *, alone: bool = True) -> None:
+    """Do trials until a limit is reached; one of several workers leaves the table to others."""
     plan = sweep.plan
     oracle = make_oracle(
         sweep.tuner,
@@ -146,7 +166,8 @@ def search(sweep: Sweep) -> None:
 
     def after(result: dict[str, Any]) -> None:
         results = read_results(plan)
-        _write_table(sweep, results)
+        if alone:
+            _write_table(sweep, results)
         _report(sweep, result, results)
 
     tuner = SweepTuner(oracle, folder=str(sweep.folder), evaluate=evaluate, after=after)

@@ -91,7 +91,7 @@ def test_labels_come_from_the_table_of_an_earlier_stage(plan, tiny_run, tiny_sur
 
 
 def test_parts_without_a_class_are_found_before_the_search(plan):
-    with pytest.raises(InputError, match="found no .*; choose fewer --folds"):
+    with pytest.raises(InputError, match=r"found no .*; choose fewer --folds"):
         check_parts(replace(plan, folds=20), open_records(plan.config.data))
 
 
