@@ -1,7 +1,6 @@
 """A sweep from its settings to its results."""
 
 import hashlib
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -16,6 +15,7 @@ from rbkeras.errors import InputError
 from rbkeras.files import whole_file
 from rbkeras.resume import claim
 from tuning.hparams import write_hparams
+from tuning.messages import announce, conclude, report
 from tuning.page import write_page
 from tuning.parts import check_parts
 from tuning.plan import Plan, read_results, write_plan
@@ -143,7 +143,7 @@ def run_sweep(sweep: Sweep, *, by: Callable[[], None] | None = None) -> int:
         results = read_results(sweep.plan)
         if results:
             write_results(sweep, results)
-    return conclude(sweep, results)
+    return conclude(results, sweep.plan, sweep.limits)
 
 
 def search(sweep: Sweep, *, alone: bool = True) -> None:
@@ -158,7 +158,7 @@ def search(sweep: Sweep, *, alone: bool = True) -> None:
     )
 
     def evaluate(trial: str, values: dict[str, Any]) -> dict[str, Any]:
-        _announce(sweep, trial, values)
+        announce(trial, values, sweep.limits)
         result = do_trial(plan, trial, values, own_process=sweep.process_per_trial)
         if result["status"] != "failed":
             result[SCORE] = plan.goal.for_oracle(result["score"], result["n_bogus"])
@@ -168,7 +168,7 @@ def search(sweep: Sweep, *, alone: bool = True) -> None:
         results = read_results(plan)
         if alone:
             _write_table(sweep, results)
-        _report(sweep, result, results)
+        report(result, results, plan)
 
     tuner = SweepTuner(oracle, folder=str(sweep.folder), evaluate=evaluate, after=after)
     try:
@@ -176,26 +176,6 @@ def search(sweep: Sweep, *, alone: bool = True) -> None:
     except keras_tuner.errors.FatalError as error:
         # What KerasTuner would have taken for a failed trial.
         raise error.__cause__ or error from None
-
-
-def _announce(sweep: Sweep, trial: str, values: dict[str, Any]) -> None:
-    shown = ", ".join(
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in values.items()
-        if not name.startswith("tuner/")
-    )
-    print(f"trial {trial} of {sweep.limits.max_trials}: {shown}", flush=True)
-
-
-def _report(sweep: Sweep, result: dict[str, Any], results: list[dict[str, Any]]) -> None:
-    title, best = sweep.plan.goal.title, best_result(results, sweep.plan)
-    if result["status"] == "failed":
-        text = f"failed: {result['error']}"
-    else:
-        text = f"{result['status']}, {title} {result['score']:.6g}"
-    if best is not None:
-        text += f"; best so far {best['score']:.6g} (trial {best['trial']})"
-    print(f"trial {result['trial']} {text}; {result['seconds']:.0f} s", flush=True)
 
 
 def _write_table(sweep: Sweep, results: list[dict[str, Any]]) -> None:
@@ -217,38 +197,6 @@ def _begun(sweep: Sweep) -> int:
     """Count the trials that were begun but have no result yet."""
     paths = list((sweep.folder / "trials").glob("*/values.json"))
     return sum(not path.with_name("result.json").exists() for path in paths)
-
-
-def conclude(sweep: Sweep, results: list[dict[str, Any]]) -> int:
-    """Print what came out, and return the exit status."""
-    counts = {
-        status: sum(result["status"] == status for result in results)
-        for status in ("completed", "abandoned", "failed")
-    }
-    print(f"\n{', '.join(f'{count} {status}' for status, count in counts.items())}")
-    failed = [result for result in results if result["status"] == "failed"]
-    for result in failed[:5]:
-        print(f"trial {result['trial']} failed: {result['error']}")
-    if len(failed) > 5:
-        print(f"and {len(failed) - 5} more; all errors are in {sweep.folder / 'trials.csv'}")
-    best = best_result(results, sweep.plan)
-    if best is None:
-        if results:
-            why = f"none of {len(results)} trials succeeded; the last one: {results[-1]['error']}"
-        else:
-            why = "no trial was begun"
-        print(f"error: {sweep.folder}: {why}", file=sys.stderr)
-        return 1
-    last = results[-sweep.limits.failures :]
-    if len(last) == sweep.limits.failures and all(r["status"] == "failed" for r in last):
-        print(
-            f"error: {sweep.folder}: given up after {len(last)} failures in a row", file=sys.stderr
-        )
-        return 1
-    print(f"best: trial {best['trial']}, {sweep.plan.goal.title} {best['score']:.6g}")
-    print(f"everything is in {sweep.folder}; open {sweep.folder / 'sweep.html'}")
-    print(f"python -m rbkeras.fit --config {sweep.folder / 'best.yaml'}")
-    return 0
 
 
 def check_sweep(sweep: Sweep) -> None:
