@@ -26,6 +26,7 @@ examples:
   python -m tuning.search --data RECORDS --out SWEEP --space architecture --cost --hours 8
   python -m tuning.search --data RECORDS --out SWEEP --tuner grid --space none \\
       --vary loss.lambda_auc loss.lambda_vat --grid_points 4 --max_trials 100
+  python -m tuning.search --data RECORDS --out SWEEP --workers 4 --threads_per_worker 2
   python -m rbkeras.fit --config SWEEP/best.yaml
 
 Called again with the same settings, it goes on where it was interrupted, and with a higher
