@@ -100,8 +100,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command(work)
 
 
-def share(argv: list[str], *, workers: int, threads: int | None) -> None:
-    """Have workers do the trials; those that end otherwise than well are told of."""
+def share(argv: list[str], *, workers: int, threads: int | None) -> int:
+    """Have workers do the trials; 1 and a message if one of them ended otherwise than well."""
     from tuning.workers import run_workers
 
     statuses = run_workers(argv, workers=workers, threads=threads)
@@ -112,6 +112,7 @@ def share(argv: list[str], *, workers: int, threads: int | None) -> None:
             "goes on with what they left",
             file=sys.stderr,
         )
+    return 1 if lost else 0
 
 
 def make_sweep(config: FitConfig, parsed: Any) -> Any:

@@ -122,7 +122,7 @@ def work_for_chief(sweep: Sweep) -> int:
     return 0
 
 
-def run_sweep(sweep: Sweep, *, by: Callable[[], None] | None = None) -> int:
+def run_sweep(sweep: Sweep, *, by: Callable[[], int] | None = None) -> int:
     """Search, write the results, and return the exit status: 1 if no trial succeeded.
 
     Parameters
@@ -130,20 +130,21 @@ def run_sweep(sweep: Sweep, *, by: Callable[[], None] | None = None) -> int:
     sweep
         What to do.
     by
-        Does the trials; None does them here.
+        Does the trials and returns an exit status; None does them here.
     """
     start(sweep)
+    status = 0
     try:
         if by is None:
             search(sweep)
         else:
-            by()
+            status = by()
     finally:
         # An interrupted sweep has results too.
         results = read_results(sweep.plan)
         if results:
             write_results(sweep, results)
-    return conclude(results, sweep.plan, sweep.limits)
+    return conclude(results, sweep.plan, sweep.limits) or status
 
 
 def search(sweep: Sweep, *, alone: bool = True) -> None:
