@@ -80,6 +80,8 @@ class _Careful:
     def reload(self) -> None:
         """Read the state; begin again what was begun but is in no list because of a kill."""
         super().reload()
+        # KerasTuner saves the end of a trial before it takes it off the ongoing ones.
+        self._retry_queue = [trial for trial in self._retry_queue if trial not in self.end_order]
         listed = {*self.end_order, *self._retry_queue}
         self._retry_queue += sorted(set(self.trials) - listed, reverse=True)
         self.start_order += sorted(set(self.trials) - set(self.start_order))

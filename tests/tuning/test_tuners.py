@@ -112,6 +112,17 @@ def test_what_was_killed_anywhere_is_done_again(tmp_path):
     assert [trial for trial, _ in search.done] == ["1", "2", "3"]
 
 
+def test_what_had_ended_when_a_chief_was_killed_is_not_done_again(tmp_path):
+    Search(tmp_path).run(3)
+    path = tmp_path / "keras_tuner" / "oracle.json"
+    state = json.loads(path.read_text())
+    state["ongoing_trials"] = {"worker0": "2"}
+    path.write_text(json.dumps(state))
+    search = Search(tmp_path)
+    search.run(4)
+    assert [trial for trial, _ in search.done] == ["3"]
+
+
 def test_a_defect_is_no_failed_trial(tmp_path):
     def broken(trial):
         raise KeyError("a defect")
