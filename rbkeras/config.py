@@ -349,15 +349,15 @@ def validate(config: FitConfig) -> None:
         "loss.lambda_vat": 0,
     }
     for flag, lowest in at_least.items():
-        value = _lookup(config, flag)
+        value = lookup(config, flag)
         if not value >= lowest:
             raise InputError(f"--{flag}: expected at least {lowest}, got {value}")
     for flag in ("optimizer.learning_rate", "loss.vat_epsilon", "loss.vat_xi"):
-        value = _lookup(config, flag)
+        value = lookup(config, flag)
         if not value > 0:
             raise InputError(f"--{flag}: expected a number above 0, got {value}")
     for flag in ("decision.true_positive_rate", "decision.prevalence"):
-        value = _lookup(config, flag)
+        value = lookup(config, flag)
         if value is not None and not 0 < value < 1:
             raise InputError(f"--{flag}: expected a fraction in (0, 1), got {value}")
     if not 0 < config.label_errors.threshold < 1:
@@ -381,7 +381,8 @@ def validate(config: FitConfig) -> None:
         raise InputError("expected --test_real and --test_bogus together, got only one of them")
 
 
-def _lookup(config: Any, flag: str) -> Any:
+def lookup(config: Any, flag: str) -> Any:
+    """Give a setting by flag name, such as 'loss.lambda_vat'."""
     for name in flag.split("."):
         config = getattr(config, name)
     return config

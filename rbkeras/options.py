@@ -2,9 +2,10 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
@@ -89,3 +90,19 @@ def write_config(path: str | Path, config: FitConfig) -> None:
     """Write the settings as YAML that `--config` takes."""
     with whole_file(path) as temporary:
         temporary.write_text(yaml.safe_dump(plain(asdict(config)), sort_keys=False))
+
+
+def with_settings(config: FitConfig, settings: Mapping[str, Any]) -> FitConfig:
+    """Replace settings by flag name, such as 'loss.lambda_vat'."""
+    for flag, value in settings.items():
+        config = _replaced(config, flag.split("."), value)
+    return config
+
+
+def _replaced(config: Any, path: list[str], value: Any) -> Any:
+    name, *rest = path
+    if not is_dataclass(config) or name not in {item.name for item in fields(config)}:
+        raise ValueError(f"expected the name of a setting, got {name!r}")
+    if rest:
+        value = _replaced(getattr(config, name), rest, value)
+    return replace(config, **{name: value})

@@ -23,8 +23,8 @@ from rbkeras.training import fit_classifier, set_seed
 from rbkeras.verdicts import apply_verdicts
 
 
-def choose_targets(run: Run, rated: pd.DataFrame | None) -> tuple[np.ndarray, np.ndarray]:
-    """Training and validation targets of stage 2: disjoint int8 arrays (N,)."""
+def judged_targets(run: Run, rated: pd.DataFrame | None) -> np.ndarray:
+    """Labels that policy and verdicts leave: int8 (N,), SKIP for samples left out."""
     targets = run.labels
     if rated is not None:
         targets = apply_policy(
@@ -35,6 +35,12 @@ def choose_targets(run: Run, rated: pd.DataFrame | None) -> tuple[np.ndarray, np
         )
     if run.verdicts is not None:
         targets = apply_verdicts(targets, run.labels, run.verdicts)
+    return targets
+
+
+def choose_targets(run: Run, rated: pd.DataFrame | None) -> tuple[np.ndarray, np.ndarray]:
+    """Training and validation targets of stage 2: disjoint int8 arrays (N,)."""
+    targets = judged_targets(run, rated)
     used = np.flatnonzero(targets != SKIP)
     held_out = np.zeros(len(targets), bool)
     held_out[used] = validation_mask(

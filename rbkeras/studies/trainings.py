@@ -1,8 +1,7 @@
 """One training of a study: its labels, its two stages, its scores; done once."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from rbkeras.data.records import Records, open_records
 from rbkeras.data.splits import validation_mask
 from rbkeras.errors import InputError
 from rbkeras.files import read_json, whole_file, write_json
-from rbkeras.options import write_config
+from rbkeras.options import with_settings, write_config
 from rbkeras.statistics import Scores
 from rbkeras.studies.grid import MIX, Arm
 from rbkeras.studies.noise import (
@@ -28,22 +27,6 @@ from rbkeras.studies.noise import (
 )
 
 _SCORES = "test_scores.npz"
-
-
-def with_settings(config: FitConfig, settings: Mapping[str, Any]) -> FitConfig:
-    """Replace settings by flag name, such as 'loss.lambda_vat'."""
-    for flag, value in settings.items():
-        config = _replaced(config, flag.split("."), value)
-    return config
-
-
-def _replaced(config: Any, path: list[str], value: Any) -> Any:
-    name, *rest = path
-    if not is_dataclass(config) or name not in {item.name for item in fields(config)}:
-        raise ValueError(f"expected the name of a setting, got {name!r}")
-    if rest:
-        value = _replaced(getattr(config, name), rest, value)
-    return replace(config, **{name: value})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ import pytest
 from rbkeras.config import FitConfig
 from rbkeras.data.labels import SKIP
 from rbkeras.errors import InputError
-from rbkeras.studies.trainings import Noise, Seed, suspect_quality, with_settings
+from rbkeras.options import with_settings
+from rbkeras.studies.trainings import Noise, Seed, suspect_quality
 
 
 def test_settings_are_replaced_by_flag_name():

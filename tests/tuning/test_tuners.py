@@ -1,0 +1,132 @@
+"""KerasTuner's searches with trials that cost nothing."""
+
+import json
+
+import pytest
+
+from rbkeras.config import FitConfig
+from tuning.space import choose_rows, make_space
+from tuning.tuners import SCORE, Limits, SweepTuner, make_oracle
+from tuning.words import TUNER_NAMES
+
+
+class Search:
+    """A search whose trials are made up."""
+
+    def __init__(self, folder, name="random", *, fails=lambda trial: False):
+        self.folder, self.name, self.fails = folder, name, fails
+        self.done, self.seen = [], []
+
+    def evaluate(self, trial, values):
+        if self.fails(trial):
+            return {"trial": trial, "status": "failed", "error": "it broke"}
+        self.done.append((trial, values))
+        score = abs(values.get("loss.lambda_auc", 1.0) - 0.3)
+        return {"trial": trial, "status": "completed", SCORE: score}
+
+    def run(self, max_trials, **limits):
+        rows = choose_rows("none", vary=["use_auc", "loss.lambda_auc", "loss.auc_margin"])
+        space = make_space(rows, FitConfig(), grid_points=3 if self.name == "grid" else None)
+        oracle = make_oracle(
+            self.name,
+            space,
+            limits=Limits(max_trials=max_trials, **limits),
+            seed=0,
+            max_epochs=9,
+        )
+        tuner = SweepTuner(
+            oracle, folder=str(self.folder), evaluate=self.evaluate, after=self.seen.append
+        )
+        tuner.search()
+        return oracle
+
+
+@pytest.mark.parametrize("name", TUNER_NAMES)
+def test_every_tuner_goes_on_where_it_stopped(name, tmp_path):
+    first = Search(tmp_path / "parted", name)
+    first.run(6)
+    assert [int(trial) for trial, _ in first.done] == list(range(6))
+    second = Search(tmp_path / "parted", name)
+    second.run(9)
+    assert [int(trial) for trial, _ in second.done] == list(range(6, 9))
+    values = [json.dumps(v, sort_keys=True) for _, v in first.done + second.done]
+    if name in ("random", "grid"):
+        assert len(set(values)) == 9
+        whole = Search(tmp_path / "whole", name)
+        whole.run(9)
+        assert [json.dumps(v, sort_keys=True) for _, v in whole.done] == values
+    if name == "hyperband":
+        assert {v["tuner/epochs"] for _, v in first.done + second.done} <= {1, 3, 9}
+
+
+def test_a_grid_ends_when_everything_has_been_tried(tmp_path):
+    search = Search(tmp_path, "grid")
+    search.run(100)
+    assert len(search.done) == 3 * 3 + 1
+
+
+def test_hyperband_prolongs_the_best(tmp_path):
+    search = Search(tmp_path, "hyperband")
+    search.run(14)
+    prolonged = [values for _, values in search.done if values.get("tuner/trial_id")]
+    assert {values["tuner/epochs"] for values in prolonged} == {3, 9}
+
+
+def test_failures_are_told_and_end_the_search_only_in_a_row(tmp_path):
+    search = Search(tmp_path / "some", fails=lambda trial: int(trial) % 2)
+    oracle = search.run(8, failures=2)
+    assert [result["status"] for result in search.seen] == ["completed", "failed"] * 4
+    assert oracle.trials["1"].status == "FAILED"
+    assert "it broke" in oracle.trials["1"].message
+    search = Search(tmp_path / "all", fails=lambda trial: True)
+    search.run(8, failures=3)
+    assert len(search.seen) == 3
+
+
+def test_hours_end_the_search(tmp_path):
+    search = Search(tmp_path)
+    search.run(5, hours=1e-9)
+    assert not search.done
+
+
+def test_what_was_killed_anywhere_is_done_again(tmp_path):
+    class Killed(BaseException):
+        pass
+
+    def kill(trial):
+        if trial == "1":
+            raise Killed
+        return False
+
+    with pytest.raises(Killed):
+        Search(tmp_path, "bayesian", fails=kill).run(4)
+    # As if killed after the trial was written and before the list of trials was.
+    path = tmp_path / "keras_tuner" / "oracle.json"
+    state = json.loads(path.read_text())
+    assert list(state["ongoing_trials"].values()) == ["1"]
+    state["ongoing_trials"] = {}
+    state["start_order"].remove("1")
+    path.write_text(json.dumps(state))
+    search = Search(tmp_path, "bayesian")
+    search.run(4)
+    assert [trial for trial, _ in search.done] == ["1", "2", "3"]
+
+
+def test_what_had_ended_when_a_chief_was_killed_is_not_done_again(tmp_path):
+    Search(tmp_path).run(3)
+    path = tmp_path / "keras_tuner" / "oracle.json"
+    state = json.loads(path.read_text())
+    state["ongoing_trials"] = {"worker0": "2"}
+    path.write_text(json.dumps(state))
+    search = Search(tmp_path)
+    search.run(4)
+    assert [trial for trial, _ in search.done] == ["3"]
+
+
+def test_a_defect_is_no_failed_trial(tmp_path):
+    def broken(trial):
+        raise KeyError("a defect")
+
+    with pytest.raises(Exception, match="a defect") as caught:
+        Search(tmp_path, fails=broken).run(4)
+    assert isinstance(caught.value.__cause__, KeyError)

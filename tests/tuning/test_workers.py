@@ -1,0 +1,51 @@
+"""A chief and two workers, in real processes."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from rbkeras.errors import InputError
+from tuning import search
+from tuning.workers import role
+
+TINY = [
+    *("--model.network", "simple", "--model.width", "0.2", "--epochs", "1", "--seed", "2"),
+    *("--loss.lambda_vat", "0", "--fix", "use_vat", "--policy", "keep", "--tuner", "random"),
+]
+
+
+def test_the_environment_says_which_process_it_is(monkeypatch):
+    assert role() == "alone"
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief")
+    with pytest.raises(InputError, match="KERASTUNER_ORACLE_PORT"):
+        role()
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", "1")
+    assert role() == "chief"
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "worker3")
+    assert role() == "worker"
+
+
+@pytest.mark.slow
+def test_two_workers_share_a_search(tiny_survey, tmp_path, capfd):
+    out = tmp_path / "sweep"
+    arguments = ["--data", str(tiny_survey / "records"), "--out", str(out), *TINY]
+    arguments += ["--folds", "2", "--max_trials", "4"]
+    shared = [*arguments, "--workers", "2", "--threads_per_worker", "1"]
+    assert search.main(shared) == 0
+    table = pd.read_csv(out / "trials.csv")
+    assert table["trial"].tolist() == [0, 1, 2, 3]
+    assert (table["status"] == "completed").all()
+    values = table.drop(columns=["trial", "seconds", "objective", "fpr_at_tpr90", "auc"])
+    assert len(values.drop_duplicates()) == 4
+    text = capfd.readouterr().out
+    for trial in range(4):
+        assert text.count(f"trial {trial} of 4") == 1
+    state = json.loads((out / "keras_tuner" / "oracle.json").read_text())
+    assert sorted(state["end_order"]) == ["0", "1", "2", "3"]
+    workers = {path.name for path in (out / "keras_tuner").glob("worker-*.json")}
+    assert workers == {"worker-worker0.json", "worker-worker1.json"}
+    # One process goes on with what several began.
+    assert search.main([*arguments, "--max_trials", "5"]) == 0
+    assert pd.read_csv(out / "trials.csv")["trial"].tolist() == [0, 1, 2, 3, 4]

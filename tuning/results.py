@@ -1,0 +1,108 @@
+"""From the results of all trials to a table, the best settings and the Pareto front."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from rbkeras.config import FitConfig
+from rbkeras.files import plain, whole_file
+from tuning.cost import pareto_front
+from tuning.plan import Plan
+from tuning.space import settings_of
+
+#: Columns of trials.csv ahead of the hyper-parameters.
+COLUMNS = ["trial", "status", "objective", "objective_error", "fpr_at_tpr90", "auc", "parts"]
+COST_COLUMNS = ["multiply_adds", "stamps_per_second", "parameters"]
+
+
+def trials_table(results: Sequence[dict[str, Any]], plan: Plan) -> pd.DataFrame:
+    """Tabulate trials.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per trial in order of their numbers: trial, status, objective (mean over the parts
+        that were trained), objective_error, fpr_at_tpr90, auc, parts, epochs, seconds, with cost
+        also multiply_adds, stamps_per_second, parameters and pareto; the hyper-parameters by
+        name, empty where they had no meaning; error.
+    """
+    rows = []
+    for result in results:
+        row = {
+            "trial": result["trial"],
+            "status": result["status"],
+            "objective": result["score"],
+            "objective_error": result.get("score_error"),
+            "parts": len(result["parts"]),
+            "epochs": result.get("epochs"),
+            "seconds": round(result["seconds"], 2),
+        }
+        row |= {name: result.get(name) for name in ("fpr_at_tpr90", "auc")}
+        if plan.cost:
+            row |= {name: result.get(name) for name in COST_COLUMNS}
+        row |= result["values"] | {"error": result["error"]}
+        rows.append(row)
+    names = list(dict.fromkeys(name for result in results for name in result["values"]))
+    extra = [*COST_COLUMNS, "pareto"] if plan.cost else []
+    columns = [*COLUMNS, "epochs", "seconds", *extra, *names, "error"]
+    table = pd.DataFrame(rows, columns=columns)
+    for name in ("objective", "objective_error", *COLUMNS[4:6], *extra[:-1]):
+        table[name] = pd.to_numeric(table[name])
+    if plan.cost:
+        loss = table["objective"] * (1 if plan.goal.direction == "min" else -1)
+        loss = loss.where(table["status"] == "completed")
+        table["pareto"] = pareto_front(table["multiply_adds"].to_numpy(), loss.to_numpy())
+    return table
+
+
+def best_result(results: Sequence[dict[str, Any]], plan: Plan) -> dict[str, Any] | None:
+    """Give the best of the trials that went through all parts, and for hyperband all epochs."""
+    completed = [result for result in results if result["status"] == "completed"]
+    longest = max((result["values"].get("tuner/epochs", 0) for result in completed), default=0)
+    completed = [r for r in completed if r["values"].get("tuner/epochs", 0) == longest]
+    sign = 1 if plan.goal.direction == "min" else -1
+    return min(completed, key=lambda result: sign * result["score"], default=None)
+
+
+def best_settings(best: dict[str, Any], plan: Plan) -> FitConfig:
+    """Give the settings of the best trial for `fit`, which run from any directory."""
+    config = plan.configured(best["values"])
+    table = config.label_errors.table
+    config = replace(
+        config,
+        out=(plan.folder / "best").resolve(),
+        label_errors=replace(config.label_errors, table=table and table.resolve()),
+    )
+    paths = {
+        name: getattr(config, name) for name in ("data", "test_real", "test_bogus", "verdicts")
+    }
+    return replace(config, **{name: path and path.resolve() for name, path in paths.items()})
+
+
+def write_best(path: Path, best: dict[str, Any], plan: Plan, *, policy: str) -> None:
+    """Write `best.yaml`, which `fit --config` takes.
+
+    Parameters
+    ----------
+    path
+        The file.
+    best, plan
+        The best trial and how it was done.
+    policy
+        That of the command's flags, which `fit` shall follow.
+    """
+    settings = asdict(replace(best_settings(best, plan), policy=policy))
+    lines = [
+        f"# Trial {best['trial']}: {plan.goal.title} {best['score']:.6g}, the mean over "
+        f"{len(best['parts'])} validation parts.",
+        f"# Searched: {', '.join(settings_of(best['values'])) or 'nothing that applies'}.",
+    ]
+    if plan.config.label_errors.table is None and policy != "keep":
+        lines.append("# The search took labels as given; fit will do stage 1 first.")
+    text = "\n".join(lines) + "\n" + yaml.safe_dump(plain(settings), sort_keys=False)
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,224 @@
+"""A sweep from its settings to its results."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+
+from rbkeras import __version__
+from rbkeras.data.records import open_records
+from rbkeras.errors import InputError
+from rbkeras.files import whole_file
+from rbkeras.resume import claim
+from tuning.hparams import write_hparams
+from tuning.messages import announce, conclude, report
+from tuning.page import write_page
+from tuning.parts import check_parts
+from tuning.plan import Plan, read_results, write_plan
+from tuning.results import best_result, trials_table, write_best
+from tuning.space import choose_rows, make_space
+from tuning.trial import do_trial
+from tuning.tuners import SCORE, Limits, SweepTuner, make_oracle
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """A sweep's settings.
+
+    Attributes
+    ----------
+    plan
+        How a trial is done.
+    policy
+        What `best.yaml` says about suspects; trials without a table keep labels as given.
+    space, vary, fix
+        As in `tuning.space.choose_rows`.
+    tuner
+        One of `tuning.tuners.TUNERS`.
+    grid_points
+        Values of each range in a grid.
+    limits
+        When the search ends.
+    process_per_trial
+        Do each trial in a process of its own.
+    """
+
+    plan: Plan
+    policy: str
+    space: str
+    vary: tuple[str, ...]
+    fix: tuple[str, ...]
+    tuner: str
+    grid_points: int
+    limits: Limits
+    process_per_trial: bool
+
+    @property
+    def folder(self) -> Path:
+        """The sweep's folder."""
+        return self.plan.folder
+
+    @cached_property
+    def hyperparameters(self) -> keras_tuner.HyperParameters:
+        """What is searched."""
+        rows = choose_rows(self.space, vary=self.vary, fix=self.fix)
+        points = self.grid_points if self.tuner == "grid" else None
+        return make_space(rows, self.plan.config, grid_points=points)
+
+    def settings(self) -> dict[str, Any]:
+        """Collect what makes trials comparable: none of it may change when a sweep goes on."""
+        config = self.plan.config
+        common = asdict(replace(config, out=Path("."), overwrite=False, data=None))
+        for name in ("simulation", "decision", "test_real", "test_bogus"):
+            common.pop(name)
+        files = {"table": config.label_errors.table, "verdicts": config.verdicts}
+        common["label_errors"] = {"group": config.label_errors.group}
+        common["training"].pop("cache")
+        return {
+            "rbkeras": __version__,
+            "records": open_records(config.data).fingerprint,
+            "files": {name: path and _digest(path) for name, path in files.items()},
+            "common": common | {"verdicts": None},
+            "policy": self.policy,
+            "space": self.hyperparameters.get_config()["space"],
+            "tuner": self.tuner,
+            "objective": self.plan.objective,
+            "folds": self.plan.folds,
+            "executions": self.plan.executions,
+            "abandon": self.plan.abandon,
+            "cost": self.plan.cost,
+        }
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def start(sweep: Sweep) -> None:
+    """Check the data and claim the folder for these settings.
+
+    Raises
+    ------
+    InputError
+        When folds lack a class, or the folder holds a sweep with other settings.
+    """
+    check_parts(sweep.plan, open_records(sweep.plan.config.data))
+    names = ("trials", "keras_tuner", "tensorboard", "trials.csv", "best.yaml", "sweep.html")
+    products = [sweep.folder / name for name in names]
+    overwrite = sweep.plan.config.overwrite
+    claim(sweep.folder / "sweep.json", sweep.settings(), products=products, overwrite=overwrite)
+    write_plan(sweep.plan)
+
+
+def work_for_chief(sweep: Sweep) -> int:
+    """Do trials that a chief hands out; the results are its business."""
+    marker = sweep.folder / "sweep.json"
+    claim(marker, sweep.settings(), products=[], overwrite=False)
+    search(sweep, alone=False)
+    return 0
+
+
+def run_sweep(sweep: Sweep, *, by: Callable[[], int] | None = None) -> int:
+    """Search, write the results, and return the exit status: 1 if no trial succeeded.
+
+    Parameters
+    ----------
+    sweep
+        What to do.
+    by
+        Does the trials and returns an exit status; None does them here.
+    """
+    start(sweep)
+    status = 0
+    try:
+        if by is None:
+            search(sweep)
+        else:
+            status = by()
+    finally:
+        # An interrupted sweep has results too.
+        results = read_results(sweep.plan)
+        if results:
+            write_results(sweep, results)
+    return conclude(results, sweep.plan, sweep.limits) or status
+
+
+def search(sweep: Sweep, *, alone: bool = True) -> None:
+    """Do trials until a limit is reached; one of several workers leaves the table to others."""
+    plan = sweep.plan
+    oracle = make_oracle(
+        sweep.tuner,
+        sweep.hyperparameters,
+        limits=sweep.limits,
+        seed=plan.config.seed,
+        max_epochs=plan.config.training.epochs,
+    )
+
+    def evaluate(trial: str, values: dict[str, Any]) -> dict[str, Any]:
+        announce(trial, values, sweep.limits)
+        result = do_trial(plan, trial, values, own_process=sweep.process_per_trial)
+        if result["status"] != "failed":
+            result[SCORE] = plan.goal.for_oracle(result["score"], result["n_bogus"])
+        return result
+
+    def after(result: dict[str, Any]) -> None:
+        results = read_results(plan)
+        if alone:
+            _write_table(sweep, results)
+        report(result, results, plan)
+
+    tuner = SweepTuner(oracle, folder=str(sweep.folder), evaluate=evaluate, after=after)
+    try:
+        tuner.search()
+    except keras_tuner.errors.FatalError as error:
+        # What KerasTuner would have taken for a failed trial.
+        raise error.__cause__ or error from None
+
+
+def _write_table(sweep: Sweep, results: list[dict[str, Any]]) -> None:
+    with whole_file(sweep.folder / "trials.csv") as temporary:
+        trials_table(results, sweep.plan).to_csv(temporary, index=False)
+
+
+def write_results(sweep: Sweep, results: list[dict[str, Any]]) -> None:
+    """Write table, best settings, TensorBoard's HParams and the page."""
+    _write_table(sweep, results)
+    best = best_result(results, sweep.plan)
+    if best is not None:
+        write_best(sweep.folder / "best.yaml", best, sweep.plan, policy=sweep.policy)
+    write_hparams(sweep.folder / "tensorboard", results, sweep.hyperparameters, sweep.plan)
+    write_page(sweep.folder / "sweep.html", results, sweep.plan, begun=_begun(sweep))
+
+
+def _begun(sweep: Sweep) -> int:
+    """Count the trials that were begun but have no result yet."""
+    paths = list((sweep.folder / "trials").glob("*/values.json"))
+    return sum(not path.with_name("result.json").exists() for path in paths)
+
+
+def check_sweep(sweep: Sweep) -> None:
+    """See that numbers are in range before anything is done.
+
+    Raises
+    ------
+    InputError
+        Naming the flag.
+    """
+    at_least = {
+        "max_trials": (sweep.limits.max_trials, 1),
+        "max_failures": (sweep.limits.failures, 1),
+        "folds": (sweep.plan.folds, 1),
+        "executions_per_trial": (sweep.plan.executions, 1),
+        "grid_points": (sweep.grid_points, 2),
+    }
+    for flag, (value, lowest) in at_least.items():
+        if value < lowest:
+            raise InputError(f"--{flag}: expected at least {lowest}, got {value}")
+    if sweep.limits.hours is not None and not sweep.limits.hours > 0:
+        raise InputError(f"--hours: expected a number above 0, got {sweep.limits.hours}")
+    if (sweep.folder / "config.yaml").exists():
+        raise InputError(f"{sweep.folder}: expected a folder for a sweep, found a run of fit")

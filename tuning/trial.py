@@ -1,0 +1,159 @@
+"""One trial, in this process or in one of its own: `python -m tuning.trial SWEEP NUMBER`."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rbkeras.cli import load_tensorflow, run_command
+from rbkeras.config import validate
+from rbkeras.data.records import open_records
+from rbkeras.errors import InputError
+from rbkeras.files import plain, read_json, whole_file, write_json
+from rbkeras.rundir import Run
+from tuning.objectives import hopeless
+from tuning.parts import split, targets_of, train_part
+from tuning.plan import (
+    RESULT_FILE,
+    Plan,
+    read_plan,
+    read_results,
+    read_values,
+    write_values,
+)
+
+#: Other trials that it takes to give one up.
+_LEAST_TO_COMPARE = 3
+_MEANS = ("fpr_at_tpr90", "fpr_at_tpr90_tied", "auc", "n_real", "n_bogus")
+
+
+def do_trial(
+    plan: Plan, trial: str, values: dict[str, Any], *, own_process: bool = False
+) -> dict[str, Any]:
+    """Do a trial, unless it is done already with these values.
+
+    Parameters
+    ----------
+    plan, trial, values
+        What to do, the trial's number and its hyper-parameter values.
+    own_process
+        Do it in a process of its own, whose memory is given back when it ends.
+
+    Returns
+    -------
+    dict
+        trial, values, status ('completed', 'abandoned' or 'failed'), error, score (by
+        `plan.goal`), score_error (standard error over the parts; NaN of a single one), the means
+        of all figures, seconds, parts. Also in `result.json`.
+    """
+    folder = plan.trial_folder(trial)
+    if folder.exists() and read_values(plan, trial) != plain(values):
+        shutil.rmtree(folder)
+    write_values(plan, trial, values)
+    if not (folder / RESULT_FILE).exists():
+        if own_process:
+            _in_own_process(plan, trial)
+        else:
+            _work(plan, trial, values)
+    return read_json(folder / RESULT_FILE)
+
+
+def _in_own_process(plan: Plan, trial: str) -> None:
+    command = [sys.executable, "-m", "tuning.trial", str(plan.folder.resolve()), trial]
+    status = subprocess.run(command, check=False).returncode
+    if not (plan.trial_folder(trial) / RESULT_FILE).exists():
+        if status == -signal.SIGINT:
+            raise KeyboardInterrupt
+        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        _write(plan, trial, {"status": "failed", "error": f"the trial's process {how}"})
+
+
+def _work(plan: Plan, trial: str, values: dict[str, Any]) -> None:
+    try:
+        outcome = _train_parts(plan, trial, values)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:500]
+        if not isinstance(error, InputError):
+            reason = f"{type(error).__name__}: {reason}"
+        with whole_file(plan.trial_folder(trial) / "traceback.txt") as temporary:
+            temporary.write_text(traceback.format_exc(), encoding="utf-8")
+        outcome = {"status": "failed", "error": reason}
+    shutil.rmtree(plan.trial_folder(trial) / "cache", ignore_errors=True)
+    _write(plan, trial, outcome)
+
+
+def _train_parts(plan: Plan, trial: str, values: dict[str, Any]) -> dict[str, Any]:
+    config = replace(plan.configured(values), out=plan.trial_folder(trial))
+    validate(config)
+    run = Run(config, open_records(config.data))
+    status = "completed"
+    figures: list[float] = []
+    for number, pair in enumerate(split(plan, run, targets_of(plan, run.records))):
+        folder = plan.trial_folder(trial) / "parts" / str(number)
+        figures.append(train_part(plan, run, number, *pair, folder)[plan.goal.figure])
+        last = number + 1 == plan.parts
+        if plan.abandon and not last and _is_hopeless(plan, trial, figures, values):
+            status = "abandoned"
+            break
+    return {"status": status}
+
+
+def _is_hopeless(plan: Plan, trial: str, figures: list[float], values: dict[str, Any]) -> bool:
+    others = [
+        [part[plan.goal.figure] for part in other["parts"]]
+        for other in read_results(plan)
+        # A training of other length says nothing about this one.
+        if other["status"] != "failed"
+        and other["trial"] != trial
+        and other["values"].get("tuner/epochs") == values.get("tuner/epochs")
+    ]
+    return hopeless(plan.goal, figures, others, least=_LEAST_TO_COMPARE)
+
+
+def _write(plan: Plan, trial: str, outcome: dict[str, Any]) -> None:
+    """Write the result with what its finished parts say together."""
+    folder = plan.trial_folder(trial)
+    paths = sorted((folder / "parts").glob("*/part.json"), key=lambda p: int(p.parent.name))
+    parts = [read_json(path) for path in paths]
+    result = {"trial": trial, "values": read_values(plan, trial), "error": "", "score": None}
+    result |= outcome | {"seconds": sum(part["seconds"] for part in parts), "parts": parts}
+    if parts:
+        result |= {name: float(np.mean([part[name] for part in parts])) for name in _MEANS}
+        extra = ("epochs", "parameters", "multiply_adds", "stamps_per_second")
+        result |= {name: parts[0][name] for name in extra if name in parts[0]}
+    if parts and outcome["status"] != "failed":
+        scores = [part[plan.goal.figure] for part in parts]
+        result["score"] = float(np.mean(scores))
+        if len(scores) > 1:
+            result["score_error"] = float(np.std(scores, ddof=1) / np.sqrt(len(scores)))
+    write_json(folder / RESULT_FILE, result)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do one trial whose plan and values are in the sweep's folder already."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if len(arguments) != 2:
+        print("usage: python -m tuning.trial SWEEP NUMBER", file=sys.stderr)
+        return 2
+    folder, trial = Path(arguments[0]), arguments[1]
+
+    def work() -> None:
+        load_tensorflow()
+        plan = read_plan(folder)
+        values = read_values(plan, trial)
+        if values is None:
+            raise InputError(f"{folder}: expected values of trial {trial}, found none")
+        do_trial(plan, trial, values)
+
+    return run_command(work)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,207 @@
+"""KerasTuner's searches, made to end in time, to survive being killed, and to hide no failure."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras_tuner
+from keras_tuner import oracles
+from keras_tuner.engine import base_tuner
+from keras_tuner.errors import FailedTrialError, FatalError
+
+from rbkeras.errors import InputError
+from rbkeras.files import whole_file
+from tuning.grid import GridOracle
+from tuning.words import TUNER_NAMES
+
+#: Name under which trials report to the oracle, which minimises it.
+SCORE = "search_score"
+_NEVER = 10**9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """When a search ends.
+
+    Attributes
+    ----------
+    max_trials
+        Trials of the whole search, also over several calls.
+    hours
+        No trial is begun later than this after the start; None has no limit.
+    failures
+        Trials that fail one after another before the search is given up.
+    """
+
+    max_trials: int
+    hours: float | None = None
+    failures: int = 5
+
+
+class _Careful:
+    """Mixed into KerasTuner's oracles."""
+
+    limits: Limits
+    started: float
+
+    def limit(self, limits: Limits) -> None:
+        """Set the limits; the clock of `hours` starts now."""
+        self.limits, self.started = limits, time.monotonic()
+        self.max_trials = limits.max_trials
+        # Counted here instead: KerasTuner raises inside a lock, which other workers then wait for.
+        self.max_consecutive_failed_trials = _NEVER
+        self.verbose = 0
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Propose values, unless a limit is reached."""
+        hours = self.limits.hours
+        if hours is not None and time.monotonic() - self.started > 3600 * hours:
+            return {"status": "STOPPED", "values": None}
+        last = [self.trials[trial].status for trial in self.end_order[-self.limits.failures :]]
+        if len(last) == self.limits.failures and set(last) == {"FAILED"}:
+            return {"status": "STOPPED", "values": None}
+        response = super().populate_space(trial_id)
+        if response["status"] == "IDLE":
+            # KerasTuner asks again at once, and would keep a processor busy with it.
+            time.sleep(0.2)
+        return response
+
+    def save(self) -> None:
+        """Write the state, whole or not at all."""
+        with whole_file(self._get_oracle_fname()) as temporary:
+            temporary.write_text(json.dumps(self.get_state()))
+
+    def _save_trial(self, trial: Any) -> None:
+        with whole_file(f"{self._get_trial_dir(trial.trial_id)}/trial.json") as temporary:
+            temporary.write_text(json.dumps(trial.get_state()))
+
+    def reload(self) -> None:
+        """Read the state; begin again what was begun but is in no list because of a kill."""
+        super().reload()
+        # KerasTuner saves the end of a trial before it takes it off the ongoing ones.
+        self._retry_queue = [trial for trial in self._retry_queue if trial not in self.end_order]
+        listed = {*self.end_order, *self._retry_queue}
+        self._retry_queue += sorted(set(self.trials) - listed, reverse=True)
+        self.start_order += sorted(set(self.trials) - set(self.start_order))
+
+
+class _Random(_Careful, oracles.RandomSearchOracle):
+    pass
+
+
+class _Bayesian(_Careful, oracles.BayesianOptimizationOracle):
+    pass
+
+
+class _Hyperband(_Careful, oracles.HyperbandOracle):
+    pass
+
+
+class _Grid(_Careful, GridOracle):
+    pass
+
+
+def make_oracle(
+    name: str,
+    space: keras_tuner.HyperParameters,
+    *,
+    limits: Limits,
+    seed: int,
+    max_epochs: int,
+) -> keras_tuner.Oracle:
+    """Build an oracle that minimises `SCORE`.
+
+    Parameters
+    ----------
+    name
+        One of `tuning.words.TUNER_NAMES`.
+    space
+        What is searched.
+    limits
+        When the search ends.
+    seed
+        Of the proposals.
+    max_epochs
+        Epochs of hyperband's longest trainings.
+    """
+    options: dict[str, Any] = {
+        "objective": keras_tuner.Objective(SCORE, "min"),
+        "hyperparameters": space,
+        # KerasTuner takes 0 for none.
+        "seed": seed + 1,
+    }
+    if name == "hyperband":
+        oracle = _Hyperband(max_epochs=max_epochs, hyperband_iterations=_NEVER, **options)
+    elif name == "bayesian":
+        # Its own default, three per dimension, is more than most searches have trials.
+        first = min(max(len(space.space) + 1, 5), max(limits.max_trials // 2, 3))
+        oracle = _Bayesian(num_initial_points=first, **options)
+    elif name in ("random", "grid"):
+        oracle = {"random": _Random, "grid": _Grid}[name](**options)
+    else:
+        raise InputError(f"--tuner: expected one of {', '.join(TUNER_NAMES)}, got {name!r}")
+    oracle.limit(limits)
+    return oracle
+
+
+class SweepTuner(base_tuner.BaseTuner):
+    """Runs trials and tells the oracle; what they do is not its business.
+
+    Parameters
+    ----------
+    oracle
+        As `make_oracle` returns it.
+    folder
+        Where KerasTuner keeps its state.
+    evaluate
+        From a trial's number and values to its result, with status, error and what the oracle
+        minimises under `SCORE`.
+    after
+        Called with each result.
+    """
+
+    def __init__(
+        self,
+        oracle: keras_tuner.Oracle,
+        *,
+        folder: str,
+        evaluate: Callable[[str, dict[str, Any]], dict[str, Any]],
+        after: Callable[[dict[str, Any]], None],
+    ):
+        self.evaluate, self.after = evaluate, after
+        self._result: dict[str, Any] = {}
+        super().__init__(oracle, directory=folder, project_name="keras_tuner")
+
+    def on_search_begin(self) -> None:
+        """Save at once, so that a search killed in its first trial goes on."""
+        self.save()
+
+    def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Do a trial; an error outside of it ends the search instead of failing the trial."""
+        try:
+            result = self.evaluate(trial.trial_id, dict(trial.hyperparameters.values))
+        except Exception as error:
+            raise FatalError(str(error)) from error
+        self._result = result
+        if result["status"] == "failed":
+            raise FailedTrialError(result["error"])
+        return {SCORE: result[SCORE]}
+
+    def on_trial_end(self, trial: Any) -> None:
+        """Tell the oracle, then whoever wants to know."""
+        super().on_trial_end(trial)
+        self.after(self._result)
+
+    def save(self) -> None:
+        """Save oracle and tuner, whole or not at all."""
+        if not self._is_worker():
+            self.oracle.save()
+        with whole_file(self._get_tuner_fname()) as temporary:
+            temporary.write_text(json.dumps(self.get_state()))
+
+    def _get_tuner_fname(self) -> str:
+        # One name for a lone search and for a chief, so that either goes on with the other's.
+        name = f"worker-{self.tuner_id}" if self._is_worker() else "tuner"
+        return f"{self.project_dir}/{name}.json"
