@@ -356,6 +356,10 @@ def validate(config: FitConfig) -> None:
         value = lookup(config, flag)
         if not value > 0:
             raise InputError(f"--{flag}: expected a number above 0, got {value}")
+    for flag in ("loss.auc_beta", "loss.vat_share"):
+        value = lookup(config, flag)
+        if not 0 < value <= 1:
+            raise InputError(f"--{flag}: expected a fraction in (0, 1], got {value}")
     for flag in ("decision.true_positive_rate", "decision.prevalence"):
         value = lookup(config, flag)
         if value is not None and not 0 < value < 1:

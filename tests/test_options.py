@@ -69,7 +69,9 @@ def test_values_of_the_wrong_kind_are_refused_with_status_2(argv):
     assert stopped.value.code == 2
 
 
-@pytest.mark.parametrize("flag", ["training.epochs", "label_errors.folds", "loss.vat_epsilon"])
+@pytest.mark.parametrize(
+    "flag", ["training.epochs", "label_errors.folds", "loss.vat_epsilon", "loss.vat_share"]
+)
 def test_values_out_of_range_are_named(flag):
     with pytest.raises(InputError, match=rf"--{flag}: expected .* got 0"):
         checked(parse(f"--{flag}", "0"))
