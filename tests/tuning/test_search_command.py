@@ -90,6 +90,7 @@ def test_bad_flags(tiny_survey, tmp_path, fails_with):
     assert "records directory" in fails_with(search.main, ["--data", str(tmp_path / "none")])
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on_in_processes_of_its_own(tiny_survey, tmp_path):
     out = tmp_path / "sweep"
     arguments = flags(tiny_survey, out, "--folds", "2", "--max_trials", "2")
