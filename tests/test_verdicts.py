@@ -83,7 +83,11 @@ def test_any_mixture_of_valid_rows_comes_back(
     order.shuffle(indices)
     path = tmp_path / "verdicts.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator=line_end)
+        # Before Python 3.13 a lone carriage return is not quoted unless everything is.
+        quoting = csv.QUOTE_ALL if "\r" in note else csv.QUOTE_MINIMAL
+        writer = csv.DictWriter(
+            file, columns, extrasaction="ignore", lineterminator=line_end, quoting=quoting
+        )
         writer.writeheader()
         for index in indices:
             row = SAMPLES.loc[index].to_dict() | {"verdict": words[index], "note": note}

@@ -7,6 +7,7 @@ from rbkeras.models.normalisation import (
     NORMALISATIONS,
     STACKED,
     StampNormalisation,
+    arcsinh,
     fill_missing,
 )
 
@@ -74,14 +75,19 @@ def test_constant_channel_gives_zeros(kind, value, missing):
 
 
 def test_missing_pixels_become_their_channels_mean():
-    stamps = np.arange(24, dtype=np.float32).reshape(1, 3, 4, 2)
-    stamps[0, 0, 0, 0], stamps[0, 1, 1, 0], stamps[0, 2, 3, 1] = np.nan, np.inf, -np.inf
-    filled = fill_missing(stamps).numpy()
-    for channel in (0, 1):
-        given = stamps[..., channel]
+    planes = np.arange(24, dtype=np.float32).reshape(1, 2, 12)
+    planes[0, 0, 0], planes[0, 0, 5], planes[0, 1, 11] = np.nan, np.inf, -np.inf
+    filled = fill_missing(planes).numpy()
+    for given, found in zip(planes[0], filled[0], strict=True):
         finite = np.isfinite(given)
-        np.testing.assert_array_equal(filled[..., channel][finite], given[finite])
-        np.testing.assert_allclose(filled[..., channel][~finite], given[finite].mean())
+        np.testing.assert_array_equal(found[finite], given[finite])
+        np.testing.assert_allclose(found[~finite], given[finite].mean())
+
+
+def test_arcsinh_against_numpy():
+    sizes = np.concatenate([[0.0], np.geomspace(1e-37, 1.5e38, 1000)])
+    values = np.concatenate([-sizes, sizes]).astype(np.float32)
+    np.testing.assert_allclose(arcsinh(values), np.arcsinh(values.astype(float)), rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -106,7 +112,8 @@ def test_units_of_the_pixels_do_not_matter(kind, factor):
 @pytest.mark.parametrize("kind", KINDS)
 def test_stamps_do_not_depend_on_their_neighbours(kind):
     layer, stamps = StampNormalisation(kind), draw_stamps()
-    np.testing.assert_array_equal(layer(stamps)[2:3], layer(stamps[2:3]))
+    # Vector and scalar code of one logarithm differ in the last bit.
+    np.testing.assert_allclose(layer(stamps)[2:3], layer(stamps[2:3]), atol=1e-7, rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
