@@ -27,21 +27,34 @@ class ModelConfig:
         Number of repeated layers or blocks.
     kernel
         Size of the first convolution.
+    stride
+        Stride of the first convolution.
     padding
         Padding of the convolutions ahead of the residual part.
+    excitation
+        Squeeze-and-excitation in the residual blocks of compact and complex.
     dropout
         Dropout rate before the head.
     """
 
     network: Literal["compact", "simple", "middle", "complex"] = "compact"
     normalisation: (
-        Literal["minmax", "zscore_asinh", "clipped_zscore", "asinh_minmax", "minmax_and_asinh"]
+        Literal[
+            "minmax",
+            "zscore_asinh",
+            "clipped_zscore",
+            "asinh_minmax",
+            "minmax_and_asinh",
+            "noise_asinh",
+        ]
         | None
     ) = None
     width: float | None = None
     depth: int | None = None
     kernel: int | None = None
+    stride: int | None = None
     padding: Literal["same", "valid"] | None = None
+    excitation: bool | None = None
     dropout: float | None = None
 
 

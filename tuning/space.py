@@ -78,6 +78,8 @@ ARCHITECTURE = (
     Row("model.depth", (1, 2, 3), ("model.network", ("compact", "simple", "middle"))),
     Row("model.depth@complex", (2, 4, 6), ("model.network", ("complex",))),
     Row("model.kernel", (3, 5, 7)),
+    Row("model.stride", (1, 2)),
+    Row("model.excitation", (True, False), ("model.network", ("compact", "complex"))),
     Row(
         "model.normalisation",
         ("zscore_asinh", "minmax", "clipped_zscore", "asinh_minmax", "minmax_and_asinh"),

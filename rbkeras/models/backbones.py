@@ -1,13 +1,15 @@
 """The four networks, from normalised stamps (N, H, W, C) to logits (N, 2).
 
-All take the same five options. `width` multiplies the channels of every layer; `depth` is the
-number of repeated layers or blocks where the network repeats any; `kernel` is the first
-convolution's; `padding` is 'same' or 'valid' ahead of the residual part; `dropout` acts before
-the head. The defaults of `simple` and `complex` are the networks of Takahashi et al. 2022.
+All take the same options. `width` multiplies the channels of every layer; `depth` is the number
+of repeated layers or blocks where the network repeats any; `kernel` and `stride` are the first
+convolution's; `padding` is 'same' or 'valid' ahead of the residual part; `excitation` is whether
+residual blocks have squeeze-and-excitation; `dropout` acts before the head. The defaults of
+`simple` and `complex` are the networks of Takahashi et al. 2022.
 """
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import keras
 from keras import layers
@@ -22,12 +24,25 @@ class BackboneOptions:
     width: float = 1.0
     depth: int = 1
     kernel: int = 5
+    stride: int = 1
     padding: str = "same"
+    excitation: bool = True
     dropout: float = 0.0
 
 
 def _scaled(channels: int, width: float) -> int:
     return max(round(channels * width), 4)
+
+
+def _stem(x, options: BackboneOptions, *, name: str):
+    return blocks.conv(
+        x,
+        _scaled(32, options.width),
+        options.kernel,
+        name=name,
+        padding=options.padding,
+        strides=options.stride,
+    )
 
 
 def simple(x, options: BackboneOptions):
@@ -40,6 +55,7 @@ def simple(x, options: BackboneOptions):
                 kernel,
                 name=f"conv{stage}_{repeat}",
                 padding=options.padding,
+                strides=options.stride if stage == repeat == 0 else 1,
             )
         x = layers.MaxPooling2D(2, name=f"pool{stage}")(x)
     x = layers.Flatten(name="flatten")(x)
@@ -53,7 +69,7 @@ def simple(x, options: BackboneOptions):
 def middle(x, options: BackboneOptions):
     """Two convolutions, then three stages of `depth` inception blocks, averaged."""
     wide = options.width
-    x = blocks.conv(x, _scaled(32, wide), options.kernel, name="stem0", padding=options.padding)
+    x = _stem(x, options, name="stem0")
     x = blocks.conv(x, _scaled(32, wide), 3, name="stem1", padding=options.padding)
     for stage, channels in enumerate((64, 128, 256)):
         x = layers.MaxPooling2D(2, name=f"pool{stage}")(x)
@@ -66,17 +82,19 @@ def middle(x, options: BackboneOptions):
 def complex(x, options: BackboneOptions):
     """conv5x5-32, conv3x3-32 (x `depth`), and four FRN residual blocks with scSE, averaged."""
     wide, padding = options.width, options.padding
-    x = blocks.conv(x, _scaled(32, wide), options.kernel, name="stem", padding=padding)
+    x = _stem(x, options, name="stem")
     for repeat in range(options.depth):
         x = blocks.conv(x, _scaled(32, wide), 3, name=f"conv32_{repeat}", padding=padding)
     x = layers.MaxPooling2D(2, name="pool0")(x)
     x = blocks.conv(x, _scaled(64, wide), 3, name="conv64")
-    x = blocks.frn_residual(x, _scaled(64, wide), name="res64")
+    x = blocks.frn_residual(x, _scaled(64, wide), name="res64", excite=options.excitation)
     x = layers.MaxPooling2D(2, name="pool1")(x)
     x = blocks.conv(x, _scaled(128, wide), 3, name="conv128")
-    x = blocks.frn_residual(x, _scaled(128, wide), name="res128")
-    x = blocks.frn_residual(x, _scaled(256, wide), name="res256_0", strides=2)
-    x = blocks.frn_residual(x, _scaled(256, wide), name="res256_1")
+    x = blocks.frn_residual(x, _scaled(128, wide), name="res128", excite=options.excitation)
+    x = blocks.frn_residual(
+        x, _scaled(256, wide), name="res256_0", strides=2, excite=options.excitation
+    )
+    x = blocks.frn_residual(x, _scaled(256, wide), name="res256_1", excite=options.excitation)
     x = layers.GlobalAveragePooling2D(name="average")(x)
     return blocks.logits(x, dropout=options.dropout)
 
@@ -87,17 +105,15 @@ def compact(x, options: BackboneOptions):
     About a tenth of the arithmetic of `complex`: the stem halves the resolution before anything
     costs much.
     """
-    wide = options.width
-    x = blocks.conv(
-        x, _scaled(32, wide), options.kernel, name="stem", padding=options.padding, strides=2
-    )
+    x = _stem(x, options, name="stem")
     for stage, channels in enumerate((32, 64, 128)):
         for repeat in range(options.depth):
             x = blocks.compact_residual(
                 x,
-                _scaled(channels, wide),
+                _scaled(channels, options.width),
                 name=f"res{stage}_{repeat}",
                 strides=2 if stage and repeat == 0 else 1,
+                excite=options.excitation,
             )
     x = layers.GlobalAveragePooling2D(name="average")(x)
     return blocks.logits(x, dropout=options.dropout)
@@ -116,7 +132,7 @@ NETWORKS = {
     "simple": Network(simple, BackboneOptions(padding="valid", dropout=0.3), "minmax"),
     "middle": Network(middle, BackboneOptions(kernel=3), "clipped_zscore"),
     "complex": Network(complex, BackboneOptions(depth=4), "zscore_asinh"),
-    "compact": Network(compact, BackboneOptions(), "zscore_asinh"),
+    "compact": Network(compact, BackboneOptions(stride=2), "zscore_asinh"),
 }
 
 
@@ -124,11 +140,7 @@ def build_backbone(
     shape: tuple[int, int, int],
     *,
     network: str = "compact",
-    width: float | None = None,
-    depth: int | None = None,
-    kernel: int | None = None,
-    padding: str | None = None,
-    dropout: float | None = None,
+    **given: Any,
 ) -> keras.Model:
     """Build a network from normalised stamps to logits.
 
@@ -138,8 +150,8 @@ def build_backbone(
         Height, width and channels of the normalised stamp.
     network
         One of `NETWORKS`.
-    width, depth, kernel, padding, dropout
-        See the module's description; None leaves the network's own.
+    **given
+        Fields of `BackboneOptions`; None leaves the network's own.
 
     Returns
     -------
@@ -154,8 +166,6 @@ def build_backbone(
     if network not in NETWORKS:
         raise ValueError(f"network: expected one of {sorted(NETWORKS)}, got {network!r}")
     chosen = NETWORKS[network]
-    given = {"width": width, "depth": depth, "kernel": kernel, "padding": padding}
-    given["dropout"] = dropout
     given = {key: value for key, value in given.items() if value is not None}
     options = BackboneOptions(**{**asdict(chosen.defaults), **given})
     _validate(options)
@@ -177,6 +187,8 @@ def _validate(options: BackboneOptions) -> None:
         raise ValueError(f"depth: expected at least 1, got {options.depth}")
     if options.kernel < 1:
         raise ValueError(f"kernel: expected at least 1, got {options.kernel}")
+    if options.stride < 1:
+        raise ValueError(f"stride: expected at least 1, got {options.stride}")
     if options.padding not in ("same", "valid"):
         raise ValueError(f"padding: expected 'same' or 'valid', got {options.padding!r}")
     if not 0 <= options.dropout < 1:

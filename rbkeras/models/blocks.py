@@ -17,7 +17,7 @@ def conv(x, filters: int, kernel: int, *, name: str, padding: str = "same", stri
     )(x)
 
 
-def frn_residual(x, filters: int, *, name: str, strides: int = 1):
+def frn_residual(x, filters: int, *, name: str, strides: int = 1, excite: bool = True):
     """FRN-conv3x3-FRN-conv3x3-scSE plus a shortcut: the residual block of `complex`.
 
     The first convolution keeps the channels, the second changes them and takes the stride. The
@@ -27,21 +27,20 @@ def frn_residual(x, filters: int, *, name: str, strides: int = 1):
     y = layers.Conv2D(x.shape[-1], 3, padding="same", name=f"{name}_conv1")(y)
     y = FilterResponseNormalisation(name=f"{name}_frn2")(y)
     y = layers.Conv2D(filters, 3, strides=strides, padding="same", name=f"{name}_conv2")(y)
-    y = concurrent_excitation(y, name=f"{name}_scse")
+    if excite:
+        y = concurrent_excitation(y, name=f"{name}_scse")
     shortcut = layers.Conv2D(filters, 1, strides=strides, name=f"{name}_shortcut")(x)
     return layers.Add(name=f"{name}_add")([y, shortcut])
 
 
-def compact_residual(
-    x, filters: int, *, name: str, strides: int = 1, normalise: bool = True, excite: bool = True
-):
+def compact_residual(x, filters: int, *, name: str, strides: int = 1, excite: bool = True):
     """Residual block of `compact`: two 3x3 convolutions, excitation, shortcut, ReLU.
 
     The stride stands in the first convolution, where it saves most. The shortcut is the identity
     wherever shapes allow.
     """
     y = layers.Conv2D(filters, 3, strides=strides, padding="same", name=f"{name}_conv1")(x)
-    y = FilterResponseNormalisation(name=f"{name}_frn")(y) if normalise else layers.ReLU()(y)
+    y = FilterResponseNormalisation(name=f"{name}_frn")(y)
     y = layers.Conv2D(filters, 3, padding="same", name=f"{name}_conv2")(y)
     if excite:
         y = channel_excitation(y, ratio=4, name=f"{name}_se")

@@ -108,6 +108,26 @@ def test_kernel_is_the_first_convolutions(network):
 
 
 @pytest.mark.parametrize("network", NETWORKS)
+def test_stride_is_the_first_convolutions(network):
+    own = NETWORKS[network].defaults.stride
+    first, *others = convolutions(build_backbone((58, 58, 3), network=network, stride=3))
+    assert first.strides == (3, 3)
+    expected = convolutions(build_backbone((58, 58, 3), network=network))
+    assert expected[0].strides == (own, own)
+    assert [c.strides for c in others] == [c.strides for c in expected[1:]]
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_excitation_is_an_option_of_the_residual_networks(network):
+    def gates(excitation):
+        model = build_backbone(SHAPE, network=network, excitation=excitation)
+        return [layer for layer in model.layers if isinstance(layer, keras.layers.Multiply)]
+
+    assert len(gates(None)) == {"simple": 0, "middle": 0, "complex": 8, "compact": 3}[network]
+    assert not gates(False)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
 def test_padding_changes_the_first_convolution(network):
     sizes = {
         padding: convolutions(build_backbone(SHAPE, network=network, padding=padding, kernel=5))[
@@ -147,6 +167,7 @@ def test_stamps_too_small_are_refused_with_network_and_size():
         ({"depth": 0}, "depth: .* got 0"),
         ({"kernel": 0}, "kernel: .* got 0"),
         ({"padding": "full"}, "padding: .* got 'full'"),
+        ({"stride": 0}, "stride: .* got 0"),
         ({"dropout": 1.0}, "dropout: .* got 1.0"),
     ],
 )
