@@ -14,6 +14,7 @@ from rbkeras.data.labels import SKIP, UNLABELLED
 from rbkeras.errors import InputError
 from rbkeras.files import whole_file
 from rbkeras.suspicion import RULES, error_probability, find_suspects, noise_rates
+from rbkeras.tables import read_table
 
 IDENTITY = ["unique_index", "detector_id", "sample_index", "label"]
 PREDICTIONS = ["prediction0", "prediction1"]
@@ -162,14 +163,7 @@ def read_label_errors(path: str | Path, labels: np.ndarray) -> pd.DataFrame:
     InputError
         When the table is broken, or its samples or labels are not those of these records.
     """
-    path = Path(path)
-    try:
-        rated = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected a CSV table, but it cannot be read: {error}") from None
-    missing = [column for column in COLUMNS if column not in rated.columns]
-    if missing:
-        raise InputError(f"{path}: expected the columns {', '.join(COLUMNS)}, missing {missing}")
+    rated = read_table(path, COLUMNS)
     labelled = np.flatnonzero(np.asarray(labels) >= 0)
     rated = rated.sort_values("unique_index", ignore_index=True)
     if not np.array_equal(rated["unique_index"], labelled) or not np.array_equal(

@@ -1,15 +1,13 @@
 """A sweep's results as one self-contained HTML page."""
 
-import base64
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib.figure import Figure
 
 from rbkeras.files import whole_file
+from rbkeras.pages import page_template, png_address
 from rbkeras.pictures import png_bytes
 from tuning import pictures
 from tuning.importance import LEAST_TRIALS, importances
@@ -42,10 +40,7 @@ def write_page(
     names = [name for name in names if not name.startswith("tuner/")]
     found = importances(good.reset_index(drop=True), names)
     counts = {s: int((table["status"] == s).sum()) for s in ("completed", "abandoned", "failed")}
-    environment = Environment(
-        loader=PackageLoader("tuning"), autoescape=True, undefined=StrictUndefined
-    )
-    text = environment.get_template("sweep.html").render(
+    text = page_template("tuning", "sweep.html").render(
         title=plan.folder.name,
         goal=plan.goal,
         folds=plan.folds,
@@ -82,11 +77,10 @@ def _pictures(
     if curves:
         drawn["curves"] = pictures.curves_figure(curves, best)
     names = ("progress", "importance", "cost", "curves")
-    return {name: _encoded(drawn[name]) if name in drawn else "" for name in names}
-
-
-def _encoded(figure: Figure) -> str:
-    return base64.b64encode(png_bytes(figure, dpi=110)).decode()
+    return {
+        name: png_address(png_bytes(drawn[name], dpi=110)) if name in drawn else ""
+        for name in names
+    }
 
 
 def _ranked(table: pd.DataFrame, plan: Plan) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from rbkeras.data.labels import DEFAULT_LABELS, encode_labels
 from rbkeras.errors import InputError
+from rbkeras.tables import read_table
 
 LABEL_COLUMN = "object_type"
 
@@ -115,15 +116,7 @@ def read_params(path: str | Path) -> pd.DataFrame:
     InputError
         When the file is not a table with a column `object_type` without gaps.
     """
-    path = Path(path)
-    try:
-        table = pd.read_csv(path, low_memory=False)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: expected a CSV table, but it cannot be read: {reason}") from None
-    if LABEL_COLUMN not in table.columns:
-        columns = ", ".join(map(str, table.columns[:8]))
-        raise InputError(f"{path}: expected a column {LABEL_COLUMN}, found {columns}")
+    table = read_table(path, [LABEL_COLUMN])
     missing = np.flatnonzero(table[LABEL_COLUMN].isna())
     if missing.size:
         raise InputError(

@@ -1,6 +1,5 @@
 """Pictures of stamps, each channel in grey and where the network looked, as PNG data URIs."""
 
-import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from matplotlib import colormaps
 from matplotlib.image import imsave
 
 from rbkeras.data.survey import open_stamps
+from rbkeras.pages import png_address
 from rbkeras.pictures import grey_map, side_by_side
 from rbkeras.report.blocks import Card
 
@@ -57,7 +57,7 @@ def picture(stamp: np.ndarray, heat: np.ndarray | None) -> str:
     large = joined[::-1].repeat(scale, axis=0).repeat(scale, axis=1)
     buffer = io.BytesIO()
     imsave(buffer, np.ascontiguousarray(large), format="png")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return png_address(buffer.getvalue())
 
 
 def stamps_of_files(files: dict[int, Path], labels: np.ndarray, indices: np.ndarray) -> np.ndarray:

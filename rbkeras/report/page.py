@@ -3,10 +3,9 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from rbkeras import __version__
 from rbkeras.files import whole_file
+from rbkeras.pages import page_template
 from rbkeras.report import (
     sections_calibration,
     sections_samples,
@@ -41,14 +40,7 @@ def write_report(path: str | Path, findings: Findings) -> None:
 
 def render(title: str, sections: list[Section], *, where: str = "") -> str:
     """Render sections as one HTML document that loads nothing; `where` stands below the title."""
-    environment = Environment(
-        loader=PackageLoader("rbkeras.report", "template"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html").render(
+    return page_template("rbkeras.report", "report.html", folder="template").render(
         title=title,
         where=where,
         sections=sections,

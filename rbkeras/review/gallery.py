@@ -1,6 +1,5 @@
 """`label_errors.html`: the most suspicious stamps on one page that needs nothing but a browser."""
 
-import base64
 import hashlib
 import io
 from collections.abc import Sequence
@@ -9,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.image import imsave
 
 from rbkeras.files import whole_file
 from rbkeras.label_errors import most_suspicious
+from rbkeras.pages import page_template, png_address
 from rbkeras.pictures import CHANNEL_NAMES, grey_map, side_by_side
 from rbkeras.verdicts import VERDICTS
 
@@ -53,7 +52,7 @@ def write_gallery(
     """
     shown = most_suspicious(rated).head(len(stamps))
     hidden = verdicts[~verdicts.index.isin(shown["unique_index"])]
-    text = _template().render(
+    text = page_template("rbkeras.review", "label_errors.html", folder="page").render(
         title=title,
         channels=_channel_names(stamps.shape[-1]),
         words=list(VERDICTS),
@@ -85,7 +84,7 @@ def _card(rank: int, row: Any, stamp: np.ndarray, verdicts: pd.Series) -> dict[s
         "verdict": verdicts.get(row.unique_index, ""),
         "width": stamp.shape[1] * stamp.shape[2] + stamp.shape[2] - 1,
         "height": stamp.shape[0],
-        "picture": png_address(stamp),
+        "picture": stamp_address(stamp),
     }
 
 
@@ -93,23 +92,15 @@ def _identity(samples: pd.DataFrame, index: int) -> list[int]:
     return [int(samples[name].iloc[index]) for name in ("detector_id", "sample_index")]
 
 
-def png_address(stamp: np.ndarray) -> str:
+def stamp_address(stamp: np.ndarray) -> str:
     """Draw a stamp (H, W, C), a pixel for a pixel, into a `data:` address."""
     buffer = io.BytesIO()
     picture = side_by_side(stamp)
     imsave(buffer, picture, cmap=grey_map(), vmin=0, vmax=1, origin="lower", format="png")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return png_address(buffer.getvalue())
 
 
 def _channel_names(count: int) -> Sequence[str]:
     if count == len(CHANNEL_NAMES):
         return CHANNEL_NAMES
     return [f"channel {number}" for number in range(count)]
-
-
-def _template() -> Any:
-    loader = PackageLoader("rbkeras.review", "page")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template("label_errors.html")

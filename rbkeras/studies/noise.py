@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from rbkeras.errors import InputError
+from rbkeras.tables import read_table
 
 BIN_COLUMNS = ["r1", "r2", "probability"]
 
@@ -116,16 +117,7 @@ def read_bins(path: str | Path) -> pd.DataFrame:
         When the table cannot be read, a column is missing, a number is outside [0, 1], or bins
         overlap.
     """
-    path = Path(path)
-    try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected a CSV table, but it cannot be read: {error}") from None
-    missing = [column for column in BIN_COLUMNS if column not in table.columns]
-    if missing:
-        raise InputError(
-            f"{path}: expected the columns {', '.join(BIN_COLUMNS)}, missing {missing}"
-        )
+    table = read_table(path, BIN_COLUMNS)
     table = table[BIN_COLUMNS].apply(pd.to_numeric, errors="coerce")
     bad = ~((table >= 0) & (table <= 1)).all(axis=1) | ~(table["r1"] < table["r2"])
     if bad.any() or table.empty:

@@ -1,15 +1,14 @@
 """A study's results as one self-contained HTML page."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from rbkeras.files import whole_file
+from rbkeras.pages import page_template, png_address
 from rbkeras.pictures import REAL_COLOUR, png_bytes
 from rbkeras.studies.results import FIGURE_NAMES
 
@@ -62,15 +61,12 @@ def write_page(
     tables
         'arms', 'differences' and 'suspects'.
     """
-    environment = Environment(
-        loader=PackageLoader("rbkeras.studies"), autoescape=True, undefined=StrictUndefined
-    )
     arms, differences = tables["arms"], tables["differences"]
     pictures = {
-        figure: base64.b64encode(png_bytes(arms_figure(arms, figure), dpi=110)).decode()
+        figure: png_address(png_bytes(arms_figure(arms, figure), dpi=110))
         for figure in FIGURE_NAMES
     }
-    text = environment.get_template("study.html").render(
+    text = page_template("rbkeras.studies", "study.html").render(
         study=study,
         remarks=remarks,
         figure_names=FIGURE_NAMES,

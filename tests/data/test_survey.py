@@ -78,7 +78,9 @@ def test_missing_label_column(survey):
     pd.read_csv(survey / "params1.csv").drop(columns="object_type").to_csv(
         survey / "params1.csv", index=False
     )
-    assert "params1.csv: expected a column object_type, found objectId" in complaint(survey)
+    assert "params1.csv: expected the columns object_type, missing ['object_type']" in complaint(
+        survey
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00\xff\xfe\x80", b'a,b\n1,2\n1,2,3,4\n"'])

@@ -9,7 +9,7 @@ import pytest
 from scipy.special import logit
 
 from rbkeras.label_errors import most_suspicious, rate_labels
-from rbkeras.review.gallery import png_address, write_gallery
+from rbkeras.review.gallery import stamp_address, write_gallery
 from rbkeras.verdicts import VERDICTS
 
 LABELS = np.array([1, 0, 1, 0, 1, 0])
@@ -124,7 +124,7 @@ def test_pictures_are_the_stamp_pixel_by_pixel():
     stamp = np.zeros((4, 3, 2), np.float32)
     stamp[3, 0, 0] = 5.0
     stamp[0, 2, 1] = np.nan
-    address = png_address(stamp)
+    address = stamp_address(stamp)
     picture = imread(io.BytesIO(base64.b64decode(address.partition(",")[2])))
     assert picture.shape == (4, 7, 4)
     # Row 0 of a stamp is at the bottom, as in the other pictures.
