@@ -49,7 +49,11 @@ EXTRA = {
 ARMS = {"treatments": 3, "label-errors": 5, "label-noise": 3, "losses": 6}
 
 
-@pytest.mark.parametrize("study", STUDIES)
+# Six trainings with VAT take a minute to build.
+PARAMETERS = [pytest.param(s, marks=pytest.mark.slow) if s == "losses" else s for s in STUDIES]
+
+
+@pytest.mark.parametrize("study", PARAMETERS)
 def test_each_study_runs_and_resumes(study, tmp_path, capsys, fails_with):
     arguments = [study, "--out", str(tmp_path), "--seeds", "0", *TINY, *EXTRA.get(study, [])]
     assert experiment.main(arguments) == 0
