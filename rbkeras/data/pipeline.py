@@ -78,7 +78,7 @@ def stamp_dataset(
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(-(-selected // batch_size)))
     if augment:
         dataset = _augmented(dataset, seed=seed, shift=shift)
-    return dataset.prefetch(2)
+    return dataset.prefetch(2).with_options(_options())
 
 
 def read_stamps(records: Records, indices: np.ndarray) -> np.ndarray:
@@ -105,7 +105,19 @@ def array_dataset(stamps: np.ndarray, *, batch_size: int) -> tf.data.Dataset:
     signature = tf.TensorSpec((None, *stamps.shape[1:]), tf.float32)
     dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
     count = -(-len(stamps) // batch_size)
-    return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(2)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))
+    return dataset.prefetch(2).with_options(_options())
+
+
+def _options() -> tf.data.Options:
+    """Switch off tf.data's tuning at run time: every degree of parallelism is stated here.
+
+    The tuner's thread sleeps ever longer between its looks, and the end of an epoch often waits
+    for it to wake: see docs/benchmarks.md.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
 
 
 def _serialised(records: Records, *, shuffle: bool, seed: int) -> tf.data.Dataset:

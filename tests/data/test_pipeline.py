@@ -128,10 +128,11 @@ def test_each_epoch_has_all_stamps_in_another_order(records, cache):
     assert EVERYONE not in (first, second)
 
 
-def test_a_seed_gives_the_same_epochs_again_and_another_seed_others(records):
+@pytest.mark.parametrize("cache", [None, "memory"])
+def test_a_seed_gives_the_same_epochs_again_and_another_seed_others(records, cache):
     def epochs(seed):
         dataset = stamp_dataset(
-            records, ALL, batch_size=5, shuffle_buffer=20, seed=seed, augment=True
+            records, ALL, batch_size=5, shuffle_buffer=20, seed=seed, augment=True, cache=cache
         )
         return [batch.tobytes() for _ in range(2) for batch, _ in dataset.as_numpy_iterator()]
 
@@ -141,8 +142,9 @@ def test_a_seed_gives_the_same_epochs_again_and_another_seed_others(records):
     assert set(first).isdisjoint(other)
 
 
-def test_shuffled_batches_mix_detectors(records):
-    dataset = stamp_dataset(records, ALL, batch_size=12, shuffle_buffer=36)
+@pytest.mark.parametrize("cache", [None, "memory"])
+def test_shuffled_batches_mix_detectors(records, cache):
+    dataset = stamp_dataset(records, ALL, batch_size=12, shuffle_buffer=36, cache=cache)
     for stamps, _ in dataset.as_numpy_iterator():
         assert len({one // 1000 for one in who(stamps)}) > 1
 
