@@ -71,13 +71,28 @@ def peak_memory_mib() -> float:
     Linux's own counter is preferred: `ru_maxrss` survives exec, so that a child process starts
     with the peak of the parent that started it.
     """
+    peak = _status_mib("VmHWM")
+    if peak is not None:
+        return peak
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 1024
+
+
+def resident_mib() -> float:
+    """Resident memory of this process now; Linux alone tells."""
+    resident = _status_mib("VmRSS")
+    if resident is None:
+        raise RuntimeError("expected /proc/self/status, which only Linux has")
+    return resident
+
+
+def _status_mib(key: str) -> float | None:
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(f"{key}:"):
                 return int(line.split()[1]) / 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 1024
+    return None
 
 
 def compare(sides: Sequence[Side], repeats: int, *, warm_up: int = 1) -> list[Measurement]:

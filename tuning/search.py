@@ -65,6 +65,12 @@ def add_flags(parser: ArgumentParser) -> None:
     add("objective", choices=OBJECTIVE_NAMES, default="fpr90", help="what decides")
     add("abandon", type=bool, default=True, help="give hopeless trials up between their folds")
     add("cost", action="store_true", help="also record multiply-adds and speed")
+    add(
+        "max_multiply_adds",
+        type=float | None,
+        default=None,
+        help="networks that need more for a stamp are not tried",
+    )
     add("process_per_trial", action="store_true", help="so that memory does not grow")
     add("workers", type=int, default=0, help="processes that share the trials; 0 has none")
     add("threads_per_worker", type=int | None, default=None, help="null takes all processors")
@@ -84,6 +90,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         sweep = make_sweep(config, parsed)
         check_sweep(sweep)
+        budget = parsed.max_multiply_adds
+        if budget is not None and not budget > 0:
+            raise InputError(f"--max_multiply_adds: expected a number above 0, got {budget}")
         for flag in ("workers", "threads_per_worker"):
             if (getattr(parsed, flag) or 0) < 0:
                 raise InputError(f"--{flag}: expected at least 0, got {getattr(parsed, flag)}")
@@ -149,6 +158,7 @@ def make_sweep(config: FitConfig, parsed: Any) -> Any:
             max_trials=parsed.max_trials, hours=parsed.hours, failures=parsed.max_failures
         ),
         process_per_trial=parsed.process_per_trial,
+        max_multiply_adds=parsed.max_multiply_adds,
     )
 
 

@@ -13,7 +13,9 @@ from rbkeras import __version__
 from rbkeras.data.records import open_records
 from rbkeras.errors import InputError
 from rbkeras.files import whole_file
+from rbkeras.models.classifier import build_classifier
 from rbkeras.resume import claim
+from tuning.cost import multiply_adds
 from tuning.hparams import write_hparams
 from tuning.messages import announce, conclude, report
 from tuning.page import write_page
@@ -45,6 +47,8 @@ class Sweep:
         When the search ends.
     process_per_trial
         Do each trial in a process of its own.
+    max_multiply_adds
+        Networks that need more for a stamp are not tried; None tries all.
     """
 
     plan: Plan
@@ -56,6 +60,7 @@ class Sweep:
     grid_points: int
     limits: Limits
     process_per_trial: bool
+    max_multiply_adds: float | None = None
 
     @property
     def folder(self) -> Path:
@@ -91,7 +96,19 @@ class Sweep:
             "executions": self.plan.executions,
             "abandon": self.plan.abandon,
             "cost": self.plan.cost,
+            "max_multiply_adds": self.max_multiply_adds,
         }
+
+    def affords(self, values: dict[str, Any]) -> bool:
+        """Tell whether the network of these values is within the budget."""
+        config = self.plan.configured(values)
+        shape = open_records(config.data).stamp_shape
+        try:
+            network = build_classifier(shape, **asdict(config.model))
+        except ValueError:
+            # Its trial says what is wrong.
+            return True
+        return multiply_adds(network) <= self.max_multiply_adds
 
 
 def _digest(path: Path) -> str:
@@ -149,11 +166,13 @@ def run_sweep(sweep: Sweep, *, by: Callable[[], int] | None = None) -> int:
 
 def search(sweep: Sweep, *, alone: bool = True) -> None:
     """Do trials until a limit is reached; one of several workers leaves the table to others."""
-    plan = sweep.plan
+    plan, limits = sweep.plan, sweep.limits
+    if sweep.max_multiply_adds is not None:
+        limits = replace(limits, accepts=sweep.affords)
     oracle = make_oracle(
         sweep.tuner,
         sweep.hyperparameters,
-        limits=sweep.limits,
+        limits=limits,
         seed=plan.config.seed,
         max_epochs=plan.config.training.epochs,
     )

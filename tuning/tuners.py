@@ -19,6 +19,8 @@ from tuning.words import TUNER_NAMES
 #: Name under which trials report to the oracle, which minimises it.
 SCORE = "search_score"
 _NEVER = 10**9
+#: Proposals refused one after another before a search takes it that nothing is acceptable.
+_REFUSALS = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +35,14 @@ class Limits:
         No trial is begun later than this after the start; None has no limit.
     failures
         Trials that fail one after another before the search is given up.
+    accepts
+        Whether values are worth a trial; None accepts all. What is not accepted is no trial.
     """
 
     max_trials: int
     hours: float | None = None
     failures: int = 5
+    accepts: Callable[[dict[str, Any]], bool] | None = None
 
 
 class _Careful:
@@ -62,11 +67,28 @@ class _Careful:
         last = [self.trials[trial].status for trial in self.end_order[-self.limits.failures :]]
         if len(last) == self.limits.failures and set(last) == {"FAILED"}:
             return {"status": "STOPPED", "values": None}
-        response = super().populate_space(trial_id)
+        response = self._acceptable(super().populate_space(trial_id))
         if response["status"] == "IDLE":
             # KerasTuner asks again at once, and would keep a processor busy with it.
             time.sleep(0.2)
         return response
+
+    def accepts(self, values: dict[str, Any]) -> bool:
+        """Tell whether values are worth a trial."""
+        return self.limits.accepts is None or self.limits.accepts(values)
+
+    def _acceptable(self, response: dict[str, Any]) -> dict[str, Any]:
+        """Put random values in place of unacceptable ones; a model would propose them again."""
+        for _ in range(_REFUSALS):
+            if response["status"] != "RUNNING" or self.accepts(response["values"]):
+                return response
+            drawn = self._random_values()
+            if drawn is None:
+                break
+            # Hyperband's own words about rounds and epochs stay.
+            own = {k: v for k, v in response["values"].items() if k.startswith("tuner/")}
+            response = {**response, "values": drawn | own}
+        return {"status": "STOPPED", "values": None}
 
     def save(self) -> None:
         """Write the state, whole or not at all."""

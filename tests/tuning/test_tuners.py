@@ -42,6 +42,23 @@ class Search:
 
 
 @pytest.mark.parametrize("name", TUNER_NAMES)
+def test_what_is_not_accepted_is_no_trial(name, tmp_path):
+    search = Search(tmp_path, name)
+    search.run(6, accepts=lambda values: values.get("loss.auc_margin", 0) < 1.5)
+    assert [int(trial) for trial, _ in search.done] == list(range(len(search.done)))
+    margins = [values.get("loss.auc_margin", 0) for _, values in search.done]
+    assert len(margins) >= 5
+    assert max(margins) < 1.5
+
+
+@pytest.mark.parametrize("name", TUNER_NAMES)
+def test_a_search_ends_when_nothing_is_acceptable(name, tmp_path):
+    search = Search(tmp_path, name)
+    search.run(3, accepts=lambda values: False)
+    assert not search.done
+
+
+@pytest.mark.parametrize("name", TUNER_NAMES)
 def test_every_tuner_goes_on_where_it_stopped(name, tmp_path):
     first = Search(tmp_path / "parted", name)
     first.run(6)
