@@ -15,7 +15,7 @@ def announce(trial: str, values: dict[str, Any], limits: Limits) -> None:
         for name, value in values.items()
         if not name.startswith("tuner/")
     )
-    print(f"trial {trial} of {limits.max_trials}: {shown}", flush=True)
+    print(f"trial {int(trial)} of {limits.max_trials}: {shown}", flush=True)
 
 
 def report(result: dict[str, Any], results: list[dict[str, Any]], plan: Plan) -> None:
@@ -26,8 +26,8 @@ def report(result: dict[str, Any], results: list[dict[str, Any]], plan: Plan) ->
     else:
         text = f"{result['status']}, {title} {result['score']:.6g}"
     if best is not None:
-        text += f"; best so far {best['score']:.6g} (trial {best['trial']})"
-    print(f"trial {result['trial']} {text}; {result['seconds']:.0f} s", flush=True)
+        text += f"; best so far {best['score']:.6g} (trial {int(best['trial'])})"
+    print(f"trial {int(result['trial'])} {text}; {result['seconds']:.0f} s", flush=True)
 
 
 def conclude(results: list[dict[str, Any]], plan: Plan, limits: Limits) -> int:

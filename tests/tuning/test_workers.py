@@ -1,6 +1,12 @@
 """A chief and two workers, in real processes."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -49,3 +55,54 @@ def test_two_workers_share_a_search(tiny_survey, tmp_path, capfd):
     # One process goes on with what several began.
     assert search.main([*arguments, "--max_trials", "5"]) == 0
     assert pd.read_csv(out / "trials.csv")["trial"].tolist() == [0, 1, 2, 3, 4]
+
+
+def worker_of(process, name):
+    """Find the process of a worker below `process`; None until it has been started."""
+    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+        environment = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+        if f"KERASTUNER_TUNER_ID={name}".encode() in environment:
+            return int(child)
+    return None
+
+
+def wait_for(condition, process):
+    deadline = time.monotonic() + 300
+    while not (found := condition()):
+        assert process.poll() is None, "the search ended too early"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks processes up in /proc")
+def test_a_killed_worker_loses_no_finished_trial(tiny_survey, tmp_path):
+    out = tmp_path / "sweep"
+    arguments = ["--data", str(tiny_survey / "records"), "--out", str(out), *TINY]
+    arguments += ["--folds", "3", "--max_trials", "5"]
+    shared = [*arguments, "--workers", "2", "--threads_per_worker", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tuning.search", *shared], stderr=subprocess.PIPE, text=True
+    )
+
+    def half_done():
+        begun = [path.parent for path in out.glob("trials/*/values.json")]
+        open_ones = [folder for folder in begun if not (folder / "result.json").exists()]
+        finished = len(begun) - len(open_ones)
+        return finished >= 1 and any(list(f.glob("parts/*/part.json")) for f in open_ones)
+
+    wait_for(half_done, process)
+    before = {path: path.read_bytes() for path in out.glob("trials/*/result.json")}
+    os.kill(wait_for(lambda: worker_of(process, "worker1"), process), signal.SIGKILL)
+    _, message = process.communicate(timeout=600)
+    assert process.returncode == 1
+    assert "workers that ended early, with their status: worker1 (-9)" in message
+    assert before
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+    assert search.main(arguments) == 0
+    table = pd.read_csv(out / "trials.csv")
+    assert table["trial"].tolist() == [0, 1, 2, 3, 4]
+    assert (table["status"] != "failed").all()
+    assert all(path.read_bytes() == content for path, content in before.items())
