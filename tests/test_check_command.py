@@ -120,7 +120,7 @@ def test_every_problem_of_a_survey_is_listed(survey, make_survey, capsys):
     problem(report, "images1.npy", "params1.csv")
     problem(report, "images2.npy", "whole .npy")
     problem(report, "params3.csv", "5 rows", "found 12")
-    problem(report, "params4.csv", "column object_type")
+    problem(report, "params4.csv", "columns object_type")
     problem(report, "params5.csv", "'nova'")
     problem(report, "images6.npy", "whole .npy")
     problem(report, "images7.npy", "(9, 9, 3)")

@@ -49,8 +49,9 @@ EXTRA = {
 ARMS = {"treatments": 3, "label-errors": 5, "label-noise": 3, "losses": 6}
 
 
-# Six trainings with VAT take a minute to build.
-PARAMETERS = [pytest.param(s, marks=pytest.mark.slow) if s == "losses" else s for s in STUDIES]
+# Several trainings of an epoch each, most of whose time is building them.
+LONG = ("label-noise", "losses")
+PARAMETERS = [pytest.param(s, marks=pytest.mark.slow) if s in LONG else s for s in STUDIES]
 
 
 @pytest.mark.parametrize("study", PARAMETERS)
