@@ -39,7 +39,7 @@ def conclude(results: list[dict[str, Any]], plan: Plan, limits: Limits) -> int:
     print(f"\n{', '.join(f'{count} {status}' for status, count in counts.items())}")
     failed = [result for result in results if result["status"] == "failed"]
     for result in failed[:5]:
-        print(f"trial {result['trial']} failed: {result['error']}")
+        print(f"trial {int(result['trial'])} failed: {result['error']}")
     if len(failed) > 5:
         print(f"and {len(failed) - 5} more; all errors are in {plan.folder / 'trials.csv'}")
     best = best_result(results, plan)
@@ -56,7 +56,7 @@ def conclude(results: list[dict[str, Any]], plan: Plan, limits: Limits) -> int:
             f"error: {plan.folder}: given up after {len(last)} failures in a row", file=sys.stderr
         )
         return 1
-    print(f"best: trial {best['trial']}, {plan.goal.title} {best['score']:.6g}")
+    print(f"best: trial {int(best['trial'])}, {plan.goal.title} {best['score']:.6g}")
     print(f"everything is in {plan.folder}; open {plan.folder / 'sweep.html'}")
     print(f"python -m rbkeras.fit --config {plan.folder / 'best.yaml'}")
     return 0

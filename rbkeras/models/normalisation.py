@@ -90,7 +90,7 @@ def minmax_and_asinh(planes):
 
 
 def noise_asinh(planes, clip: float = 3.0, iterations: int = 3):
-    """Asinh(x / 2) of the planes in units of its background noise, about its background level.
+    """Asinh(x / 2) of each channel in units of its background noise, about its background level.
 
     Level and noise are the mean and standard deviation after `iterations` rounds of sigma
     clipping. So the height of a source counts in signal-to-noise, where min-max and z-score
