@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from rbkeras import check
 from rbkeras.data.checking import check_records, check_survey
-from rbkeras.data.encoding import serialise_stamp
+from rbkeras.data.encoding import FOOTER_BYTES, HEADER_BYTES, frame_block
 from rbkeras.data.write_records import convert_survey
 
 
@@ -42,7 +42,8 @@ def rewrite(directory, file, change):
             values["stamp"] = np.frombuffer(image, "<f4").reshape(7, 7, 3)
             values = change(row, values)
             if values is not None:
-                writer.write(serialise_stamp(values.pop("stamp"), **values))
+                frame = frame_block(values.pop("stamp")[np.newaxis], **values)[0]
+                writer.write(frame[HEADER_BYTES:-FOOTER_BYTES].tobytes())
     manifest = json.loads((directory / "manifest.json").read_text())
     for entry in manifest["detectors"]:
         entry["bytes"] = (directory / entry["file"]).stat().st_size

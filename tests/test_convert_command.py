@@ -4,11 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
-import tensorflow as tf
 
 from rbkeras import convert
 from rbkeras.data import write_records
@@ -164,12 +164,12 @@ KILLED = """
 import os, signal, sys
 from rbkeras import convert
 from rbkeras.data import write_records
-serialise, left = write_records.serialise_stamp, iter(range(17))
+frame_block, left = write_records.frame_block, iter(range(17))
 def fatal(*arguments, **keywords):
     if next(left, None) is None:
         os.kill(os.getpid(), signal.SIGKILL)
-    return serialise(*arguments, **keywords)
-write_records.serialise_stamp = fatal
+    return frame_block(*arguments, **keywords)
+write_records.frame_block, write_records._CHUNK = fatal, 1
 convert.main(sys.argv[1:])
 """
 
@@ -194,14 +194,15 @@ def test_a_killed_conversion_leaves_no_half_file_and_is_completed(survey, tmp_pa
 
 
 def fail_after(monkeypatch, stamps, error):
-    serialise, left = write_records.serialise_stamp, iter(range(stamps))
+    frame_block, left = write_records.frame_block, iter(range(stamps))
 
     def failing(*arguments, **keywords):
         if next(left, None) is None:
             raise error
-        return serialise(*arguments, **keywords)
+        return frame_block(*arguments, **keywords)
 
-    monkeypatch.setattr(write_records, "serialise_stamp", failing)
+    monkeypatch.setattr(write_records, "_CHUNK", 1)
+    monkeypatch.setattr(write_records, "frame_block", failing)
 
 
 @pytest.mark.parametrize(
@@ -228,9 +229,9 @@ def test_interrupted_or_out_of_space_is_status_1_and_can_be_continued(
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
 def test_a_disk_that_is_really_full_is_status_1(survey, tmp_path, monkeypatch, capsys):
-    writer = tf.io.TFRecordWriter
     with monkeypatch.context() as patch:
-        patch.setattr(tf.io, "TFRecordWriter", lambda _, options: writer("/dev/full", options))
+        full = partial(open, "/dev/full")
+        patch.setattr(write_records, "open", lambda _, mode: full(mode), raising=False)
         assert run(survey, tmp_path / "out") == 1
     assert "No space left on device" in capsys.readouterr().err.splitlines()[-1]
     assert set(contents(tmp_path / "out")) == {"manifest.json"}

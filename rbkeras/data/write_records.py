@@ -1,19 +1,17 @@
 """Survey directory -> records directory, whole files only, resumable."""
 
-import contextlib
-import errno
+import gzip
 import hashlib
-import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 from tqdm import tqdm
 
-from rbkeras.data.encoding import serialise_stamp
+from rbkeras.data.encoding import frame_block
 from rbkeras.data.labels import DEFAULT_LABELS
 from rbkeras.data.records import DATA_INFO, FORMAT_VERSION, MANIFEST, SAMPLES, read_manifest
 from rbkeras.data.survey import DetectorData, read_survey
@@ -74,8 +72,8 @@ def convert_survey(
     done = _finished_detectors(out, manifest, overwrite=overwrite)
     entries = []
     start = 0
-    for detector in detectors:
-        entry = _source_entry(detector, start)
+    for detector, checksums in _with_checksums(detectors):
+        entry = _source_entry(detector, start, checksums)
         previous = done.pop(detector.files.detector_id, None)
         if previous and entry.items() <= previous.items():
             entry = previous
@@ -136,14 +134,31 @@ def _finished_detectors(out: Path, manifest: dict, *, overwrite: bool) -> dict[i
     }
 
 
-def _source_entry(detector: DetectorData, start: int) -> dict:
+def _with_checksums(detectors: list[DetectorData]) -> Iterator[tuple[DetectorData, dict]]:
+    """Pair detectors with their sources' checksums, the next one's made while one is written."""
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(_checksums, detectors[0])
+        for detector, following in zip(detectors, [*detectors[1:], None], strict=True):
+            checksums = ahead.result()
+            if following is not None:
+                ahead = pool.submit(_checksums, following)
+            yield detector, checksums
+
+
+def _checksums(detector: DetectorData) -> dict[str, str]:
+    return {
+        "images_sha256": _checksum(detector.files.images),
+        "params_sha256": _checksum(detector.files.params),
+    }
+
+
+def _source_entry(detector: DetectorData, start: int, checksums: dict[str, str]) -> dict:
     return {
         "detector_id": detector.files.detector_id,
         "file": f"data{detector.files.detector_id}.tfrecord",
         "size": len(detector.stamps),
         "start_index": start,
-        "images_sha256": _checksum(detector.files.images),
-        "params_sha256": _checksum(detector.files.params),
+        **checksums,
     }
 
 
@@ -156,31 +171,25 @@ def _write_detector(
     detector: DetectorData, out: Path, entry: dict, *, compress: bool, progress: bool
 ) -> dict:
     """Write one detector's file; return its size in bytes and its counts."""
-    options = tf.io.TFRecordOptions(compression_type="GZIP" if compress else "")
     counts = _Counts()
     size = len(detector.stamps)
     for abandoned in out.glob(f".*.part.{entry['file']}"):
         abandoned.unlink(missing_ok=True)  # a killed conversion could not tidy up
     bar = tqdm(total=size, desc=entry["file"], unit="stamp", disable=not progress)
     with whole_file(out / entry["file"]) as temporary, bar:
-        with (
-            _full_disk_as_oserror(out / entry["file"]),
-            tf.io.TFRecordWriter(str(temporary), options) as writer,
-        ):
+        with gzip.open(temporary, "wb") if compress else open(temporary, "wb") as file:
             for first in range(0, size, _CHUNK):
                 chunk = np.ascontiguousarray(detector.stamps[first : first + _CHUNK], dtype="<f4")
                 counts.add(chunk)
-                for offset, stamp in enumerate(chunk):
-                    index = first + offset
-                    writer.write(
-                        serialise_stamp(
-                            stamp,
-                            label=int(detector.labels[index]),
-                            detector_id=entry["detector_id"],
-                            sample_index=index,
-                            unique_index=entry["start_index"] + index,
-                        )
-                    )
+                index = np.arange(first, first + len(chunk))
+                frames = frame_block(
+                    chunk,
+                    label=detector.labels[index],
+                    detector_id=entry["detector_id"],
+                    sample_index=index,
+                    unique_index=entry["start_index"] + index,
+                )
+                file.write(frames)
                 bar.update(len(chunk))
         written = temporary.stat().st_size
     by_label = {value: int((detector.labels == value).sum()) for value in (1, 0, -1)}
@@ -191,15 +200,6 @@ def _write_detector(
         "unlabelled": by_label[-1],
         **asdict(counts),
     }
-
-
-@contextlib.contextmanager
-def _full_disk_as_oserror(path: Path) -> Iterator[None]:
-    """Raise what Python's own writers raise, which commands tell from a defect."""
-    try:
-        yield
-    except tf.errors.ResourceExhaustedError:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
 
 
 @dataclass

@@ -43,15 +43,16 @@ class CutShortError(Exception):
 
 
 def interrupt_after(monkeypatch, stamps):
-    serialise = write_records.serialise_stamp
+    frame_block = write_records.frame_block
     left = iter(range(stamps))
 
     def limited(*arguments, **keywords):
         if next(left, None) is None:
             raise CutShortError
-        return serialise(*arguments, **keywords)
+        return frame_block(*arguments, **keywords)
 
-    monkeypatch.setattr(write_records, "serialise_stamp", limited)
+    monkeypatch.setattr(write_records, "_CHUNK", 1)
+    monkeypatch.setattr(write_records, "frame_block", limited)
 
 
 # --- writing and opening -----------------------------------------------------------------------
