@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ from rbkeras.data.labels import DEFAULT_LABELS
 from rbkeras.data.records import DATA_INFO, FORMAT_VERSION, MANIFEST, SAMPLES, read_manifest
 from rbkeras.data.survey import DetectorData, read_survey
 from rbkeras.errors import InputError
-from rbkeras.files import read_json, whole_file, write_json
+from rbkeras.files import checksum, read_json, whole_file, write_json
 
 _CHUNK = 512
 
@@ -142,14 +141,9 @@ def _source_entry(detector: DetectorData, start: int) -> dict:
         "file": f"data{detector.files.detector_id}.tfrecord",
         "size": len(detector.stamps),
         "start_index": start,
-        "images_sha256": _checksum(detector.files.images),
-        "params_sha256": _checksum(detector.files.params),
+        "images_sha256": checksum(detector.files.images),
+        "params_sha256": checksum(detector.files.params),
     }
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write_detector(
