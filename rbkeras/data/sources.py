@@ -104,7 +104,8 @@ class ArraySource:
                 identity = pd.DataFrame({"sample_index": np.arange(first, first + count)})
                 # float64 beyond float32's range becomes infinite, which networks know how to take.
                 with np.errstate(over="ignore"):
-                    yield identity, stamps.astype(np.float32, copy=False)
+                    stamps = stamps.astype(np.float32, copy=False)
+                yield identity, stamps
 
     def _read(self, file, first: int, count: int) -> np.ndarray:
         if self._first_byte is None:
