@@ -1,10 +1,12 @@
 """Files that appear under their names only when they are whole."""
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,47 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
     with whole_file(path) as temporary:
         text = json.dumps(plain(content), indent=2, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def checksum(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def state_of(path: str | os.PathLike[str], *, besides: Sequence[Path] = ()) -> dict[str, Any]:
+    """Say of a file, or of all files in a folder, what changes when they do, without reading them.
+
+    Parameters
+    ----------
+    path
+        Where nothing is, the counts are 0.
+    besides
+        Files and folders inside that do not count.
+
+    Returns
+    -------
+    dict
+        `files` and `bytes`, their numbers; `modified`, the latest time, or None.
+    """
+    path, left_out = Path(path), {Path(one).absolute() for one in besides}
+    found = [path]
+    if path.is_dir():
+        found = []
+        for folder, folders, names in os.walk(path.absolute()):
+            here = Path(folder)
+            folders[:] = [name for name in folders if here / name not in left_out]
+            found += [here / name for name in names if here / name not in left_out]
+    states = []
+    for one in found:
+        with contextlib.suppress(OSError):
+            states.append(one.stat())
+    modified = None
+    if states:
+        latest = max(state.st_mtime_ns for state in states)
+        modified = datetime.fromtimestamp(latest / 1e9, UTC).isoformat()
+    total = sum(state.st_size for state in states)
+    return {"files": len(states), "bytes": total, "modified": modified}
 
 
 def plain(value: Any) -> Any:

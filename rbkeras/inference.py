@@ -12,6 +12,7 @@ import tensorflow as tf
 from rbkeras import losses, metrics  # noqa: F401
 from rbkeras.data.pipeline import array_dataset, stamp_dataset, symmetric_views
 from rbkeras.data.records import Records, reading
+from rbkeras.data.sources import require_stamp_shape
 from rbkeras.errors import InputError
 from rbkeras.models.classifier import RealBogusClassifier
 
@@ -52,12 +53,7 @@ def load_classifier(path: str | Path, *, compile: bool = False) -> RealBogusClas
 
 def check_stamp_shape(model: keras.Model, shape: tuple[int, ...], *, source: str | Path) -> None:
     """Raise `InputError` naming `source` unless the model takes stamps of this shape."""
-    expected = tuple(model.input_shape[1:])
-    if tuple(shape) != expected:
-        raise InputError(
-            f"{source}: expected stamps of shape {expected}, which the model was trained on, "
-            f"found {tuple(shape)}"
-        )
+    require_stamp_shape(shape, model.input_shape[1:], source=source)
 
 
 def predict_logits(

@@ -15,6 +15,9 @@ examples:
 The output has a row per stamp: source, detector_id (of records), sample_index, score (log-odds of
 real), probability_real (calibrated) and decision (1 real, 0 bogus). Exit status 1 with --skip_bad
 means that files were left out; they are named on stderr, and all others are in the output.
+
+Memory stays the same however many stamps there are. Finished rows are kept beside the output, in
+OUT.parts, until it is whole: the same command goes on where an earlier one was stopped.
 """
 
 
@@ -31,6 +34,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         "inputs", nargs="+", metavar="INPUT", help=".npy file (N, H, W, C) or records directory"
     )
     parser.add_argument("--out", required=True, help="scores.csv or scores.parquet")
+    parser.add_argument(
+        "--engine",
+        choices=("keras", "onnx", "litert"),
+        default="keras",
+        help="what runs the network",
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="most threads to compute with (the engine's choice)",
+    )
     parser.add_argument("--batch_size", type=int, default=512, help="stamps at once (512)")
     parser.add_argument(
         "--prevalence",
@@ -50,10 +65,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--skip_bad", action="store_true", help="score the others when an input is at fault"
     )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="begin anew, whatever a stopped command has left"
+    )
     arguments = vars(parser.parse_args(argv))
 
     def work() -> int:
-        load_tensorflow()
+        # The other engines do without it, and start much faster for it.
+        if arguments["engine"] == "keras":
+            load_tensorflow()
         from rbkeras.scoring import score_inputs
 
         skipped = score_inputs(arguments.pop("model"), arguments.pop("inputs"), **arguments)

@@ -48,7 +48,7 @@ def claim(
             shown = "; ".join(differences[:4]) + ("; ..." if len(differences) > 4 else "")
             raise InputError(
                 f"{marker}: expected the settings of this run, found others ({shown}); choose "
-                "another --out, or pass --overwrite to train again"
+                "another --out, or pass --overwrite to begin anew"
             )
         else:
             _remove(products)

@@ -1,22 +1,27 @@
-"""Scoring a list of inputs into one table of scores, probabilities and decisions."""
+"""Scoring a night: any number of inputs, streamed into one table that a kill does not lose."""
 
+import hashlib
+import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
-from tqdm import tqdm
 
-from rbkeras.data.records import open_records
-from rbkeras.data.survey import open_stamps
+from rbkeras._version import __version__
+from rbkeras.data.sources import Source, open_source, require_stamp_shape
+from rbkeras.decision import Decision
+from rbkeras.engines import Engine, load_engine
 from rbkeras.errors import InputError
-from rbkeras.files import whole_file
-from rbkeras.inference import check_stamp_shape, load_classifier, score_array, score_records
-from rbkeras.models.classifier import RealBogusClassifier
+from rbkeras.files import checksum, state_of
+from rbkeras.parts import ENDINGS, Parts, parts_folder
+from rbkeras.streaming import stream_scores
 
-_ENDINGS = (".csv", ".parquet")
+_LAST_COLUMNS = ("sample_index", "score", "probability_real", "decision")
 
 
 def score_inputs(
@@ -24,21 +29,30 @@ def score_inputs(
     inputs: Sequence[str | Path],
     *,
     out: str | Path,
+    engine: Literal["keras", "onnx", "litert"] = "keras",
+    threads: int | None = None,
     batch_size: int = 512,
     prevalence: float | None = None,
     threshold: float | None = None,
     true_positive_rate: float | None = None,
     skip_bad: bool = False,
+    overwrite: bool = False,
     progress: bool = True,
 ) -> list[str]:
-    """Score `.npy` files and records directories; write CSV or Parquet by `out`'s ending.
+    """Score all that `open_source` can open; write CSV or Parquet by `out`'s ending.
 
-    The output appears whole. Unless `skip_bad`, all inputs are checked before the first is scored.
+    Memory is that of a few batches, however many stamps there are. The output appears whole.
+    Until then finished rows are kept beside it, in `<out>.parts`, and the same call goes on from
+    there. Unless `skip_bad`, all inputs are checked before the first is scored.
 
     Parameters
     ----------
     model, inputs, out
         Paths.
+    engine
+        What runs the network.
+    threads
+        Most threads that it computes with; None lets it choose.
     batch_size
         Stamps at once.
     prevalence
@@ -48,7 +62,9 @@ def score_inputs(
     true_positive_rate
         Take the model's threshold for this rate; not together with `threshold`.
     skip_bad
-        Leave out inputs that are at fault.
+        Leave out inputs that are at fault, all of their stamps.
+    overwrite
+        Begin anew, whatever an earlier call has left.
     progress
         Show a bar.
 
@@ -60,41 +76,79 @@ def score_inputs(
     Raises
     ------
     InputError
-        When the model, an option or, without `skip_bad`, an input is at fault.
+        When the model, an option or, without `skip_bad`, an input is at fault, or an earlier call
+        with other settings has left its parts.
     """
     out = Path(out)
-    if out.suffix not in _ENDINGS:
+    if out.suffix not in ENDINGS:
         raise InputError(f"{out}: expected an output ending in .csv or .parquet")
-    if batch_size < 1:
-        raise InputError(f"--batch_size: expected at least 1, got {batch_size}")
+    for flag, value in (("--batch_size", batch_size), ("--threads", threads)):
+        if value is not None and value < 1:
+            raise InputError(f"{flag}: expected at least 1, got {value}")
     if prevalence is not None and not 0 < prevalence < 1:
         raise InputError(f"--prevalence: expected a fraction in (0, 1), got {prevalence}")
     if threshold is not None and true_positive_rate is not None:
         raise InputError("expected at most one of --threshold and --true_positive_rate, got both")
-    classifier = load_classifier(model)
-    threshold = _threshold(classifier, model, threshold, true_positive_rate, prevalence)
-    tables, bad, good = [], [], []
-    for path in map(Path, inputs):
+    network = load_engine(model, engine=engine, threads=threads)
+    threshold = _threshold(network.decision, model, threshold, true_positive_rate, prevalence)
+    sources, bad = _open_all(network, inputs, skip_bad=skip_bad)
+    settings = {
+        "rbkeras": __version__,
+        "model": _checksums(Path(model)),
+        "engine": engine,
+        "batch_size": batch_size,
+        "threshold": threshold,
+        "prevalence": prevalence,
+        "decision": _digest(network.decision and network.decision.to_json()),
+        "inputs": {str(path): state_of(path, besides=(out, parts_folder(out))) for path in inputs},
+        "order": _digest(list(map(str, inputs))),
+    }
+    finish = partial(_decided, network.decision, threshold=threshold, prevalence=prevalence)
+    with Parts.claimed(out, settings, overwrite=overwrite) as parts:
+        done, total = sum(map(parts.rows, sources)), sum(map(len, sources.values()))
+        if done:
+            print(f"{out}: {done} of {total} stamps are scored already", file=sys.stderr)
+        faults = stream_scores(
+            network,
+            sources,
+            parts,
+            finish=finish,
+            batch_size=batch_size,
+            skip_bad=skip_bad,
+            progress=progress,
+        )
+        whole = [number for number in sources if number not in faults]
+        parts.write(whole, empty=finish(_no_scores()), last=_LAST_COLUMNS)
+    return bad + list(faults.values())
+
+
+def _open_all(
+    network: Engine, inputs: Sequence[str | Path], *, skip_bad: bool
+) -> tuple[dict[int, Source], list[str]]:
+    """Open the inputs, by their numbers, and say of each that is left out why."""
+    sources, bad = {}, []
+    for number, path in enumerate(inputs):
         try:
-            _check(classifier, path)
-            good.append(path)
+            source = open_source(path)
+            require_stamp_shape(source.stamp_shape, network.stamp_shape, source=path)
+            sources[number] = source
         except (InputError, OSError) as error:
             if not skip_bad:
                 raise
             bad.append(str(error))
-    for path in tqdm(good, desc="scoring", unit="file", disable=not progress):
-        try:
-            tables.append(_score_one(classifier, path, batch_size=batch_size))
-        except (InputError, OSError) as error:
-            if not skip_bad:
-                raise
-            bad.append(str(error))
-    columns = ["source", "sample_index", "score"]
-    if any("detector_id" in table for table in tables):
-        columns.insert(1, "detector_id")
-    scores = pd.concat(tables or [_no_scores()], ignore_index=True)[columns]
-    _write(out, _decided(classifier, scores, threshold=threshold, prevalence=prevalence))
-    return bad
+    return sources, bad
+
+
+def _checksums(model: Path) -> dict[str, str]:
+    """Checksums of the model's files: of a run directory, those that are named after it."""
+    files = [model]
+    if model.is_dir():
+        files = sorted(path for path in model.glob("model.*") if path.is_file())
+    return {path.name: checksum(path) for path in files}
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
 def _no_scores() -> pd.DataFrame:
@@ -109,14 +163,13 @@ def _no_scores() -> pd.DataFrame:
 
 
 def _threshold(
-    model: RealBogusClassifier,
+    decision: Decision | None,
     path: str | Path,
     threshold: float | None,
     true_positive_rate: float | None,
     prevalence: float | None,
 ) -> float | None:
     """Choose the threshold, and say so where a model has none."""
-    decision = model.decision
     if decision is None:
         for flag, value in (
             ("--true_positive_rate", true_positive_rate),
@@ -139,26 +192,8 @@ def _threshold(
     return decision.operating_point.threshold
 
 
-def _check(model: RealBogusClassifier, path: Path) -> None:
-    shape = open_records(path).stamp_shape if path.is_dir() else open_stamps(path).shape[1:]
-    check_stamp_shape(model, shape, source=path)
-
-
-def _score_one(model: RealBogusClassifier, path: Path, *, batch_size: int) -> pd.DataFrame:
-    if path.is_dir():
-        table = score_records(model, open_records(path), batch_size=batch_size)
-        score = table["prediction1"] - table["prediction0"]
-        table = table[["detector_id", "sample_index"]].assign(score=score)
-    else:
-        logits = score_array(model, open_stamps(path), source=path, batch_size=batch_size)
-        score = logits[:, 1] - logits[:, 0]
-        table = pd.DataFrame({"sample_index": np.arange(len(score)), "score": score})
-    table.insert(0, "source", str(path))
-    return table
-
-
 def _decided(
-    model: RealBogusClassifier,
+    decision: Decision | None,
     scores: pd.DataFrame,
     *,
     threshold: float | None,
@@ -166,19 +201,11 @@ def _decided(
 ) -> pd.DataFrame:
     """Add `probability_real` and, with a threshold, `decision` (missing where the score is)."""
     score = scores["score"].to_numpy()
-    if model.decision is None:
+    if decision is None:
         scores["probability_real"] = expit(score)
     else:
-        scores["probability_real"] = model.decision.probability(score, prevalence=prevalence)
+        scores["probability_real"] = decision.probability(score, prevalence=prevalence)
     if threshold is not None:
         decided = pd.Series(score >= threshold, index=scores.index).astype("Int8")
         scores["decision"] = decided.mask(~np.isfinite(score))
     return scores
-
-
-def _write(out: Path, scores: pd.DataFrame) -> None:
-    with whole_file(out) as temporary:
-        if out.suffix == ".csv":
-            scores.to_csv(temporary, index=False)
-        else:
-            scores.to_parquet(temporary, index=False)

@@ -1,13 +1,15 @@
 """Streaming tf.data pipelines over records: select, relabel, shuffle, batch, augment."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 from rbkeras.data.labels import SKIP
-from rbkeras.data.records import FLOAT_LIST, Records
+from rbkeras.data.records import FLOAT_LIST, Records, reading
 
 _PARSE_BATCH = 256
 _INTERLEAVED_FILES = 16
@@ -95,6 +97,42 @@ def read_stamps(records: Records, indices: np.ndarray) -> np.ndarray:
     return stamps
 
 
+def identified_stamps(
+    records: Records, *, start: int, batch_size: int
+) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
+    """Read records in the order of their files, from the `start`-th one on, in batches.
+
+    Yields
+    ------
+    identity, stamps
+        detector_id and sample_index (int64), and float32 (B, H, W, C).
+
+    Raises
+    ------
+    InputError
+        When it reads a damaged record.
+    """
+    names = ("detector_id", "sample_index")
+    integer = tf.io.FixedLenFeature([], tf.int64)
+    features = {"image": _image_feature(records)} | dict.fromkeys(names, integer)
+    # Whole files are passed over unread.
+    ends = np.cumsum(records.sizes)
+    first = int(np.searchsorted(ends, start, side="right"))
+    dataset = tf.data.TFRecordDataset(
+        [str(path) for path in records.files[first:]], records.compression
+    )
+    dataset = dataset.skip(start - int(ends[first - 1] if first else 0)).batch(batch_size)
+
+    def parse(serialised: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        parsed = tf.io.parse_example(serialised, features)
+        return _stamps_of(parsed["image"], records), {name: parsed[name] for name in names}
+
+    dataset = dataset.map(parse).prefetch(1).with_options(_options())
+    with reading(records.directory):
+        for stamps, identity in dataset.as_numpy_iterator():
+            yield pd.DataFrame(identity), stamps
+
+
 def array_dataset(stamps: np.ndarray, *, batch_size: int) -> tf.data.Dataset:
     """Stream a (memory-mapped) array (N, H, W, C) of any real type as float32 batches."""
 
@@ -136,12 +174,8 @@ def _serialised(records: Records, *, shuffle: bool, seed: int) -> tf.data.Datase
 
 def _parser(records: Records, targets: np.ndarray, with_index: bool):
     """Return a function from serialised records (B,) to the selected stamps and their labels."""
-    pixels = int(np.prod(records.stamp_shape))
-    is_list = records.encoding == FLOAT_LIST
     features = {
-        "image": tf.io.FixedLenFeature(
-            [pixels] if is_list else [], tf.float32 if is_list else tf.string
-        ),
+        "image": _image_feature(records),
         "unique_index": tf.io.FixedLenFeature([], tf.int64),
     }
     table = tf.constant(targets)
@@ -151,17 +185,28 @@ def _parser(records: Records, targets: np.ndarray, with_index: bool):
         index = parsed["unique_index"]
         target = tf.gather(table, index)
         selected = tf.where(target != SKIP)[:, 0]
-        image = tf.gather(parsed["image"], selected)
-        if not is_list:
-            # decode_raw would cut or pad a record of another stamp size without a word.
-            length = tf.strings.length(image)
-            tf.debugging.assert_equal(length, 4 * pixels, message="record of another stamp size")
-            image = tf.io.decode_raw(image, tf.float32, fixed_length=4 * pixels)
-        image = tf.reshape(image, (-1, *records.stamp_shape))
+        image = _stamps_of(tf.gather(parsed["image"], selected), records)
         second = tf.gather(index if with_index else tf.cast(target, tf.int32), selected)
         return image, second
 
     return parse
+
+
+def _image_feature(records: Records) -> tf.io.FixedLenFeature:
+    if records.encoding == FLOAT_LIST:
+        return tf.io.FixedLenFeature([int(np.prod(records.stamp_shape))], tf.float32)
+    return tf.io.FixedLenFeature([], tf.string)
+
+
+def _stamps_of(image: tf.Tensor, records: Records) -> tf.Tensor:
+    """Stamps (B, H, W, C) of the parsed feature `image` of B records."""
+    if records.encoding != FLOAT_LIST:
+        pixels = int(np.prod(records.stamp_shape))
+        # decode_raw would cut or pad a record of another stamp size without a word.
+        length = tf.strings.length(image)
+        tf.debugging.assert_equal(length, 4 * pixels, message="record of another stamp size")
+        image = tf.io.decode_raw(image, tf.float32, fixed_length=4 * pixels)
+    return tf.reshape(image, (-1, *records.stamp_shape))
 
 
 def _augmented(dataset: tf.data.Dataset, *, seed: int, shift: int) -> tf.data.Dataset:

@@ -74,8 +74,15 @@ def list_detectors(directory: str | Path) -> tuple[list[DetectorFiles], list[str
     return list(found.values()), problems
 
 
-def open_stamps(path: str | Path) -> np.ndarray:
+def open_stamps(path: str | Path, *, allow_none: bool = False) -> np.ndarray:
     """Map an array of stamps into memory, read-only.
+
+    Parameters
+    ----------
+    path
+        The `.npy` file.
+    allow_none
+        Take an array of no stamps, (0, H, W, C), too.
 
     Returns
     -------
@@ -103,7 +110,7 @@ def open_stamps(path: str | Path) -> np.ndarray:
         raise InputError(f"{path}: expected an array of real numbers, found {kind}")
     if stamps.ndim != 4:
         raise InputError(f"{path}: expected stamps of shape (N, H, W, C), found {stamps.shape}")
-    if 0 in stamps.shape:
+    if 0 in stamps.shape[1 if allow_none else 0 :]:
         raise InputError(f"{path}: expected at least one stamp, found shape {stamps.shape}")
     return stamps
 

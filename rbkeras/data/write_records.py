@@ -1,7 +1,6 @@
 """Survey directory -> records directory, whole files only, resumable."""
 
 import gzip
-import hashlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ from rbkeras.data.labels import DEFAULT_LABELS
 from rbkeras.data.records import DATA_INFO, FORMAT_VERSION, MANIFEST, SAMPLES, read_manifest
 from rbkeras.data.survey import DetectorData, read_survey
 from rbkeras.errors import InputError
-from rbkeras.files import read_json, whole_file, write_json
+from rbkeras.files import checksum, read_json, whole_file, write_json
 
 _CHUNK = 512
 
@@ -147,8 +146,8 @@ def _with_checksums(detectors: list[DetectorData]) -> Iterator[tuple[DetectorDat
 
 def _checksums(detector: DetectorData) -> dict[str, str]:
     return {
-        "images_sha256": _checksum(detector.files.images),
-        "params_sha256": _checksum(detector.files.params),
+        "images_sha256": checksum(detector.files.images),
+        "params_sha256": checksum(detector.files.params),
     }
 
 
@@ -160,11 +159,6 @@ def _source_entry(detector: DetectorData, start: int, checksums: dict[str, str])
         "start_index": start,
         **checksums,
     }
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write_detector(

@@ -1,0 +1,148 @@
+"""What `predict` scores: stamps read block by block, wherever they lie.
+
+A new kind of source is a class with the members of `Source` and a line in `_KINDS`.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+from rbkeras.data.records import open_records
+from rbkeras.data.survey import open_stamps
+from rbkeras.errors import InputError
+
+Block = tuple[pd.DataFrame, np.ndarray]
+
+
+class Source(Protocol):
+    """Stamps in a fixed order, and who each of them is.
+
+    Attributes
+    ----------
+    name
+        As the user gave it; named in errors and in the table of scores.
+    stamp_shape
+        Height, width, channels.
+    """
+
+    name: str
+    stamp_shape: tuple[int, int, int]
+
+    def __len__(self) -> int:
+        """Return the number of stamps; 0 is not a fault."""
+        ...
+
+    def blocks(self, start: int, size: int) -> Iterator[Block]:
+        """Read from stamp `start` to the end, `size` stamps at a time; the last block is the rest.
+
+        Nothing but the block at hand is kept in memory. Blocks may be drawn on another thread
+        than the one that opened the source.
+
+        Yields
+        ------
+        identity, stamps
+            A table whose columns tell stamps apart, such as detector_id and sample_index, and
+            float32 (n, H, W, C), NaN and infinities as they are stored.
+
+        Raises
+        ------
+        InputError
+            When the source is damaged there.
+        """
+        ...
+
+
+def open_source(path: str | Path) -> Source:
+    """Open what lies at `path`, whichever kind of source it is.
+
+    Raises
+    ------
+    InputError
+        When it is missing or at fault, as far as that can be told without reading all of it.
+    """
+    path = Path(path)
+    return next(kind for fits, kind in _KINDS if fits(path))(path)
+
+
+def require_stamp_shape(
+    found: tuple[int, ...], expected: tuple[int, ...], *, source: str | Path
+) -> None:
+    """Raise `InputError` naming `source` unless a model that takes `expected` can take `found`."""
+    if tuple(found) != tuple(expected):
+        raise InputError(
+            f"{source}: expected stamps of shape {tuple(expected)}, which the model was trained "
+            f"on, found {tuple(found)}"
+        )
+
+
+class ArraySource:
+    """A `.npy` file (N, H, W, C) of real numbers; its stamps are told apart by `sample_index`."""
+
+    def __init__(self, path: Path):
+        stamps = open_stamps(path, allow_none=True)
+        self.name = str(path)
+        self.stamp_shape = stamps.shape[1:]
+        self._path = path
+        self._length = len(stamps)
+        self._dtype = stamps.dtype
+        # The map is not kept: its pages would count as this process's memory, and a file that is
+        # cut short while it is mapped kills the process without a word.
+        self._first_byte = stamps.offset if stamps.flags.c_contiguous else None
+
+    def __len__(self) -> int:
+        return self._length
+
+    def blocks(self, start: int, size: int) -> Iterator[Block]:
+        """See `Source`."""
+        with self._path.open("rb", buffering=0) as file:
+            for first in range(start, self._length, size):
+                count = min(size, self._length - first)
+                stamps = self._read(file, first, count)
+                identity = pd.DataFrame({"sample_index": np.arange(first, first + count)})
+                # float64 beyond float32's range becomes infinite, which networks know how to take.
+                with np.errstate(over="ignore"):
+                    stamps = stamps.astype(np.float32, copy=False)
+                yield identity, stamps
+
+    def _read(self, file, first: int, count: int) -> np.ndarray:
+        if self._first_byte is None:
+            # In Fortran's order a stamp is strewn over the whole file.
+            return np.array(open_stamps(self._path)[first : first + count])
+        pixels = int(np.prod(self.stamp_shape))
+        file.seek(self._first_byte + first * pixels * self._dtype.itemsize)
+        values = np.fromfile(file, self._dtype, count * pixels)
+        if len(values) < count * pixels:
+            raise InputError(
+                f"{self._path}: expected {self._length} stamps, but the file now ends within "
+                f"stamp {first + len(values) // pixels}"
+            )
+        return values.reshape(count, *self.stamp_shape)
+
+
+class RecordsSource:
+    """A records directory, ours or the original's, in the order of its files."""
+
+    def __init__(self, directory: Path):
+        self._records = open_records(directory)
+        self.name = str(directory)
+        self.stamp_shape = self._records.stamp_shape
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def blocks(self, start: int, size: int) -> Iterator[Block]:
+        """See `Source`."""
+        # TensorFlow reads records; sources that do without it are open without it.
+        from rbkeras.data.pipeline import identified_stamps
+
+        yield from identified_stamps(self._records, start=start, batch_size=size)
+
+
+# Which paths are of which kind, the first that fits: put the more particular before the general.
+_KINDS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Source]], ...] = (
+    (Path.is_dir, RecordsSource),
+    (lambda path: True, ArraySource),
+)

@@ -1,0 +1,186 @@
+"""A long table that is gathered part by part, survives a kill, and appears whole at the end.
+
+Beside `scores.csv` stands a folder `scores.csv.parts`: a marker with the settings that the rows
+depend on, and a Parquet file for every finished run of rows. Who starts again with the same
+settings asks what is there, and adds the rest.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from rbkeras.errors import InputError
+from rbkeras.files import whole_file
+from rbkeras.resume import claim
+
+try:
+    import fcntl
+except ImportError:  # Windows has none.
+    fcntl = None
+
+ENDINGS = (".csv", ".parquet")
+_MARKER = "settings.json"
+
+
+def parts_folder(out: Path) -> Path:
+    """Where the parts of the table `out` are gathered."""
+    return out.with_name(f"{out.name}.parts")
+
+
+class Parts:
+    """The parts of one table, kept apart by the number of the input that they come from.
+
+    Use `claimed` to make one.
+    """
+
+    def __init__(self, out: Path):
+        self._out = out
+        self._folder = parts_folder(out)
+        self._stored: dict[int, list[Path]] = {}
+        self._rows: dict[int, int] = {}
+        for path in sorted(self._folder.glob("[0-9]*.parquet")):
+            number, start = map(int, path.stem.split("-"))
+            rows = _rows_of(path)
+            # After a loss of power a part may be empty: what follows it is then done again too.
+            if rows and start == self.rows(number):
+                self._count(number, path, rows)
+
+    @classmethod
+    @contextlib.contextmanager
+    def claimed(cls, out: Path, settings: dict[str, Any], *, overwrite: bool) -> Iterator[Self]:
+        """Claim the folder of `out` for these settings while the block runs.
+
+        Parameters
+        ----------
+        out
+            The table to be, ending in one of `ENDINGS`.
+        settings
+            All that the rows depend on; plain values in nested dicts.
+        overwrite
+            Begin anew whatever is there.
+
+        Raises
+        ------
+        InputError
+            When parts of other settings are there (it says what differs), when `out` is a folder,
+            or when another process is at it.
+        """
+        folder = parts_folder(out)
+        if out.is_dir():
+            raise InputError(f"{out}: expected the name of a file to write, found a folder")
+        if folder.exists() and not _is_ours(folder):
+            raise InputError(
+                f"{folder}: expected parts of {out.name}, or nothing, found something else"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder):
+            if overwrite:
+                for path in folder.glob("[!.]*"):
+                    path.unlink()
+            claim(folder / _MARKER, settings, products=[], overwrite=False)
+            yield cls(out)
+
+    def rows(self, number: int) -> int:
+        """Rows of input `number` that are stored, from its first one on."""
+        return self._rows.get(number, 0)
+
+    def add(self, number: int, table: pd.DataFrame) -> None:
+        """Store the next rows of input `number`; they survive whatever happens later."""
+        path = self._folder / f"{number:06d}-{self.rows(number):012d}.parquet"
+        with whole_file(path) as temporary:
+            table.to_parquet(temporary, index=False)
+        self._count(number, path, len(table))
+
+    def write(self, numbers: Sequence[int], *, empty: pd.DataFrame, last: Sequence[str]) -> None:
+        """Join the parts of these inputs, in their order, into the whole table; remove the parts.
+
+        Memory is that of one part.
+
+        Parameters
+        ----------
+        numbers
+            Inputs to take; parts of others are dropped.
+        empty
+            A table without rows: the columns that there are whatever the inputs.
+        last
+            Columns that stand last, in this order; before them come those of `empty` and of the
+            parts, as they appear, and missing ones are empty.
+        """
+        paths = [path for number in numbers for path in self._stored.get(number, [])]
+        schema = _joined_schema(
+            [pa.Schema.from_pandas(empty, preserve_index=False), *map(pq.read_schema, paths)], last
+        )
+        # In the folder of parts, so that a kill leaves nothing else behind.
+        whole = self._folder / f"whole{self._out.suffix}"
+        try:
+            with _writer(whole, schema) as writer:
+                for path in paths:
+                    part = pq.read_table(path).replace_schema_metadata(None)
+                    rows = pa.concat_tables(
+                        [schema.empty_table(), part], promote_options="permissive"
+                    )
+                    writer.write_table(rows.select(schema.names).cast(schema))
+            os.replace(whole, self._out)
+        finally:
+            whole.unlink(missing_ok=True)
+        shutil.rmtree(self._folder)
+
+    def _count(self, number: int, path: Path, rows: int) -> None:
+        self._stored.setdefault(number, []).append(path)
+        self._rows[number] = self.rows(number) + rows
+
+
+def _rows_of(path: Path) -> int:
+    try:
+        return pq.read_metadata(path).num_rows
+    except (OSError, ValueError):
+        return 0
+
+
+def _joined_schema(schemas: Sequence[pa.Schema], last: Sequence[str]) -> pa.Schema:
+    plain = [schema.remove_metadata() for schema in schemas]
+    joined = pa.unify_schemas(plain, promote_options="permissive")
+    names = [name for name in joined.names if name not in last]
+    names += [name for name in last if name in joined.names]
+    schema = pa.schema([joined.field(name) for name in names])
+    # pandas keeps small integers with gaps as integers where the schema says so.
+    frame = schema.empty_table().to_pandas(types_mapper={pa.int8(): pd.Int8Dtype()}.get)
+    return schema.with_metadata(pa.Schema.from_pandas(frame, preserve_index=False).metadata)
+
+
+def _writer(path: Path, schema: pa.Schema):
+    if path.suffix == ".parquet":
+        return pq.ParquetWriter(path, schema)
+    # Ten times as fast as pandas.
+    options = pa.csv.WriteOptions(quoting_style="needed")
+    return pa.csv.CSVWriter(path, schema, write_options=options)
+
+
+def _is_ours(folder: Path) -> bool:
+    # Names with a dot are the lock, and what a kill has left of a file.
+    names = [path.name for path in folder.glob("[!.]*")] if folder.is_dir() else ["a file"]
+    return not names or _MARKER in names
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep a second process out; the lock goes with the process, however that ends."""
+    if fcntl is None:
+        yield
+        return
+    with open(folder / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{folder}: expected to be alone, but another process is writing there"
+            ) from None
+        yield

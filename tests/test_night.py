@@ -1,0 +1,295 @@
+"""A night through `predict`: streamed, resumed, whole or absent. The network is a stand-in."""
+
+import errno
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rbkeras import predict, scoring, streaming
+from rbkeras.decision import Decision, OperatingPoint
+from rbkeras.parts import Parts, parts_folder
+
+SHAPE = (7, 7, 3)
+
+
+class FirstPixel:
+    """Calls the first pixel the score, and remembers whom it has scored."""
+
+    stamp_shape = SHAPE
+    decision = Decision(
+        operating_point=OperatingPoint(
+            true_positive_rate=0.9, threshold=1005.0, false_positive_rate=0.1
+        ),
+        n_real=10,
+        n_bogus=10,
+    )
+
+    def __init__(self):
+        self.seen = []
+        self.fail_at = None
+
+    def logits(self, stamps):
+        assert stamps.dtype == np.float32
+        first = stamps[:, 0, 0, 0]
+        if self.fail_at is not None and self.fail_at in first:
+            raise KeyboardInterrupt
+        self.seen += first.tolist()
+        return np.stack([np.zeros_like(first), first], axis=1)
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    engine = FirstPixel()
+    monkeypatch.setattr(scoring, "load_engine", lambda *args, **kwargs: engine)
+    monkeypatch.setattr(streaming, "PART_ROWS", 6)
+    return engine
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_text("weights")
+    return path
+
+
+@pytest.fixture
+def arrays(tmp_path, random_stamps):
+    paths = []
+    for detector, count in ((1, 20), (2, 0), (3, 7)):
+        paths.append(tmp_path / f"night{detector}.npy")
+        np.save(paths[-1], random_stamps(count, SHAPE, detector))
+    return paths
+
+
+@pytest.fixture
+def run(model):
+    def run(inputs, out, *flags, batch_size=3):
+        # With this name of an engine the command does not load TensorFlow.
+        arguments = [model, *inputs, "--out", out, "--engine", "onnx", "--batch_size", batch_size]
+        return predict.main([str(argument) for argument in (*arguments, *flags)])
+
+    return run
+
+
+def ids(detector, count):
+    return [1000.0 * detector + row for row in range(count)]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 20, 64])
+def test_scores_do_not_depend_on_the_blocks(engine, run, arrays, tmp_path, batch_size):
+    out = tmp_path / "scores.csv"
+    assert run(arrays, out, batch_size=batch_size) == 0
+    table = pd.read_csv(out)
+    assert table["score"].tolist() == ids(1, 20) + ids(3, 7)
+    assert table["sample_index"].tolist() == [*range(20), *range(7)]
+    assert table["source"].tolist() == [str(arrays[0])] * 20 + [str(arrays[2])] * 7
+    assert table["decision"].tolist() == [0] * 5 + [1] * 22
+    assert not parts_folder(out).exists()
+
+
+def test_csv_and_parquet_have_the_same_content(engine, run, arrays, records_dir, tmp_path):
+    for ending in ("csv", "parquet"):
+        assert run([*arrays, records_dir], tmp_path / f"scores.{ending}") == 0
+    found = pd.read_csv(tmp_path / "scores.csv", dtype={"score": "float32"})
+    stored = pd.read_parquet(tmp_path / "scores.parquet")
+    assert len(found) == 27 + 36
+    assert list(found)[:3] == ["source", "detector_id", "sample_index"]
+    pd.testing.assert_frame_equal(found, stored, check_dtype=False, check_exact=True)
+    assert stored["decision"].dtype == "Int8"
+
+
+def test_hostile_pixels_have_scores_without_decisions(engine, run, tmp_path, random_stamps):
+    stamps = random_stamps(4, SHAPE).astype(np.float64)
+    stamps[:3, 0, 0, 0] = np.nan, np.inf, -np.inf
+    np.save(tmp_path / "night.npy", stamps)
+    for ending in ("csv", "parquet"):
+        assert run([tmp_path / "night.npy"], tmp_path / f"s.{ending}") == 0
+    for table in (pd.read_csv(tmp_path / "s.csv"), pd.read_parquet(tmp_path / "s.parquet")):
+        np.testing.assert_array_equal(table["score"], [np.nan, np.inf, -np.inf, 1003])
+        assert table["decision"].isna().tolist() == [True, True, True, False]
+
+
+def test_a_night_without_stamps_has_the_columns(engine, run, arrays, tmp_path):
+    assert run([arrays[1]], tmp_path / "scores.csv") == 0
+    table = pd.read_csv(tmp_path / "scores.csv")
+    columns = ["source", "sample_index", "score", "probability_real", "decision"]
+    assert list(table) == columns
+    assert len(table) == 0
+
+
+def interrupted(engine, run, inputs, out, *, at, flags=()):
+    """Run until the stamp `at` is to be scored; return the rows that are stored by then."""
+    engine.fail_at = at
+    assert run(inputs, out, *flags) == 1
+    engine.fail_at = None
+    parts = Parts(out)
+    return [parts.rows(number) for number in range(len(inputs))]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize("at", [1000, 1008, 1014, 1019, 3001, 3006])
+def test_an_interrupted_night_goes_on(engine, run, arrays, tmp_path, at, ending, capsys):
+    whole, out = tmp_path / f"whole.{ending}", tmp_path / f"scores.{ending}"
+    assert run(arrays, whole) == 0
+    stored = interrupted(engine, run, arrays, out, at=at)
+    assert not out.exists()
+    engine.seen.clear()
+    assert run(arrays, out) == 0
+    assert out.read_bytes() == whole.read_bytes()
+    # What was stored is not scored again, and all else is scored once.
+    assert engine.seen == ids(1, 20)[stored[0] :] + ids(3, 7)[stored[2] :]
+    if sum(stored):
+        assert f"{sum(stored)} of 27 stamps are scored already" in capsys.readouterr().err
+
+
+def test_only_a_part_is_lost(engine, run, arrays, tmp_path):
+    assert interrupted(engine, run, arrays, tmp_path / "s.csv", at=1014) == [12, 0, 0]
+    assert interrupted(engine, run, arrays, tmp_path / "s.csv", at=3006) == [20, 0, 6]
+
+
+def test_what_has_changed_is_said(engine, run, arrays, model, tmp_path, fails_with):
+    out = tmp_path / "scores.csv"
+    interrupted(engine, run, arrays, out, at=1014)
+    engine.seen.clear()
+
+    def refusal(inputs=arrays, *flags):
+        arguments = [model, *inputs, "--out", out, "--engine", "onnx", "--batch_size", 3, *flags]
+        return fails_with(predict.main, arguments)
+
+    assert "threshold was 1005.0, is 3.0" in refusal(arrays, "--threshold", "3")
+    assert "prevalence was None, is 0.01" in refusal(arrays, "--prevalence", "0.01")
+    assert "order was" in refusal(arrays[::-1])
+    assert f"inputs.{arrays[2]} was " in refusal(arrays[:2])
+    stamps = np.load(arrays[2])
+    np.save(arrays[2], stamps[:6])
+    assert f"inputs.{arrays[2]}.bytes was" in refusal()
+    np.save(arrays[2], stamps)
+    assert f"inputs.{arrays[2]}.modified was" in refusal()
+    model.write_text("other weights")
+    assert "model.model.onnx was" in refusal()
+    assert not out.exists()
+    assert engine.seen == []
+    assert run(arrays, out, "--overwrite") == 0
+    assert engine.seen == ids(1, 20) + ids(3, 7)
+
+
+def test_a_changed_calibration_is_noticed(engine, run, arrays, tmp_path, capsys):
+    out = tmp_path / "scores.csv"
+    interrupted(engine, run, arrays, out, at=1014)
+    engine.decision = None
+    assert run(arrays, out, "--threshold", "1005") == 2
+    assert "decision was" in capsys.readouterr().err
+
+
+def test_records_in_the_same_folder_as_the_output_have_not_changed(
+    engine, run, own_records, tmp_path
+):
+    out = own_records / "scores.csv"
+    interrupted(engine, run, [own_records], out, at=10003)
+    assert run([own_records], out) == 0
+    assert len(pd.read_csv(out)) == 36
+
+
+def damage(records):
+    """Break detector 2's file, the second of three, in the middle."""
+    path = records / "data2.tfrecord"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+def test_damage_in_the_middle_stops_the_night(engine, run, own_records, arrays, tmp_path, capsys):
+    damage(own_records)
+    out = tmp_path / "scores.csv"
+    assert run([own_records, *arrays], out) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert "records: expected whole records" in lines[-1]
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("stopped_before", [False, True])
+def test_damage_in_the_middle_is_skipped(
+    engine, run, own_records, arrays, tmp_path, capsys, stopped_before
+):
+    damage(own_records)
+    out = tmp_path / "scores.csv"
+    if stopped_before:
+        # What stopped the night is left out when the same command is told to, nothing twice.
+        assert run([arrays[0], own_records, arrays[2]], out) == 2
+        capsys.readouterr()
+    stored = Parts(out)
+    before = [stored.rows(0), stored.rows(1)]
+    engine.seen.clear()
+    assert run([arrays[0], own_records, arrays[2]], out, "--skip_bad") == 1
+    skipped = [s for s in capsys.readouterr().err.splitlines() if s.startswith("skipped: ")]
+    assert len(skipped) == 1
+    assert "records: expected whole records" in skipped[0]
+    table = pd.read_csv(out)
+    assert table["score"].tolist() == ids(1, 20) + ids(3, 7)
+    assert "detector_id" not in table
+    if stopped_before:
+        assert before[0] == 20
+        assert before[1] > 0
+        assert not set(engine.seen) & set(ids(1, 20))
+
+
+def test_a_source_of_another_length_than_it_said_is_at_fault(
+    engine, run, tmp_path, write_original, random_stamps, capsys
+):
+    detectors = {1: (random_stamps(6, SHAPE), [0] * 6)}
+    records = write_original(tmp_path / "records", detectors)
+    info = records / "data_info.csv"
+    for length in (5, 7):
+        info.write_text(f",detector_id,size,start_index\n0,1,{length},0\n")
+        assert run([records], tmp_path / "scores.csv", "--overwrite") == 2
+        assert f"expected {length} stamps, found 6" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_disk_full_at_the_end_leaves_no_half_file(engine, run, arrays, tmp_path, capsys, ending):
+    out = tmp_path / f"scores.{ending}"
+    interrupted(engine, run, arrays, out, at=3006)
+    out.write_text("of the night before")
+    (parts_folder(out) / f"whole.{ending}").symlink_to("/dev/full")
+    assert run(arrays, out) == 1
+    assert "No space left" in capsys.readouterr().err
+    assert out.read_text() == "of the night before"
+    # With room again, nothing has to be scored.
+    engine.seen.clear()
+    assert run(arrays, out) == 0
+    assert engine.seen == []
+    assert len(pd.read_csv(out) if ending == "csv" else pd.read_parquet(out)) == 27
+
+
+def test_a_disk_full_on_the_way_is_no_fault_of_the_input(
+    engine, run, arrays, tmp_path, capsys, monkeypatch
+):
+    out = tmp_path / "scores.csv"
+    add, stored = Parts.add, []
+
+    def full(self, number, table):
+        if stored:
+            raise OSError(errno.ENOSPC, "No space left on device", "part")
+        stored.append(len(table))
+        add(self, number, table)
+
+    monkeypatch.setattr(Parts, "add", full)
+    assert run(arrays, out, "--skip_bad") == 1
+    assert "No space left" in capsys.readouterr().err
+    assert not out.exists()
+    monkeypatch.setattr(Parts, "add", add)
+    engine.seen.clear()
+    assert run(arrays, out) == 0
+    assert engine.seen == ids(1, 20)[stored[0] :] + ids(3, 7)
+
+
+def test_the_path_to_scores_is_free_of_tensorflow():
+    code = (
+        "import sys, rbkeras.predict, rbkeras.scoring, rbkeras.data.sources\n"
+        "loaded = {'tensorflow', 'keras'} & sys.modules.keys()\n"
+        "assert not loaded, loaded"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
