@@ -1,6 +1,7 @@
 """Files that appear under their names only when they are whole."""
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -51,6 +52,12 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
     with whole_file(path) as temporary:
         text = json.dumps(plain(content), indent=2, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def checksum(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def plain(value: Any) -> Any:

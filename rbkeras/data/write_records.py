@@ -1,10 +1,9 @@
-"""Survey directory -> records directory, whole files only, resumable."""
+"""Detectors' stamps -> records directory, whole files only, resumable."""
 
 import contextlib
 import errno
-import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,10 +12,11 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
+from rbkeras.data.detectors import Detector
 from rbkeras.data.encoding import serialise_stamp
 from rbkeras.data.labels import DEFAULT_LABELS
 from rbkeras.data.records import DATA_INFO, FORMAT_VERSION, MANIFEST, SAMPLES, read_manifest
-from rbkeras.data.survey import DetectorData, read_survey
+from rbkeras.data.survey import read_survey
 from rbkeras.errors import InputError
 from rbkeras.files import read_json, whole_file, write_json
 
@@ -60,8 +60,27 @@ def convert_survey(
     InputError
         When the survey is at fault, or `out` holds something else.
     """
+    write_records(
+        list(read_survey(survey, labels=labels)),
+        out,
+        labels=labels,
+        compress=compress,
+        overwrite=overwrite,
+        progress=progress,
+    )
+
+
+def write_records(
+    detectors: Sequence[Detector],
+    out: str | Path,
+    *,
+    labels: Mapping[str, int],
+    compress: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> None:
+    """Write detectors, checked and of one stamp shape, in this order; see `convert_survey`."""
     out = Path(out)
-    detectors = list(read_survey(survey, labels=labels))
     manifest = {
         "format_version": FORMAT_VERSION,
         "complete": False,
@@ -76,7 +95,7 @@ def convert_survey(
     start = 0
     for detector in detectors:
         entry = _source_entry(detector, start)
-        previous = done.pop(detector.files.detector_id, None)
+        previous = done.pop(detector.detector_id, None)
         if previous and entry.items() <= previous.items():
             entry = previous
         else:
@@ -136,24 +155,18 @@ def _finished_detectors(out: Path, manifest: dict, *, overwrite: bool) -> dict[i
     }
 
 
-def _source_entry(detector: DetectorData, start: int) -> dict:
+def _source_entry(detector: Detector, start: int) -> dict:
     return {
-        "detector_id": detector.files.detector_id,
-        "file": f"data{detector.files.detector_id}.tfrecord",
+        "detector_id": detector.detector_id,
+        "file": f"data{detector.detector_id}.tfrecord",
         "size": len(detector.stamps),
         "start_index": start,
-        "images_sha256": _checksum(detector.files.images),
-        "params_sha256": _checksum(detector.files.params),
+        **detector.checksums(),
     }
 
 
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _write_detector(
-    detector: DetectorData, out: Path, entry: dict, *, compress: bool, progress: bool
+    detector: Detector, out: Path, entry: dict, *, compress: bool, progress: bool
 ) -> dict:
     """Write one detector's file; return its size in bytes and its counts."""
     options = tf.io.TFRecordOptions(compression_type="GZIP" if compress else "")
@@ -222,7 +235,7 @@ class _Counts:
         self.stamps_with_constant_channel += int(same.sum())
 
 
-def _write_index(out: Path, detectors: list[DetectorData], entries: list[dict]) -> None:
+def _write_index(out: Path, detectors: Sequence[Detector], entries: list[dict]) -> None:
     tables = []
     for detector, entry in zip(detectors, entries, strict=True):
         index = np.arange(entry["size"])
