@@ -1,10 +1,11 @@
-"""One alert packet of ZTF, of Rubin, or of a survey with the same three cutouts -> `Sample`."""
+"""What is in an alert packet of ZTF, of Rubin, or of a survey with the same three cutouts."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from rbkeras.data.avro import CUTOUTS
@@ -54,42 +55,34 @@ _INTEGERS = ("sample_index", "detector_id")
 COLUMNS = ("sample_index", "file", *_PLACES, "survey_score", "survey_score_name")
 
 
-def read_alert(
-    packet: Mapping[str, Any],
-    *,
-    file: Path,
-    number: int,
-    sample_index: int,
-    score_field: str | None = None,
-) -> Sample:
-    """Take what rbkeras needs from a packet.
+def alert_identity(
+    packet: Mapping[str, Any], *, where: str, file: Path, number: int, score_field: str | None
+) -> dict[str, Any]:
+    """Say which detection a packet is of.
 
     Parameters
     ----------
     packet
-        As Avro decodes it. Cutouts are FITS files, gzipped or not, as bytes or in `stampData`.
+        As Avro decodes it.
+    where
+        Named in errors.
     file, number
-        Where it comes from.
-    sample_index
-        Its number in the source.
+        Its place; they make a name for a packet without one.
     score_field
         Where the survey's score stands, such as 'candidate.rb'; None takes the first of
         candidate.drb, candidate.rb and diaSource.reliability that has a value.
 
     Returns
     -------
-    Sample
-        Channels science, template, difference, float32, NaN where there are no data. Identity
-        has the keys `COLUMNS`; None where the packet has no value, detector_id 0.
+    dict
+        The keys `COLUMNS` but the first two; None where the packet has no value, detector_id 0.
 
     Raises
     ------
     InputError
-        When a cutout is missing, damaged or not two-dimensional, or a value is of no use.
+        When a value is of no use.
     """
-    where = f"{file}: packet {number + 1}"
-    images = tuple(_cutout(packet, name, where) for name in CUTOUTS)
-    identity: dict[str, Any] = {"sample_index": sample_index, "file": file.name}
+    identity: dict[str, Any] = {}
     for column, places in _PLACES.items():
         values = (_value(packet, place, convert, where) for place, convert in places)
         identity[column] = next((value for value in values if value is not None), None)
@@ -98,16 +91,35 @@ def read_alert(
     for place in [score_field] if score_field else _SCORES:
         score = _value(packet, place, float, where)
         if score is not None and not math.isnan(score):
-            identity |= {"survey_score": score, "survey_score_name": place.rsplit(".")[-1]}
-            break
-    else:
-        identity |= {"survey_score": None, "survey_score_name": None}
-    return Sample(where, identity, images, tuple(_center(packet, i.shape, where) for i in images))
+            name = place.rsplit(".")[-1]
+            return identity | {"survey_score": score, "survey_score_name": name}
+    return identity | {"survey_score": None, "survey_score_name": None}
+
+
+def alert_images(
+    packet: Mapping[str, Any], *, where: str
+) -> tuple[tuple[np.ndarray, ...], tuple[tuple[int, int] | None, ...]]:
+    """Decode a packet's cutouts: FITS files, gzipped or not, as bytes or in `stampData`.
+
+    Returns
+    -------
+    images, centers
+        Science, template, difference, float32 (H, W), NaN where there are no data; and what
+        `rbkeras.data.samples.Sample` calls centers.
+
+    Raises
+    ------
+    InputError
+        When a cutout is missing, damaged or not two-dimensional.
+    """
+    images = tuple(_cutout(packet, name, where) for name in CUTOUTS)
+    return images, tuple(_center(packet, image.shape, where) for image in images)
 
 
 def alert_table(samples: Sequence[Sample]) -> pd.DataFrame:
-    """Identity columns of alerts, of the same dtypes whatever is missing."""
+    """Return the columns `COLUMNS`, of the same dtypes whatever is missing."""
     table = pd.DataFrame([sample.identity for sample in samples], columns=list(COLUMNS))
+    table["detector_id"] = [sample.identity.get("detector_id", 0) for sample in samples]
     floats = set(COLUMNS) - set(_TEXT) - set(_INTEGERS)
     return table.astype(
         dict.fromkeys(_TEXT, "string")
@@ -116,7 +128,7 @@ def alert_table(samples: Sequence[Sample]) -> pd.DataFrame:
     )
 
 
-def _cutout(packet: Mapping[str, Any], name: str, where: str):
+def _cutout(packet: Mapping[str, Any], name: str, where: str) -> np.ndarray:
     content = packet.get(name)
     if isinstance(content, Mapping):
         content = content.get("stampData")

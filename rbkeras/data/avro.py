@@ -48,12 +48,19 @@ def find_alert_files(paths: Sequence[str | Path]) -> list[Path]:
 
 
 def count_packets(path: Path) -> int:
-    """Count a file's packets by its block headers, without decoding them, up to any damage."""
+    """Count a file's packets by its block headers, without decoding them.
+
+    Damage that shows in the headers counts as one packet, and so does a file without any, so that
+    every fault has a number.
+    """
     count = 0
-    with contextlib.suppress(InputError), _opened(path) as blocks:
-        for block in blocks:
-            count += block.num_records
-    return count
+    try:
+        with _opened(path) as blocks:
+            for block in blocks:
+                count += block.num_records
+    except InputError:
+        return count + 1
+    return max(count, 1)
 
 
 def read_packets(path: Path, start: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:

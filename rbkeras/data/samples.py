@@ -29,12 +29,15 @@ class Sample:
         float32 (H, W), one per channel; sizes may differ.
     centers
         Row and column of the detection in each image, None for the image's central pixel.
+    fault
+        Why there are no images; None where there are.
     """
 
     where: str
     identity: Mapping[str, Any]
     images: tuple[np.ndarray, ...]
     centers: tuple[tuple[int, int] | None, ...]
+    fault: str | None = None
 
     def stamp(self, shape: tuple[int, int]) -> np.ndarray:
         """Return float32 (height, width, channels), cut or NaN-padded by `fit_image`."""
@@ -116,11 +119,17 @@ def _block(
     stamp_shape: tuple[int, int, int],
     to_table: Callable[[Sequence[Sample]], pd.DataFrame],
 ) -> Block:
-    return to_table(group), np.stack([sample.stamp(stamp_shape[:2]) for sample in group])
+    stamps = np.full((len(group), *stamp_shape), np.nan, np.float32)
+    for stamp, sample in zip(stamps, group, strict=True):
+        if sample.fault is None:
+            stamp[:] = sample.stamp(stamp_shape[:2])
+    return to_table(group), stamps
 
 
 def _require_shape(sample: Sample, stamp_shape: tuple[int, int, int], *, exact: bool) -> None:
     *shape, channels = stamp_shape
+    if sample.fault is not None:
+        return
     if len(sample.images) != channels:
         raise InputError(
             f"{sample.where}: expected {channels} planes as in the first stamp, found "

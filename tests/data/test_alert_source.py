@@ -303,6 +303,36 @@ def test_a_truncated_file_is_read_up_to_the_damage_and_numbers_stay(night):
         assert numbers(source, start) == [number for number in index if number >= start]
 
 
+@pytest.mark.parametrize("cut", [0, 300, 1000, 3000, 10**6])
+def test_packets_at_fault_can_keep_their_rows(night, cut):
+    """However a file is damaged, there are as many rows as the source says, from anywhere on."""
+    packets = [ztf_packet(3), ztf_packet(4) | {"cutoutScience": None}, ztf_packet(5)]
+    path = write_packets(night / "b.avro", [*packets, ztf_packet(6)])
+    path.write_bytes(path.read_bytes()[: -cut or None])
+    told = []
+    source = AlertSource(night, size=5, keep_bad=True, on_bad=told.append)
+    table, stamps = everything(source)
+    assert table["sample_index"].tolist() == list(range(len(source)))
+    bad = table["fault"].notna().to_numpy()
+    assert np.isnan(stamps[bad]).all()
+    assert np.isfinite(stamps[~bad]).all()
+    assert set(table["fault"].dropna()) == set(told)
+    assert 1 <= bad.sum() <= 4
+    assert stamps[~bad, 0, 0, 0].tolist()[-1] == 7022
+    if cut < 3000:
+        # A packet without a cutout is still known by its name.
+        assert table["alert_id"][4] == str(10**18 + 4)
+        assert "packet 2: expected a cutoutScience" in table["fault"][4]
+    for start in range(len(source)):
+        later, _ = everything(AlertSource(night, size=5, keep_bad=True), start, 2)
+        pd.testing.assert_frame_equal(later, table[start:].reset_index(drop=True))
+
+
+def test_rows_of_faults_need_a_size(night):
+    with pytest.raises(ValueError, match="expected a size with keep_bad"):
+        AlertSource(night, keep_bad=True)
+
+
 NOT_PACKETS = {
     "empty": b"",
     "text": b"no Avro at all",
