@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "simulate": "write a simulated survey",
-    "convert": "survey directory to records",
-    "check": "say what is wrong with a survey or records directory",
+    "convert": "survey directory, alert packets or FITS stamps to records",
+    "check": "say what is wrong with a survey, records, alert packets or FITS stamps",
     "fit": "find label errors, train without them, evaluate",
     "find_label_errors": "stage 1 of fit alone, or one fold of it",
     "predict": "score stamps with a trained model",

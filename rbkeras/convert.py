@@ -1,26 +1,60 @@
-"""`python -m rbkeras.convert`: survey directory to records."""
+"""`python -m rbkeras.convert`: survey directory, alert packets or FITS stamps to records."""
 
 import argparse
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rbkeras.cli import load_tensorflow, run_command
+from rbkeras.errors import InputError
+
+if TYPE_CHECKING:
+    from rbkeras.data.samples import SampleSource
 
 _EXAMPLES = """\
 examples:
   python -m rbkeras.convert data/raw/real_bogus1 data/processed/real_bogus1
   python -m rbkeras.convert SURVEY RECORDS --labels asteroid=1 variable=1 junk=0
+  python -m rbkeras.convert ALERTS RECORDS --size 29 --labels_csv labels.csv
+  python -m rbkeras.convert ALERTS RECORDS --size 29 --score_threshold 0.5
+  python -m rbkeras.convert FITS_FOLDER RECORDS --size 29
+
+Alerts are Avro files with cutoutScience, cutoutTemplate and cutoutDifference; FITS stamps are
+listed in FITS_FOLDER/stamps.csv. docs/formats.md says how. Exit status 1 with --skip_bad means that
+stamps were left out; they are named on stderr.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see `--help`."""
+    arguments = _parser().parse_args(argv)
+
+    def work() -> int:
+        from rbkeras.data.labels import parse_labels
+
+        labels = parse_labels(arguments.labels)
+        options = {"labels": labels, "compress": arguments.compress}
+        options["overwrite"] = arguments.overwrite
+        return _convert(arguments, options)
+
+    return run_command(work)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rbkeras convert",
-        description="Convert a survey directory (images<ID>.npy, params<ID>.csv) to TFRecords.",
+        description="Convert a survey directory (images<ID>.npy, params<ID>.csv), alert packets "
+        "(*.avro) or FITS stamps (stamps.csv) to TFRecords.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("survey", help="survey directory")
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="survey directory; Avro files and folders of them; or folder of FITS stamps",
+    )
     parser.add_argument("records", help="records directory to write")
     parser.add_argument(
         "--labels",
@@ -31,27 +65,113 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--compress", action="store_true", help="write GZIP (smaller, slower)")
     parser.add_argument("--overwrite", action="store_true", help="replace records of another kind")
-    arguments = parser.parse_args(argv)
+    group = parser.add_argument_group("alert packets and FITS stamps")
+    group.add_argument(
+        "--size", type=int, metavar="N", help="cut and NaN-pad all to N x N pixels (as they are)"
+    )
+    group.add_argument("--skip_bad", action="store_true", help="leave out stamps that are at fault")
+    group = parser.add_argument_group("alert packets, which are unlabelled otherwise")
+    group.add_argument("--labels_csv", metavar="FILE", help="table of alert_id and object_type")
+    group.add_argument(
+        "--score_threshold",
+        type=float,
+        metavar="S",
+        help="real where the survey's own score is at least S, else bogus",
+    )
+    group.add_argument(
+        "--score_field",
+        metavar="PLACE",
+        help="where that score stands, such as candidate.rb (drb, rb or reliability)",
+    )
+    return parser
 
-    def work() -> None:
-        from rbkeras.data.labels import parse_labels
-        from rbkeras.data.survey import find_detectors
 
-        labels = parse_labels(arguments.labels)
-        # TensorFlow takes seconds to load; a wrong path should not have to wait for it.
-        find_detectors(arguments.survey)
-        load_tensorflow()
-        from rbkeras.data.write_records import convert_survey
+def _convert(arguments: argparse.Namespace, options: dict) -> int:
+    from rbkeras.data.avro import is_alerts
+    from rbkeras.data.checking import is_survey
+    from rbkeras.data.fits_source import is_fits_table
 
-        convert_survey(
-            arguments.survey,
-            arguments.records,
-            labels=labels,
-            compress=arguments.compress,
-            overwrite=arguments.overwrite,
+    first = Path(arguments.inputs[0])
+    survey = is_survey(first)
+    if not survey and is_alerts(first):
+        return _convert_alerts(arguments, options)
+    if len(arguments.inputs) > 1:
+        raise InputError(
+            f"{first}: expected Avro files, or folders of them, where there are several inputs"
         )
+    _refuse(arguments, "labels_csv", "score_threshold", "score_field", kind="alert packets")
+    if not survey and is_fits_table(first):
+        return _convert_fits(arguments, options)
+    if not survey and first.is_dir():
+        raise InputError(
+            f"{first}: expected images<ID>.npy, alert packets (*.avro) or stamps.csv, found none"
+        )
+    _refuse(arguments, "size", "skip_bad", kind="alert packets or FITS stamps")
+    return _convert_survey(first, arguments.records, options)
 
-    return run_command(work)
+
+def _refuse(arguments: argparse.Namespace, *names: str, kind: str) -> None:
+    for name in names:
+        if getattr(arguments, name) not in (None, False):
+            raise InputError(f"--{name}: expected {kind}, found none in {arguments.inputs[0]}")
+
+
+def _convert_survey(survey: Path, records: str, options: dict) -> int:
+    from rbkeras.data.survey import find_detectors
+
+    # TensorFlow takes seconds to load; a wrong path should not have to wait for it.
+    find_detectors(survey)
+    load_tensorflow()
+    from rbkeras.data.write_records import convert_survey
+
+    convert_survey(survey, records, **options)
+    return 0
+
+
+def _convert_alerts(arguments: argparse.Namespace, options: dict) -> int:
+    from rbkeras.data.alert_labels import names_by_score, names_by_table, own_names
+    from rbkeras.data.alert_source import AlertSource
+
+    if arguments.labels_csv and arguments.score_threshold is not None:
+        raise InputError("expected at most one of --labels_csv and --score_threshold, got both")
+    namer = own_names
+    if arguments.labels_csv:
+        namer = names_by_table(arguments.labels_csv)
+    elif arguments.score_threshold is not None:
+        namer = names_by_score(arguments.score_threshold)
+    bad: list[str] = []
+    source = AlertSource(
+        arguments.inputs,
+        size=_size(arguments),
+        score_field=arguments.score_field,
+        on_bad=bad.append if arguments.skip_bad else None,
+    )
+    return _convert_source(source, arguments.records, {**options, "namer": namer}, bad)
+
+
+def _convert_fits(arguments: argparse.Namespace, options: dict) -> int:
+    from rbkeras.data.fits_source import FitsSource
+
+    bad: list[str] = []
+    on_bad = bad.append if arguments.skip_bad else None
+    source = FitsSource(arguments.inputs[0], size=_size(arguments), on_bad=on_bad)
+    return _convert_source(source, arguments.records, options, bad)
+
+
+def _size(arguments: argparse.Namespace) -> int | None:
+    if arguments.size is not None and arguments.size < 1:
+        raise InputError(f"--size: expected at least 1, got {arguments.size}")
+    return arguments.size
+
+
+def _convert_source(source: "SampleSource", records: str, options: dict, bad: list[str]) -> int:
+    load_tensorflow()
+    from rbkeras.data.write_source import convert_source
+
+    convert_source(source, records, **options)
+    for sentence in bad:
+        print(f"skipped: {sentence}", file=sys.stderr)
+    return 1 if bad else 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Tables that a person or another program has written."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -8,8 +8,10 @@ import pandas as pd
 from rbkeras.errors import InputError
 
 
-def read_table(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Read a CSV table that has at least these columns.
+def read_table(
+    path: str | Path, columns: Sequence[str], *, dtype: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """Read a CSV table that has at least these columns; `dtype` says how to read some of them.
 
     Raises
     ------
@@ -17,7 +19,7 @@ def read_table(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
         When it cannot be read or a column is missing.
     """
     try:
-        table = pd.read_csv(path, low_memory=False)
+        table = pd.read_csv(path, low_memory=False, dtype=dtype)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: expected a CSV table, but it cannot be read: {reason}") from None

@@ -10,6 +10,7 @@ import pandas as pd
 
 from rbkeras.data.labels import DEFAULT_LABELS, encode_labels
 from rbkeras.errors import InputError
+from rbkeras.files import checksum
 from rbkeras.tables import read_table
 
 LABEL_COLUMN = "object_type"
@@ -142,6 +143,18 @@ class DetectorData:
     stamps: np.ndarray
     labels: np.ndarray
     params: pd.DataFrame
+
+    @property
+    def detector_id(self) -> int:
+        """The detector's number."""
+        return self.files.detector_id
+
+    def checksums(self) -> dict[str, str]:
+        """SHA-256 of the two files."""
+        return {
+            "images_sha256": checksum(self.files.images),
+            "params_sha256": checksum(self.files.params),
+        }
 
 
 def read_detector(

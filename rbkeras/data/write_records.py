@@ -1,7 +1,7 @@
-"""Survey directory -> records directory, whole files only, resumable."""
+"""Detectors' stamps -> records directory, whole files only, resumable."""
 
 import gzip
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from rbkeras.data.detectors import Detector
 from rbkeras.data.encoding import frame_block
 from rbkeras.data.labels import DEFAULT_LABELS
 from rbkeras.data.records import DATA_INFO, FORMAT_VERSION, MANIFEST, SAMPLES, read_manifest
-from rbkeras.data.survey import DetectorData, read_survey
+from rbkeras.data.survey import read_survey
 from rbkeras.errors import InputError
-from rbkeras.files import checksum, read_json, whole_file, write_json
+from rbkeras.files import read_json, whole_file, write_json
 
 _CHUNK = 512
 
@@ -57,8 +58,27 @@ def convert_survey(
     InputError
         When the survey is at fault, or `out` holds something else.
     """
+    write_records(
+        list(read_survey(survey, labels=labels)),
+        out,
+        labels=labels,
+        compress=compress,
+        overwrite=overwrite,
+        progress=progress,
+    )
+
+
+def write_records(
+    detectors: Sequence[Detector],
+    out: str | Path,
+    *,
+    labels: Mapping[str, int],
+    compress: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> None:
+    """Write detectors, checked and of one stamp shape, in this order; see `convert_survey`."""
     out = Path(out)
-    detectors = list(read_survey(survey, labels=labels))
     manifest = {
         "format_version": FORMAT_VERSION,
         "complete": False,
@@ -73,7 +93,7 @@ def convert_survey(
     start = 0
     for detector, checksums in _with_checksums(detectors):
         entry = _source_entry(detector, start, checksums)
-        previous = done.pop(detector.files.detector_id, None)
+        previous = done.pop(detector.detector_id, None)
         if previous and entry.items() <= previous.items():
             entry = previous
         else:
@@ -133,28 +153,21 @@ def _finished_detectors(out: Path, manifest: dict, *, overwrite: bool) -> dict[i
     }
 
 
-def _with_checksums(detectors: list[DetectorData]) -> Iterator[tuple[DetectorData, dict]]:
+def _with_checksums(detectors: Sequence[Detector]) -> Iterator[tuple[Detector, dict]]:
     """Pair detectors with their sources' checksums, the next one's made while one is written."""
     with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(_checksums, detectors[0])
+        ahead = pool.submit(detectors[0].checksums)
         for detector, following in zip(detectors, [*detectors[1:], None], strict=True):
             checksums = ahead.result()
             if following is not None:
-                ahead = pool.submit(_checksums, following)
+                ahead = pool.submit(following.checksums)
             yield detector, checksums
 
 
-def _checksums(detector: DetectorData) -> dict[str, str]:
+def _source_entry(detector: Detector, start: int, checksums: dict[str, str]) -> dict:
     return {
-        "images_sha256": checksum(detector.files.images),
-        "params_sha256": checksum(detector.files.params),
-    }
-
-
-def _source_entry(detector: DetectorData, start: int, checksums: dict[str, str]) -> dict:
-    return {
-        "detector_id": detector.files.detector_id,
-        "file": f"data{detector.files.detector_id}.tfrecord",
+        "detector_id": detector.detector_id,
+        "file": f"data{detector.detector_id}.tfrecord",
         "size": len(detector.stamps),
         "start_index": start,
         **checksums,
@@ -162,7 +175,7 @@ def _source_entry(detector: DetectorData, start: int, checksums: dict[str, str])
 
 
 def _write_detector(
-    detector: DetectorData, out: Path, entry: dict, *, compress: bool, progress: bool
+    detector: Detector, out: Path, entry: dict, *, compress: bool, progress: bool
 ) -> dict:
     """Write one detector's file; return its size in bytes and its counts."""
     counts = _Counts()
@@ -216,7 +229,7 @@ class _Counts:
         self.stamps_with_constant_channel += int(same.sum())
 
 
-def _write_index(out: Path, detectors: list[DetectorData], entries: list[dict]) -> None:
+def _write_index(out: Path, detectors: Sequence[Detector], entries: list[dict]) -> None:
     tables = []
     for detector, entry in zip(detectors, entries, strict=True):
         index = np.arange(entry["size"])

@@ -1,0 +1,172 @@
+"""What is in an alert packet of ZTF, of Rubin, or of a survey with the same three cutouts."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rbkeras.data.avro import CUTOUTS
+from rbkeras.data.cutouts import decode_cutout
+from rbkeras.data.samples import Sample
+from rbkeras.errors import InputError
+
+_JD_OF_MJD_0 = 2400000.5
+_AB_ZERO_POINT_NJY = 31.4
+_ZTF_BANDS = {1: "g", 2: "r", 3: "i"}
+_ZTF_CUTOUT = 63  # pixels on a side, unless the edge of the readout channel is nearer
+_ZTF_CHANNEL = (3080, 3072)  # rows and columns of one
+
+
+def _text(value: Any) -> str | None:
+    # Rubin writes 0 for an object that there is none of.
+    return None if value == 0 else str(value)
+
+
+def _magnitude(nanojansky: float) -> float:
+    flux = abs(nanojansky)
+    return _AB_ZERO_POINT_NJY - 2.5 * math.log10(flux) if flux > 0 else math.nan
+
+
+# Where a column's value stands in a packet: the first place that has one, and what is made of it.
+_PLACES: dict[str, list[tuple[str, Callable[[Any], Any]]]] = {
+    "alert_id": [("candid", _text), ("diaSourceId", _text), ("alertId", _text)],
+    "object_id": [
+        ("objectId", _text),
+        ("diaSource.diaObjectId", _text),
+        ("diaSource.ssObjectId", _text),
+    ],
+    # ZTF numbers the four readout channels of each of its 16 detectors.
+    "detector_id": [("candidate.rcid", lambda rcid: rcid // 4 + 1), ("diaSource.detector", int)],
+    "mjd": [
+        ("candidate.jd", lambda jd: jd - _JD_OF_MJD_0),
+        ("diaSource.midpointMjdTai", float),
+    ],
+    "ra": [("candidate.ra", float), ("diaSource.ra", float)],
+    "dec": [("candidate.dec", float), ("diaSource.dec", float)],
+    "band": [("candidate.fid", _ZTF_BANDS.get), ("diaSource.band", str)],
+    "magnitude": [("candidate.magpsf", float), ("diaSource.psfFlux", _magnitude)],
+}
+_SCORES = ("candidate.drb", "candidate.rb", "diaSource.reliability")
+_TEXT = ("file", "alert_id", "object_id", "band", "survey_score_name")
+_INTEGERS = ("sample_index", "detector_id")
+COLUMNS = ("sample_index", "file", *_PLACES, "survey_score", "survey_score_name")
+
+
+def alert_identity(
+    packet: Mapping[str, Any], *, where: str, file: Path, number: int, score_field: str | None
+) -> dict[str, Any]:
+    """Say which detection a packet is of.
+
+    Parameters
+    ----------
+    packet
+        As Avro decodes it.
+    where
+        Named in errors.
+    file, number
+        Its place; they make a name for a packet without one.
+    score_field
+        Where the survey's score stands, such as 'candidate.rb'; None takes the first of
+        candidate.drb, candidate.rb and diaSource.reliability that has a value.
+
+    Returns
+    -------
+    dict
+        The keys `COLUMNS` but the first two; None where the packet has no value, detector_id 0.
+
+    Raises
+    ------
+    InputError
+        When a value is of no use.
+    """
+    identity: dict[str, Any] = {}
+    for column, places in _PLACES.items():
+        values = (_value(packet, place, convert, where) for place, convert in places)
+        identity[column] = next((value for value in values if value is not None), None)
+    identity["alert_id"] = identity["alert_id"] or f"{file.name}:{number + 1}"
+    identity["detector_id"] = identity["detector_id"] or 0
+    for place in [score_field] if score_field else _SCORES:
+        score = _value(packet, place, float, where)
+        if score is not None and not math.isnan(score):
+            name = place.rsplit(".")[-1]
+            return identity | {"survey_score": score, "survey_score_name": name}
+    return identity | {"survey_score": None, "survey_score_name": None}
+
+
+def alert_images(
+    packet: Mapping[str, Any], *, where: str
+) -> tuple[tuple[np.ndarray, ...], tuple[tuple[int, int] | None, ...]]:
+    """Decode a packet's cutouts: FITS files, gzipped or not, as bytes or in `stampData`.
+
+    Returns
+    -------
+    images, centers
+        Science, template, difference, float32 (H, W), NaN where there are no data; and what
+        `rbkeras.data.samples.Sample` calls centers.
+
+    Raises
+    ------
+    InputError
+        When a cutout is missing, damaged or not two-dimensional.
+    """
+    images = tuple(_cutout(packet, name, where) for name in CUTOUTS)
+    return images, tuple(_center(packet, image.shape, where) for image in images)
+
+
+def alert_table(samples: Sequence[Sample]) -> pd.DataFrame:
+    """Return the columns `COLUMNS`, of the same dtypes whatever is missing."""
+    table = pd.DataFrame([sample.identity for sample in samples], columns=list(COLUMNS))
+    table["detector_id"] = [sample.identity.get("detector_id", 0) for sample in samples]
+    floats = set(COLUMNS) - set(_TEXT) - set(_INTEGERS)
+    return table.astype(
+        dict.fromkeys(_TEXT, "string")
+        | dict.fromkeys(_INTEGERS, "int64")
+        | dict.fromkeys(floats, "float64")
+    )
+
+
+def _cutout(packet: Mapping[str, Any], name: str, where: str) -> np.ndarray:
+    content = packet.get(name)
+    if isinstance(content, Mapping):
+        content = content.get("stampData")
+    if not content:
+        raise InputError(f"{where}: expected a {name}, found none")
+    return decode_cutout(content, where=f"{where}, {name}")
+
+
+def _value(
+    packet: Mapping[str, Any], place: str, convert: Callable[[Any], Any], where: str
+) -> Any | None:
+    value: Any = packet
+    for key in place.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    try:
+        return None if value is None else convert(value)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{where}: expected a number in {place}, found {value!r}") from None
+
+
+def _center(
+    packet: Mapping[str, Any], shape: tuple[int, ...], where: str
+) -> tuple[int, int] | None:
+    """Find the detection in a ZTF cutout that the detector's edge cuts short.
+
+    ZTF leaves away what lies beyond the edge, so the detection is not in the middle of what is
+    left. None where size and position do not tell of such an edge.
+    """
+    if shape == (_ZTF_CUTOUT, _ZTF_CUTOUT):
+        return None
+    center = []
+    for length, pixels, place in zip(shape, _ZTF_CHANNEL, ("ypos", "xpos"), strict=True):
+        position = _value(packet, f"candidate.{place}", float, where)
+        if position is None or not 0 <= position <= pixels + 1:
+            return None
+        pixel = math.floor(position - 0.5)  # positions count from 1
+        before, after = (min(_ZTF_CUTOUT // 2, n) for n in (pixel, pixels - 1 - pixel))
+        if before + 1 + after != length:
+            return None
+        center.append(before)
+    return center[0], center[1]

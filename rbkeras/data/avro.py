@@ -1,0 +1,116 @@
+"""Avro files of alert packets: finding, counting, streaming."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import fastavro
+
+from rbkeras.errors import InputError
+
+# In the order of a stamp's channels: new, reference, difference.
+CUTOUTS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
+
+
+def is_alerts(path: str | Path) -> bool:
+    """Whether a path is an Avro file, or a folder with one in or below it."""
+    path = Path(path)
+    return path.suffix == ".avro" or (path.is_dir() and any(path.rglob("*.avro")))
+
+
+def find_alert_files(paths: Sequence[str | Path]) -> list[Path]:
+    """List Avro files: those named, and those ending in .avro in and below folders named.
+
+    Returns
+    -------
+    list of Path
+        In the order given, and within a folder in the order of their names.
+
+    Raises
+    ------
+    InputError
+        When a path does not exist, a folder has no such file, or a file comes twice.
+    """
+    files: list[Path] = []
+    for path in map(Path, paths):
+        found = sorted(path.rglob("*.avro")) if path.is_dir() else [path]
+        if not found:
+            raise InputError(f"{path}: expected alert packets (*.avro), found none")
+        if not path.exists():
+            raise InputError(f"{path}: expected an Avro file of alert packets, found none")
+        files += found
+    repeated = len(files) - len({path.resolve() for path in files})
+    if repeated:
+        raise InputError(f"{paths[0]}: expected every Avro file once, found {repeated} twice")
+    return files
+
+
+def count_packets(path: Path) -> int:
+    """Count a file's packets by its block headers, without decoding them.
+
+    Damage that shows in the headers counts as one packet, and so does a file without any, so that
+    every fault has a number.
+    """
+    count = 0
+    try:
+        with _opened(path) as blocks:
+            for block in blocks:
+                count += block.num_records
+    except InputError:
+        return count + 1
+    return max(count, 1)
+
+
+def read_packets(path: Path, start: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Read a file's packets from number `start` on, each with its number, one at a time.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read, is truncated or damaged, or its records are no alert
+        packets; packets before the damage come first.
+    """
+    number = 0
+    with _opened(path) as blocks:
+        for block in blocks:
+            skipped = min(max(start - number, 0), block.num_records)
+            records = islice(block, skipped, None) if skipped < block.num_records else ()
+            yield from enumerate(records, number + skipped)
+            number += block.num_records
+        if number == 0:
+            raise InputError(f"{path}: expected at least one alert packet, found none")
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[fastavro.block_reader]:
+    try:
+        with path.open("rb") as file:
+            blocks = fastavro.block_reader(file)
+            _require_cutouts(path, blocks.writer_schema)
+            yield blocks
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(
+            f"{path}: expected a readable Avro file, got {error.strerror or error}"
+        ) from None
+    # On damaged bytes fastavro raises whatever its decoding trips over.
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise InputError(
+            f"{path}: expected a whole Avro file with its schema inside, but it cannot be read: "
+            f"{reason}"
+        ) from None
+
+
+def _require_cutouts(path: Path, schema: Any) -> None:
+    fields = schema.get("fields", []) if isinstance(schema, dict) else []
+    names = [field["name"] for field in fields]
+    if not set(CUTOUTS) <= set(names):
+        found = ", ".join(names[:8]) or "none"
+        raise InputError(
+            f"{path}: expected alert packets with the fields {', '.join(CUTOUTS)}, found the "
+            f"fields {found}"
+        )

@@ -1,0 +1,145 @@
+"""FITS images held in bytes, and cutting or padding them to a stamp's size."""
+
+import warnings
+import zlib
+
+import numpy as np
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
+
+from rbkeras.errors import InputError
+
+_GZIP = b"\x1f\x8b"
+_GZIP_HEADER = 31  # what zlib calls a gzip stream of any window size
+
+
+def decode_cutout(payload: bytes, *, where: str) -> np.ndarray:
+    """Read the first image of a FITS file, gzipped or not.
+
+    What follows it, such as the uncertainties and the point spread function in Rubin's cutouts,
+    is not looked at.
+
+    Parameters
+    ----------
+    payload
+        The file's bytes.
+    where
+        Named in errors.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 (H, W), in the order of the file: row 0 is the lowest in FITS's sense. BSCALE and
+        BZERO are applied; NaN and infinities stay.
+
+    Raises
+    ------
+    InputError
+        When the bytes are damaged, hold no image, or one that has not two axes.
+    """
+    images = _images(payload, where=where, most=1)
+    if not images:
+        raise InputError(f"{where}: expected a FITS image, found none")
+    image = images[0]
+    if image.ndim != 2 or 0 in image.shape:
+        raise InputError(f"{where}: expected an image of two axes, found shape {image.shape}")
+    return image
+
+
+def decode_planes(payload: bytes, *, where: str) -> list[np.ndarray]:
+    """Read all planes of a FITS file: a cube's, or an image per extension, in their order.
+
+    Returns
+    -------
+    list of numpy.ndarray
+        float32 (H, W) each, as `decode_cutout` gives them; sizes may differ.
+
+    Raises
+    ------
+    InputError
+        When the bytes are damaged, or hold images of other than two or three axes, or none.
+    """
+    planes: list[np.ndarray] = []
+    for image in _images(payload, where=where):
+        if image.ndim not in (2, 3) or 0 in image.shape:
+            raise InputError(
+                f"{where}: expected images of two axes or a cube of three, found shape "
+                f"{image.shape}"
+            )
+        planes += [image] if image.ndim == 2 else list(image)
+    if not planes:
+        raise InputError(f"{where}: expected FITS images, found none")
+    return planes
+
+
+def _images(payload: bytes, *, where: str, most: int | None = None) -> list[np.ndarray]:
+    """Read the first `most` images that have data, or all."""
+    if not isinstance(payload, bytes):
+        raise InputError(
+            f"{where}: expected the bytes of a FITS file, found {type(payload).__name__}"
+        )
+    try:
+        if payload.startswith(_GZIP):
+            payload = zlib.decompress(payload, _GZIP_HEADER)
+    except zlib.error as error:
+        raise InputError(
+            f"{where}: expected a whole gzip stream, but unpacking says: {error}"
+        ) from None
+    found: list[np.ndarray] = []
+    # On damaged bytes astropy warns, at length, and raises whatever its parsing trips over.
+    with warnings.catch_warnings(), np.errstate(over="ignore"):
+        warnings.simplefilter("ignore", AstropyWarning)
+        try:
+            for unit in fits.HDUList.fromstring(payload):
+                if unit.is_image and unit.data is not None:
+                    found.append(np.asarray(unit.data, dtype=np.float32))
+                if len(found) == most:
+                    break
+        except Exception:
+            raise InputError(
+                f"{where}: expected a FITS file, found something else or a damaged one"
+            ) from None
+    return found
+
+
+def central_pixel(length: int) -> int:
+    """Return the central one of `length` pixels, counted from 0.
+
+    The middle one; of an even number, the lower of the two in the middle.
+    """
+    return (length - 1) // 2
+
+
+def fit_image(
+    image: np.ndarray, shape: tuple[int, int], center: tuple[int, int] | None = None
+) -> np.ndarray:
+    """Cut or pad an image so that its centre falls on the centre of the wanted shape.
+
+    Parameters
+    ----------
+    image
+        float32 (H, W).
+    shape
+        Wanted height and width; each may be smaller or larger than the image's.
+    center
+        Row and column of the image, counted from 0, that shall become the central pixel; None
+        takes the image's own. The central one of n pixels is pixel (n - 1) // 2: of an even
+        number, the lower of the two in the middle. So 63 -> 29 keeps pixels 17 to 45, 63 -> 30
+        keeps 17 to 46, 30 -> 29 keeps 0 to 28, and 30 -> 28 keeps 1 to 28.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 (height, width); NaN where the image does not reach, pixels bit by bit elsewhere.
+    """
+    if center is None:
+        center = (central_pixel(image.shape[0]), central_pixel(image.shape[1]))
+    fitted = np.full(shape, np.nan, np.float32)
+    into, out_of = [], []
+    for length, wanted, middle in zip(image.shape, shape, center, strict=True):
+        first = middle - central_pixel(wanted)  # of the image; negative where it has to be padded
+        start, stop = max(first, 0), min(first + wanted, length)
+        out_of.append(slice(start, max(stop, start)))
+        into.append(slice(start - first, max(stop, start) - first))
+    fitted[tuple(into)] = image[tuple(out_of)]
+    return fitted

@@ -1,0 +1,168 @@
+import contextlib
+import gzip
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from packets import fits_bytes
+
+from rbkeras.data.cutouts import decode_cutout, decode_planes, fit_image
+from rbkeras.errors import InputError
+
+IMAGE = np.arange(12, dtype=np.float32).reshape(3, 4)
+
+
+def pixels(first, last):
+    return list(range(first, last + 1))
+
+
+# --- size --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("length", "wanted", "kept"),
+    [
+        (63, 29, pixels(17, 45)),
+        (63, 30, pixels(17, 46)),
+        (30, 29, pixels(0, 28)),
+        (30, 28, pixels(1, 28)),
+        (5, 5, pixels(0, 4)),
+        (5, 1, [2]),
+        (4, 1, [1]),
+        (3, 5, [None, 0, 1, 2, None]),
+        (3, 4, [0, 1, 2, None]),
+        (4, 5, [None, 0, 1, 2, 3]),
+        (2, 6, [None, None, 0, 1, None, None]),
+    ],
+)
+def test_the_central_pixel_stays_central_on_each_axis(length, wanted, kept):
+    expected = np.array([np.nan if pixel is None else pixel for pixel in kept], np.float32)
+    row = np.arange(length, dtype=np.float32)
+    np.testing.assert_array_equal(fit_image(row[None], (1, wanted))[0], expected)
+    np.testing.assert_array_equal(fit_image(row[:, None], (wanted, 1))[:, 0], expected)
+
+
+def test_axes_are_treated_apart():
+    np.testing.assert_array_equal(
+        fit_image(IMAGE, (5, 2)), [[np.nan] * 2, [1, 2], [5, 6], [9, 10], [np.nan] * 2]
+    )
+
+
+def test_a_centre_can_be_named():
+    np.testing.assert_array_equal(
+        fit_image(IMAGE, (3, 3), (0, 3)), [[np.nan] * 3, [2, 3, np.nan], [6, 7, np.nan]]
+    )
+
+
+def test_a_centre_far_outside_leaves_nothing():
+    for center in ((-9, 0), (40, 1), (1, -9), (0, 40)):
+        assert np.isnan(fit_image(IMAGE, (3, 3), center)).all()
+
+
+lengths = st.integers(1, 9)
+
+
+@given(
+    shape=st.tuples(lengths, lengths),
+    wanted=st.tuples(lengths, lengths),
+    center=st.none() | st.tuples(st.integers(-4, 12), st.integers(-4, 12)),
+)
+def test_every_pixel_is_the_images_at_the_same_distance_from_the_centre(shape, wanted, center):
+    image = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    middle = center or ((shape[0] - 1) // 2, (shape[1] - 1) // 2)
+    fitted = fit_image(image, wanted, center)
+    assert fitted.shape == wanted
+    assert fitted.dtype == np.float32
+    for row, column in np.ndindex(*wanted):
+        r = row - (wanted[0] - 1) // 2 + middle[0]
+        c = column - (wanted[1] - 1) // 2 + middle[1]
+        inside = 0 <= r < shape[0] and 0 <= c < shape[1]
+        np.testing.assert_equal(fitted[row, column], image[r, c] if inside else np.nan)
+
+
+@given(shape=st.tuples(lengths, lengths), more=st.tuples(lengths, lengths))
+def test_what_was_padded_is_cut_back_bit_by_bit(shape, more):
+    image = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    image[0, 0], image[-1, -1] = np.nan, np.inf
+    larger = (shape[0] + more[0], shape[1] + more[1])
+    assert fit_image(fit_image(image, larger), shape).tobytes() == image.tobytes()
+
+
+# --- decoding ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_the_first_image_is_read_as_float32(compress):
+    image = IMAGE.copy()
+    image[0, 1:3] = np.nan, np.inf
+    found = decode_cutout(fits_bytes(image, np.ones((7, 7)), compress=compress), where="x")
+    assert found.dtype == np.dtype("float32")
+    assert found.dtype.isnative
+    assert found.tobytes() == image.tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["f8", "i2", "i4", "u1", "u2"])
+def test_any_numbers_are_read(dtype):
+    found = decode_cutout(fits_bytes(IMAGE.astype(dtype)), where="x")
+    np.testing.assert_array_equal(found, IMAGE)
+
+
+def test_an_empty_first_unit_is_passed_over():
+    np.testing.assert_array_equal(decode_cutout(fits_bytes(None, IMAGE), where="x"), IMAGE)
+
+
+def test_numbers_beyond_float32_become_infinite_without_a_word(recwarn):
+    assert decode_cutout(fits_bytes(np.full((2, 2), 1e300)), where="x")[0, 0] == np.inf
+    assert not recwarn.list
+
+
+CUBE = np.stack([IMAGE, IMAGE + 1])
+
+
+@pytest.mark.parametrize("images", [[CUBE], [None, CUBE], [*CUBE], [None, *CUBE]])
+def test_planes_are_those_of_a_cube_or_of_extensions(images):
+    np.testing.assert_array_equal(decode_planes(fits_bytes(*images), where="x"), CUBE)
+
+
+SOUND = fits_bytes(IMAGE)
+BAD = {
+    "nothing": b"",
+    "text": b"no FITS at all",
+    "half a header": SOUND[:1000],
+    "half the data": SOUND[:2900],
+    "damaged header": SOUND.replace(b"BITPIX", b"BITPIY"),
+    "half a gzip": gzip.compress(SOUND)[:-30],
+    "damaged gzip": gzip.compress(SOUND)[:40] + b"?" * 60,
+    "gzip of text": gzip.compress(b"no FITS at all"),
+    "no image": fits_bytes(None),
+    "one axis": fits_bytes(np.ones(5)),
+    "no pixels": fits_bytes(None, np.ones((0, 3))),
+    "text for bytes": "SIMPLE",
+}
+
+
+@pytest.mark.parametrize("decode", [decode_cutout, decode_planes])
+@pytest.mark.parametrize("kind", BAD)
+def test_what_is_no_image_is_one_sentence(decode, kind, recwarn):
+    with pytest.raises(InputError, match=r"^packet 7: expected [^\n]*$"):
+        decode(BAD[kind], where="packet 7")
+    assert not recwarn.list
+
+
+def test_a_cutout_has_two_axes():
+    with pytest.raises(InputError, match=r"two axes, found shape \(2, 3, 4\)"):
+        decode_cutout(fits_bytes(CUBE), where="x")
+    with pytest.raises(InputError, match=r"cube of three, found shape \(1, 2, 3, 4\)"):
+        decode_planes(fits_bytes(CUBE[None]), where="x")
+
+
+@given(data=st.data())
+@settings(deadline=None)
+def test_damage_anywhere_is_an_input_error_or_nothing(data):
+    content = bytearray(fits_bytes(IMAGE, compress=data.draw(st.booleans())))
+    for _ in range(data.draw(st.integers(1, 5))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    content = bytes(content[: data.draw(st.integers(0, len(content)))])
+    with contextlib.suppress(InputError):
+        assert decode_cutout(content, where="x").ndim == 2
