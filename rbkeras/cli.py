@@ -1,6 +1,7 @@
 """What every command shares: exit statuses and messages without tracebacks."""
 
 import contextlib
+import ctypes
 import errno
 import logging
 import os
@@ -9,6 +10,9 @@ import tempfile
 from collections.abc import Callable, Iterator
 
 from rbkeras.errors import InputError
+
+# From glibc's malloc.h.
+_M_TOP_PAD = -2
 
 
 def run_command(work: Callable[[], int | None]) -> int:
@@ -50,12 +54,23 @@ def load_tensorflow() -> None:
     itself is turned away while it loads; what was printed is shown if loading fails.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    _take_memory_in_large_pieces()
     with _native_stderr_held_back():
         import tensorflow as tf
 
         tf.config.list_physical_devices()
     # Every fold is a new model, and TensorFlow would warn that it traces each.
     tf.get_logger().setLevel(logging.ERROR)
+
+
+def _take_memory_in_large_pieces() -> None:
+    """Let glibc keep 64 MiB in reserve, where the C library is glibc.
+
+    Batches come and go. By default each is fetched from the system anew, and touching fresh pages
+    for the first time takes longer than filling them: see docs/benchmarks.md.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_TOP_PAD, 64 << 20)
 
 
 @contextlib.contextmanager

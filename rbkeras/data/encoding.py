@@ -108,3 +108,46 @@ def _masked(checksums: list[int]) -> np.ndarray:
     """Rotate by 15 bits and add a constant, as TFRecord does: little-endian uint32 (N,)."""
     values = np.array(checksums, "<u4")
     return ((values >> 15 | values << 17) + np.uint32(0xA282EAD8)).astype("<u4")
+
+
+def frame_length(stamp_shape: tuple[int, int, int]) -> int:
+    """Bytes of a framed record of such a stamp, as `frame_block` writes it."""
+    record, _, _ = _layout(4 * int(np.prod(stamp_shape)))
+    return HEADER_BYTES + len(record) + FOOTER_BYTES
+
+
+def pixels_of_frames(
+    frames: np.ndarray, rows: np.ndarray, *, stamp_shape: tuple[int, int, int]
+) -> np.ndarray:
+    """Read what `frame_block` wrote, and check it.
+
+    Parameters
+    ----------
+    frames
+        uint8 (N, `frame_length`), C-contiguous.
+    rows
+        Which frames, integers (n,); the others are not looked at.
+    stamp_shape
+        Height, width, channels.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 (n, 4 H W C): the bytes of little-endian float32 pixels.
+
+    Raises
+    ------
+    ValueError
+        When the bytes of a frame do not have their checksum; it begins with 'corrupted record'.
+    """
+    size = 4 * int(np.prod(stamp_shape))
+    record, image_at, _ = _layout(size)
+    end = frames.shape[1] - FOOTER_BYTES
+    found = [google_crc32c.value(frames[row, HEADER_BYTES:end].tobytes()) for row in rows]
+    stored = frames[rows, end:].view("<u4")[:, 0]
+    whole = (frames[rows, :HEADER_BYTES] == _header(len(record))).all(axis=1)
+    wrong = np.flatnonzero((stored != _masked(found)) | ~whole)
+    if len(wrong):
+        raise ValueError(f"corrupted record: {len(wrong)} of {len(rows)} fail their checksum")
+    first = HEADER_BYTES + image_at
+    return frames[rows, first : first + size]

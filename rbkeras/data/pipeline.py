@@ -1,6 +1,7 @@
 """Streaming tf.data pipelines over records: select, relabel, shuffle, batch, augment."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from rbkeras.data.blocks import Block, ShuffledBatches, has_blocks, selected_blocks
 from rbkeras.data.labels import SKIP
 from rbkeras.data.records import FLOAT_LIST, Records, reading
 
@@ -66,17 +68,27 @@ def stamp_dataset(
     if targets.shape != (len(records),):
         raise ValueError(f"targets: expected shape ({len(records)},), got {targets.shape}")
     selected = int((targets != SKIP).sum())
-    dataset = _serialised(records, shuffle=bool(shuffle_buffer), seed=seed)
-    dataset = dataset.map(_parser(records, targets, with_index), num_parallel_calls=2)
-    if shuffle_buffer or cache is not None:
-        dataset = dataset.unbatch()
-        if cache is not None:
-            dataset = dataset.cache("" if cache == "memory" else str(cache))
-        if shuffle_buffer:
-            dataset = dataset.shuffle(shuffle_buffer, seed=seed)
-        dataset = dataset.batch(batch_size)
+    if cache is None and has_blocks(records):
+        dataset = _from_blocks(
+            records,
+            targets,
+            batch_size=batch_size,
+            shuffle_buffer=shuffle_buffer,
+            seed=seed,
+            with_index=with_index,
+        )
     else:
-        dataset = dataset.rebatch(batch_size)
+        dataset = _serialised(records, shuffle=bool(shuffle_buffer), seed=seed)
+        dataset = dataset.map(_parser(records, targets, with_index), num_parallel_calls=2)
+        if shuffle_buffer or cache is not None:
+            dataset = dataset.unbatch()
+            if cache is not None:
+                dataset = dataset.cache("" if cache == "memory" else str(cache))
+            if shuffle_buffer:
+                dataset = dataset.shuffle(shuffle_buffer, seed=seed)
+            dataset = dataset.batch(batch_size)
+        else:
+            dataset = dataset.rebatch(batch_size)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(-(-selected // batch_size)))
     if augment:
         dataset = _augmented(dataset, seed=seed, shift=shift)
@@ -156,6 +168,33 @@ def _options() -> tf.data.Options:
     options = tf.data.Options()
     options.autotune.enabled = False
     return options
+
+
+def _from_blocks(
+    records: Records,
+    targets: np.ndarray,
+    *,
+    batch_size: int,
+    shuffle_buffer: int,
+    seed: int,
+    with_index: bool,
+) -> tf.data.Dataset:
+    """Batches of records of one layout, which need no parsing; see `rbkeras.data.blocks`."""
+    ordered = partial(selected_blocks, records, targets)
+    shuffled = ShuffledBatches(
+        records, targets, pool_size=shuffle_buffer, batch_size=batch_size, seed=seed
+    )
+
+    def elements() -> Iterator[Block]:
+        for stamps, index in shuffled() if shuffle_buffer else ordered():
+            yield stamps, index if with_index else targets[index].astype(np.int32)
+
+    signature = (
+        tf.TensorSpec((None, *records.stamp_shape), tf.float32),
+        tf.TensorSpec((None,), tf.int64 if with_index else tf.int32),
+    )
+    dataset = tf.data.Dataset.from_generator(elements, output_signature=signature)
+    return dataset if shuffle_buffer else dataset.rebatch(batch_size)
 
 
 def _serialised(records: Records, *, shuffle: bool, seed: int) -> tf.data.Dataset:

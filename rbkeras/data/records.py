@@ -212,6 +212,7 @@ def data_fault(error: Exception) -> str | None:
     signs = (
         "corrupted record",
         "truncated record",
+        "unreadable record",
         "Could not parse example",
         "inflate()",
         "record of another stamp size",
