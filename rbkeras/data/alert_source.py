@@ -133,15 +133,9 @@ class AlertSource:
         try:
             for number, packet in read_packets(path, begin):
                 where = f"{path}: packet {number + 1}"
-                identity: dict[str, Any] = {"sample_index": first + number, "file": path.name}
+                identity = _place(path, first, number)
                 try:
-                    identity |= alert_identity(
-                        packet,
-                        where=where,
-                        file=path,
-                        number=number,
-                        score_field=self._score_field,
-                    )
+                    identity |= alert_identity(packet, where=where, score_field=self._score_field)
                     sample = Sample(where, identity, *alert_images(packet, where=where))
                 except InputError as error:
                     report_bad(error, on_bad)
@@ -152,7 +146,13 @@ class AlertSource:
         except InputError as error:
             report_bad(error, on_bad)
             for missing in range(number + 1, self._count(path) if self._keep_bad else 0):
-                identity = {"sample_index": first + missing, "file": path.name}
-                yield Sample(str(path), identity, (), (), str(error))
+                yield Sample(str(path), _place(path, first, missing), (), (), str(error))
             return self._count(path)
         return number + 1
+
+
+def _place(path: Path, first: int, number: int) -> dict[str, Any]:
+    """Say of a packet what is known without reading it, a name of last resort included."""
+    # A gap in a column of long numbers would make readers of CSV take them for floats.
+    name = f"{path.name}:{number + 1}"
+    return {"sample_index": first + number, "file": path.name, "alert_id": name}

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,7 +55,7 @@ COLUMNS = ("sample_index", "file", *_PLACES, "survey_score", "survey_score_name"
 
 
 def alert_identity(
-    packet: Mapping[str, Any], *, where: str, file: Path, number: int, score_field: str | None
+    packet: Mapping[str, Any], *, where: str, score_field: str | None
 ) -> dict[str, Any]:
     """Say which detection a packet is of.
 
@@ -66,8 +65,6 @@ def alert_identity(
         As Avro decodes it.
     where
         Named in errors.
-    file, number
-        Its place; they make a name for a packet without one.
     score_field
         Where the survey's score stands, such as 'candidate.rb'; None takes the first of
         candidate.drb, candidate.rb and diaSource.reliability that has a value.
@@ -75,7 +72,8 @@ def alert_identity(
     Returns
     -------
     dict
-        The keys `COLUMNS` but the first two; None where the packet has no value, detector_id 0.
+        The keys `COLUMNS` but the first two, and alert_id only where the packet has one; None
+        where it has no value, detector_id 0.
 
     Raises
     ------
@@ -86,7 +84,8 @@ def alert_identity(
     for column, places in _PLACES.items():
         values = (_value(packet, place, convert, where) for place, convert in places)
         identity[column] = next((value for value in values if value is not None), None)
-    identity["alert_id"] = identity["alert_id"] or f"{file.name}:{number + 1}"
+    if identity["alert_id"] is None:
+        del identity["alert_id"]
     identity["detector_id"] = identity["detector_id"] or 0
     for place in [score_field] if score_field else _SCORES:
         score = _value(packet, place, float, where)

@@ -318,6 +318,8 @@ def test_packets_at_fault_can_keep_their_rows(night, cut):
     assert np.isfinite(stamps[~bad]).all()
     assert set(table["fault"].dropna()) == set(told)
     assert 1 <= bad.sum() <= 4
+    assert table["alert_id"].is_unique
+    assert table["alert_id"].notna().all()
     assert stamps[~bad, 0, 0, 0].tolist()[-1] == 7022
     if cut < 3000:
         # A packet without a cutout is still known by its name.
