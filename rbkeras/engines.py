@@ -8,6 +8,8 @@ import numpy as np
 from rbkeras.decision import Decision
 from rbkeras.errors import InputError
 
+EngineName = Literal["keras", "onnx", "litert"]
+
 
 class Engine(Protocol):
     """A trained network, ready to be run.
@@ -31,7 +33,7 @@ class Engine(Protocol):
 def load_engine(
     path: str | Path,
     *,
-    engine: Literal["keras", "onnx", "litert"] = "keras",
+    engine: EngineName = "keras",
     threads: int | None = None,
 ) -> Engine:
     """Load a trained network to run it.
@@ -53,6 +55,12 @@ def load_engine(
     if engine != "keras":
         raise InputError(f"--engine: expected keras, got {engine}")
     return KerasEngine(path, threads=threads)
+
+
+def model_file(path: str | Path, engine: EngineName) -> tuple[Path, EngineName]:
+    """Find the file that an engine shall run, and the engine that its ending asks for."""
+    path = Path(path)
+    return (path / "model.keras" if path.is_dir() else path), engine
 
 
 class KerasEngine:

@@ -71,8 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = vars(parser.parse_args(argv))
 
     def work() -> int:
+        from rbkeras.engines import model_file
+
         # The other engines do without it, and start much faster for it.
-        if arguments["engine"] == "keras":
+        if model_file(arguments["model"], arguments["engine"])[1] == "keras":
             load_tensorflow()
         from rbkeras.scoring import score_inputs
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from scipy.special import expit
 from rbkeras._version import __version__
 from rbkeras.data.sources import Source, open_source, require_stamp_shape
 from rbkeras.decision import Decision
-from rbkeras.engines import Engine, load_engine
+from rbkeras.engines import Engine, EngineName, load_engine, model_file
 from rbkeras.errors import InputError
 from rbkeras.files import checksum, state_of
 from rbkeras.parts import ENDINGS, Parts, parts_folder
@@ -29,7 +29,7 @@ def score_inputs(
     inputs: Sequence[str | Path],
     *,
     out: str | Path,
-    engine: Literal["keras", "onnx", "litert"] = "keras",
+    engine: EngineName = "keras",
     threads: int | None = None,
     batch_size: int = 512,
     prevalence: float | None = None,
@@ -90,11 +90,12 @@ def score_inputs(
     if threshold is not None and true_positive_rate is not None:
         raise InputError("expected at most one of --threshold and --true_positive_rate, got both")
     network = load_engine(model, engine=engine, threads=threads)
+    file, engine = model_file(model, engine)
     threshold = _threshold(network.decision, model, threshold, true_positive_rate, prevalence)
     sources, bad = _open_all(network, inputs, skip_bad=skip_bad)
     settings = {
         "rbkeras": __version__,
-        "model": _checksums(Path(model)),
+        "model": checksum(file),
         "engine": engine,
         "batch_size": batch_size,
         "threshold": threshold,
@@ -137,14 +138,6 @@ def _open_all(
                 raise
             bad.append(str(error))
     return sources, bad
-
-
-def _checksums(model: Path) -> dict[str, str]:
-    """Checksums of the model's files: of a run directory, those that are named after it."""
-    files = [model]
-    if model.is_dir():
-        files = sorted(path for path in model.glob("model.*") if path.is_file())
-    return {path.name: checksum(path) for path in files}
 
 
 def _digest(content: Any) -> str:

@@ -8,6 +8,7 @@ from scipy.special import expit, logit
 
 from rbkeras import predict
 from rbkeras.decision import Decision, OperatingPoint
+from rbkeras.inference import load_classifier
 from rbkeras.models.classifier import build_classifier
 
 SHAPE = (13, 13, 2)
@@ -107,10 +108,25 @@ def test_prevalence_moves_probabilities_and_no_decision(run, night, tmp_path):
     assert rare["decision"].equals(usual["decision"])
 
 
+@pytest.mark.parametrize("batch_size", [1, 5, 64])
+def test_scores_are_those_of_the_model_in_one_go(plain, night, tmp_path, batch_size):
+    stamps = np.concatenate([np.load(night / f"{name}.npy") for name in "ab"])
+    stamps[2, 3:6] = np.nan
+    stamps[4, :, 2, 1] = np.inf
+    np.save(tmp_path / "night.npy", stamps)
+    assert (
+        score(plain, [tmp_path / "night.npy"], tmp_path / "s.csv", "--batch_size", batch_size) == 0
+    )
+    logits = load_classifier(plain)(stamps, training=False).numpy()
+    found = pd.read_csv(tmp_path / "s.csv")["score"]
+    np.testing.assert_allclose(found, logits[:, 1] - logits[:, 0], rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("flags", "named"),
     [
         (["--prevalence", "0"], "--prevalence"),
+        (["--threads", "0"], "--threads"),
         (["--true_positive_rate", "0.7"], "0.5, 0.9"),
         (["--true_positive_rate", "0.5", "--threshold", "1"], "at most one"),
         (["--batch_size", "0"], "--batch_size"),
