@@ -99,6 +99,15 @@ class Parts:
             table.to_parquet(temporary, index=False)
         self._count(number, path, len(table))
 
+    def texts(self, number: int, column: str) -> list[str]:
+        """Collect what the stored rows of input `number` say in a column, if they have it."""
+        found = []
+        for path in self._stored.get(number, []):
+            if column in pq.read_schema(path).names:
+                values = pq.read_table(path, columns=[column])[column]
+                found += values.drop_null().to_pylist()
+        return found
+
     def write(self, numbers: Sequence[int], *, empty: pd.DataFrame, last: Sequence[str]) -> None:
         """Join the parts of these inputs, in their order, into the whole table; remove the parts.
 

@@ -11,10 +11,12 @@ examples:
   python -m rbkeras.predict RUN/model.keras night1.npy night2.npy --out scores.csv
   python -m rbkeras.predict RUN RECORDS --out scores.parquet
   python -m rbkeras.predict RUN night*.npy --out scores.csv --prevalence 1e-5 --skip_bad
+  python -m rbkeras.predict RUN ALERTS --out scores.csv --skip_bad
 
-The output has a row per stamp: source, detector_id (of records), sample_index, score (log-odds of
-real), probability_real (calibrated) and decision (1 real, 0 bogus). Exit status 1 with --skip_bad
-means that files were left out; they are named on stderr, and all others are in the output.
+The output has a row per stamp: source, what tells stamps apart (sample_index, detector_id of
+records, alert_id of packets and more), score (log-odds of real), probability_real (calibrated) and
+decision (1 real, 0 bogus). Exit status 1 with --skip_bad means that files were left out, or packets
+have no score (column fault); they are named on stderr, and all others are in the output.
 
 Memory stays the same however many stamps there are. Finished rows are kept beside the output, in
 OUT.parts, until it is whole: the same command goes on where an earlier one was stopped.
@@ -31,7 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("model", help="model.keras, or the run directory that holds it")
     parser.add_argument(
-        "inputs", nargs="+", metavar="INPUT", help=".npy file (N, H, W, C) or records directory"
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help=".npy file (N, H, W, C), records directory, or file or folder of alert packets",
     )
     parser.add_argument("--out", required=True, help="scores.csv or scores.parquet")
     parser.add_argument(

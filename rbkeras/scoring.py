@@ -19,7 +19,7 @@ from rbkeras.engines import Engine, EngineName, load_engine, model_file
 from rbkeras.errors import InputError
 from rbkeras.files import checksum, state_of
 from rbkeras.parts import ENDINGS, Parts, parts_folder
-from rbkeras.streaming import stream_scores
+from rbkeras.streaming import FAULT, stream_scores
 
 _LAST_COLUMNS = ("sample_index", "score", "probability_real", "decision")
 
@@ -62,7 +62,8 @@ def score_inputs(
     true_positive_rate
         Take the model's threshold for this rate; not together with `threshold`.
     skip_bad
-        Leave out inputs that are at fault, all of their stamps.
+        Leave out inputs that are at fault, all of their stamps; of alert packets, leave only those
+        at fault without a score.
     overwrite
         Begin anew, whatever an earlier call has left.
     progress
@@ -71,7 +72,7 @@ def score_inputs(
     Returns
     -------
     list of str
-        A sentence for every input left out.
+        A sentence for every input, and every alert packet, left out.
 
     Raises
     ------
@@ -119,8 +120,9 @@ def score_inputs(
             progress=progress,
         )
         whole = [number for number in sources if number not in faults]
+        skipped = [text for number in whole for text in parts.texts(number, FAULT)]
         parts.write(whole, empty=finish(_no_scores()), last=_LAST_COLUMNS)
-    return bad + list(faults.values())
+    return [*bad, *faults.values(), *skipped]
 
 
 def _open_all(
@@ -130,7 +132,7 @@ def _open_all(
     sources, bad = {}, []
     for number, path in enumerate(inputs):
         try:
-            source = open_source(path)
+            source = open_source(path, stamp_shape=network.stamp_shape, keep_bad=skip_bad)
             require_stamp_shape(source.stamp_shape, network.stamp_shape, source=path)
             sources[number] = source
         except (InputError, OSError) as error:

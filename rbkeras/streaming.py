@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -14,6 +15,9 @@ from rbkeras.parts import Parts
 
 # Rows are stored about this many at a time: a second or two of work, which is what a kill costs.
 PART_ROWS = 8192
+
+#: Column of sources that give samples at fault a row: the sentence that says why.
+FAULT = "fault"
 
 
 def stream_scores(
@@ -83,7 +87,11 @@ def stream_scores(
                 continue
             identity, stamps = block
             logits = network.logits(stamps)
-            pending.append(identity.assign(score=logits[:, 1] - logits[:, 0]))
+            score = logits[:, 1] - logits[:, 0]
+            if FAULT in identity:
+                # A network has an answer to a stamp without a pixel, too.
+                score = np.where(identity[FAULT].isna(), score, np.float32(np.nan))
+            pending.append(identity.assign(score=score))
             bar.update(len(stamps))
             scored += len(stamps)
             if scored == len(source) or scored - parts.rows(number) >= PART_ROWS:

@@ -1,15 +1,18 @@
 """What `predict` scores: stamps read block by block, wherever they lie.
 
-A new kind of source is a class with the members of `Source` and a line in `_KINDS`.
+A new kind of source is a class with the members of `Source` and a line in `open_source`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
+from rbkeras.data.alert_source import AlertSource
+from rbkeras.data.avro import is_alerts
+from rbkeras.data.fits_source import FitsSource, is_fits_table
 from rbkeras.data.records import open_records
 from rbkeras.data.survey import open_stamps
 from rbkeras.errors import InputError
@@ -55,8 +58,19 @@ class Source(Protocol):
         ...
 
 
-def open_source(path: str | Path) -> Source:
+def open_source(
+    path: str | Path, *, stamp_shape: tuple[int, int, int] | None = None, keep_bad: bool = False
+) -> Source:
     """Open what lies at `path`, whichever kind of source it is.
+
+    Parameters
+    ----------
+    path
+        Alert packets, a table of FITS stamps, a records directory or a `.npy` file.
+    stamp_shape
+        To which packets and FITS stamps are cut or padded; None takes them as they are.
+    keep_bad
+        Give packets at fault a row, all NaN, and say why in a column `fault`, in place of raising.
 
     Raises
     ------
@@ -64,7 +78,12 @@ def open_source(path: str | Path) -> Source:
         When it is missing or at fault, as far as that can be told without reading all of it.
     """
     path = Path(path)
-    return next(kind for fits, kind in _KINDS if fits(path))(path)
+    size = None if stamp_shape is None else stamp_shape[:2]
+    if is_alerts(path):
+        return AlertSource(path, size=size, keep_bad=keep_bad and size is not None)
+    if is_fits_table(path):
+        return FitsSource(path, size=size)
+    return RecordsSource(path) if path.is_dir() else ArraySource(path)
 
 
 def require_stamp_shape(
@@ -139,10 +158,3 @@ class RecordsSource:
         from rbkeras.data.pipeline import identified_stamps
 
         yield from identified_stamps(self._records, start=start, batch_size=size)
-
-
-# Which paths are of which kind, the first that fits: put the more particular before the general.
-_KINDS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Source]], ...] = (
-    (Path.is_dir, RecordsSource),
-    (lambda path: True, ArraySource),
-)

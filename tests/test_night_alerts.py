@@ -1,0 +1,96 @@
+"""Alert packets and FITS stamps through `predict`."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from packets import fits_bytes, images_of, needs_real, write_packets, ztf_packet
+from test_night import engine as engine
+from test_night import ids, parts_folder
+from test_night import model as model
+from test_night import run as run
+
+# The first pixel of what is cut out of images of 9 x 9 is one row and one column further in.
+INSIDE = 11
+
+
+@pytest.fixture
+def alerts(tmp_path):
+    folder = tmp_path / "alerts"
+    write_packets(folder / "a.avro", [ztf_packet(number) for number in range(1, 5)])
+    write_packets(folder / "b.avro", [ztf_packet(5), ztf_packet(6), ztf_packet(7)])
+    return folder
+
+
+def expected(*numbers):
+    return [1000.0 * number + INSIDE for number in numbers]
+
+
+def test_packets_are_cut_to_the_model_and_named(engine, run, alerts, tmp_path):
+    assert run([alerts], tmp_path / "scores.csv") == 0
+    table = pd.read_csv(tmp_path / "scores.csv")
+    assert table["score"].tolist() == expected(*range(1, 8))
+    assert table["alert_id"].tolist() == [10**18 + number for number in range(1, 8)]
+    assert table["decision"].tolist() == [1] * 7
+    assert "fault" not in table
+
+
+def test_packets_beside_arrays(engine, run, alerts, tmp_path, random_stamps):
+    np.save(tmp_path / "night.npy", random_stamps(3, (7, 7, 3)))
+    assert run([tmp_path / "night.npy", alerts], tmp_path / "scores.parquet") == 0
+    table = pd.read_parquet(tmp_path / "scores.parquet")
+    assert table["score"].tolist() == ids(1, 3) + expected(*range(1, 8))
+    assert table["alert_id"].isna().tolist() == [True] * 3 + [False] * 7
+
+
+def test_a_packet_at_fault_stops_the_night_or_has_no_score(engine, run, alerts, tmp_path, capsys):
+    broken = ztf_packet(6) | {"cutoutScience": None}
+    write_packets(alerts / "b.avro", [ztf_packet(5), broken, ztf_packet(7)])
+    out = tmp_path / "scores.csv"
+    assert run([alerts], out) == 2
+    assert "b.avro: packet 2: expected a cutoutScience" in capsys.readouterr().err
+    assert not out.exists()
+    assert run([alerts], out, "--skip_bad") == 1
+    assert "skipped: " in capsys.readouterr().err
+    table = pd.read_csv(out)
+    assert len(table) == 7
+    fault = table["fault"].notna()
+    assert fault.tolist() == [False] * 5 + [True, False]
+    assert table["score"][~fault].tolist() == expected(1, 2, 3, 4, 5, 7)
+    assert table.loc[fault, ["score", "probability_real", "decision"]].isna().all(axis=None)
+
+
+def test_faults_found_before_a_kill_are_told_after_it(engine, run, alerts, tmp_path, capsys):
+    write_packets(alerts / "a.avro", [ztf_packet(0) | {"cutoutScience": None}, ztf_packet(1)])
+    (alerts / "b.avro").unlink()
+    write_packets(alerts / "c.avro", [ztf_packet(number) for number in range(2, 12)])
+    out = tmp_path / "scores.csv"
+    engine.fail_at = expected(10)[0]
+    assert run([alerts], out, "--skip_bad") == 1
+    assert "interrupted" in capsys.readouterr().err
+    assert parts_folder(out).exists()
+    engine.fail_at = None
+    assert run([alerts], out, "--skip_bad") == 1
+    assert "a.avro: packet 1: expected a cutoutScience" in capsys.readouterr().err
+    assert pd.read_csv(out)["score"].tolist()[1:] == expected(*range(1, 12))
+
+
+def test_fits_stamps(engine, run, tmp_path):
+    folder = tmp_path / "fits"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.fits").write_bytes(fits_bytes(np.stack(images_of(number))))
+    (folder / "stamps.csv").write_text("file\n0.fits\n1.fits\n2.fits\n")
+    assert run([folder], tmp_path / "scores.csv") == 0
+    assert pd.read_csv(tmp_path / "scores.csv")["score"].tolist() == expected(0, 1, 2)
+
+
+@needs_real("ztf")
+@needs_real("lsst")
+def test_real_packets(engine, run, tmp_path):
+    from packets import SHARED
+
+    folders = [SHARED / survey / "alerts" for survey in ("ztf", "lsst")]
+    assert run(folders, tmp_path / "scores.csv") == 0
+    table = pd.read_csv(tmp_path / "scores.csv")
+    assert table["source"].value_counts().to_dict() == {str(folders[0]): 115, str(folders[1]): 16}
+    assert table["alert_id"].is_unique
