@@ -106,10 +106,15 @@ def test_plan_trains_nothing(tmp_path, capsys):
     ("arguments", "complaint"),
     [
         (["--seeds", "1", "1"], "--seeds"),
+        (["--seeds", "-1"], "--seeds"),
         (["--errors", "0.5"], "--errors"),
         (["--policies", "truth"], "--policies"),
         (["--networks", "simple", "simple"], "--networks"),
         (["--noise_table", "bins.csv"], "--noise score"),
+        (["--noise_table", "bins.csv", "--noise", "score"], "bins.csv: expected a CSV table"),
+        (["--noise_reviewed", "verdicts.csv"], "--data"),
+        (["--noise_reviewed", "verdicts.csv", "--noise_rate", "0.1"], "--noise_rate"),
+        (["--noise_rate", "0.2"], "stays at most 0.5"),
         (["--label_errors.table", "x.csv"], "--label_errors.table"),
     ],
 )
@@ -117,6 +122,15 @@ def test_wrong_flags(arguments, complaint, tmp_path, fails_with):
     assert complaint in fails_with(
         experiment.main, ["label-noise", "--out", tmp_path, *TINY, *arguments]
     )
+
+
+def test_a_review_of_other_records_is_refused_before_training(records_dir, tmp_path, fails_with):
+    verdicts = tmp_path / "verdicts.csv"
+    verdicts.write_text("detector_id,sample_index,verdict\n99,0,real\n")
+    arguments = ["label-noise", "--out", tmp_path / "out", "--data", records_dir, *TINY]
+    # The test files are looked at later.
+    arguments += ["--test_real", verdicts, "--test_bogus", verdicts, "--noise_reviewed", verdicts]
+    assert "verdicts.csv, row 2: expected a sample" in fails_with(experiment.main, arguments)
 
 
 def test_data_without_a_test_set_is_refused(records_dir, tmp_path, fails_with):

@@ -93,8 +93,10 @@ def check_study(study: Study) -> None:
     InputError
         Naming the flag.
     """
-    if not study.seeds or len(set(study.seeds)) < len(study.seeds):
-        raise InputError(f"--seeds: expected different seeds, at least one, got {study.seeds}")
+    if not study.seeds or len(set(study.seeds)) < len(study.seeds) or min(study.seeds) < 0:
+        raise InputError(
+            f"--seeds: expected different seeds of at least 0, at least one, got {study.seeds}"
+        )
     if study.shared and study.config.test_real is None:
         raise InputError("--data: expected --test_real and --test_bogus with it, got neither")
     if not study.errors or min(study.errors) < 1 or len(set(study.errors)) < len(study.errors):
