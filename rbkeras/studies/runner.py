@@ -14,7 +14,13 @@ from rbkeras.resume import claim, mark_finished
 from rbkeras.statistics import Scores
 from rbkeras.studies.grid import TRUTH, Arm, Grid, make_grid
 from rbkeras.studies.page import write_page
-from rbkeras.studies.results import arms_markdown, differences_markdown, summarise_study
+from rbkeras.studies.results import (
+    arms_markdown,
+    differences_markdown,
+    summarise_study,
+    suspect_intervals,
+    suspects_markdown,
+)
 from rbkeras.studies.trainings import Noise, Seed, suspect_quality
 
 
@@ -158,8 +164,14 @@ def _suspects(study: Study) -> pd.DataFrame:
             continue
         for errors in sorted(needed):
             rated = seed.rated(errors=errors, part=None)
-            rows.append({"errors_x": errors, "seed": number} | suspect_quality(rated, seed.truth))
+            wrong = rated["label"].to_numpy() != seed.truth[rated["unique_index"]]
+            rows.append(
+                {"errors_x": errors, "seed": number}
+                | suspect_quality(rated, seed.truth)
+                | suspect_intervals(wrong, rated["suspect"] == 1)
+            )
     columns = ["errors_x", "seed", "errors", "suspects", "recall", "precision", "f1"]
+    columns += [f"{name}_{end}" for name in columns[-3:] for end in ("low", "high")]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -185,19 +197,8 @@ def study_markdown(
     if len(differences):
         parts.append(differences_markdown(differences))
     if len(suspects):
-        parts += ["Label errors found by stage 1:", _suspects_markdown(suspects)]
+        parts += ["Label errors found by stage 1:", suspects_markdown(suspects)]
     return "\n\n".join(parts) + "\n"
-
-
-def _suspects_markdown(suspects: pd.DataFrame) -> str:
-    lines = ["| errors | seed | wrong labels | suspects | recall | precision | F1 |"]
-    lines.append("|---|---|---|---|---|---|---|")
-    lines += [
-        f"| x {row.errors_x:g} | {row.seed} | {row.errors} | {row.suspects} | {row.recall:.3f} | "
-        f"{row.precision:.3f} | {row.f1:.3f} |"
-        for row in suspects.itertuples()
-    ]
-    return "\n".join(lines)
 
 
 def plan(study: Study) -> list[str]:
