@@ -13,6 +13,7 @@ import tensorflow as tf
 from rbkeras import __version__, evaluation, stage1, stage2
 from rbkeras.callbacks import log_figure
 from rbkeras.config import FitConfig
+from rbkeras.data.labels import BOGUS, REAL
 from rbkeras.data.pipeline import read_stamps
 from rbkeras.data.records import Records, open_records, reading
 from rbkeras.data.survey import open_stamps
@@ -76,6 +77,7 @@ def _start(config: FitConfig) -> tuple[FitConfig, Run]:
     if config.data is None:
         config = simulated(config)
     run = Run(config, open_records(config.data))
+    _check_labels(run)
     _check_test_files(config, run.records)
     if run.verdicts is not None:
         print(f"{config.verdicts}: {len(run.verdicts)} verdicts")
@@ -103,6 +105,18 @@ def simulated(config: FitConfig) -> FitConfig:
         test_real=config.test_real or survey / "test" / "real.npy",
         test_bogus=config.test_bogus or survey / "test" / "bogus.npy",
     )
+
+
+def _check_labels(run: Run) -> None:
+    """Find out before the first fold that there is nothing to tell apart."""
+    if run.config.policy == "keep":
+        # Verdicts may supply what the records lack; stage 2 looks at what comes out.
+        return
+    for name, label in (("real", REAL), ("bogus", BOGUS)):
+        if not (run.labels == label).any():
+            raise InputError(
+                f"{run.records.directory}: expected labels of both classes, found no {name}"
+            )
 
 
 def _check_test_files(config: FitConfig, records: Records) -> None:
