@@ -78,7 +78,7 @@ def _start(config: FitConfig) -> tuple[FitConfig, Run]:
         config = simulated(config)
     run = Run(config, open_records(config.data))
     _check_labels(run)
-    _check_test_files(config, run.records)
+    check_test_files(config, run.records)
     if run.verdicts is not None:
         print(f"{config.verdicts}: {len(run.verdicts)} verdicts")
     write_config(config.out / "config.yaml", config)
@@ -119,7 +119,7 @@ def _check_labels(run: Run) -> None:
             )
 
 
-def _check_test_files(config: FitConfig, records: Records) -> None:
+def check_test_files(config: FitConfig, records: Records) -> None:
     """Find a wrong test file before hours of training, not after."""
     for path in (config.test_real, config.test_bogus):
         if path is not None:

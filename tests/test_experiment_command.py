@@ -133,6 +133,16 @@ def test_a_review_of_other_records_is_refused_before_training(records_dir, tmp_p
     assert "verdicts.csv, row 2: expected a sample" in fails_with(experiment.main, arguments)
 
 
+def test_test_stamps_of_another_shape_are_refused_before_training(
+    records_dir, tmp_path, fails_with
+):
+    np.save(tmp_path / "test.npy", np.zeros((4, 9, 9, 3), np.float32))
+    arguments = ["losses", "--out", tmp_path / "out", "--data", records_dir, *TINY]
+    arguments += ["--test_real", tmp_path / "test.npy", "--test_bogus", tmp_path / "test.npy"]
+    assert "test.npy: expected stamps of shape" in fails_with(experiment.main, arguments)
+    assert not list(tmp_path.rglob("stage1"))
+
+
 def test_data_without_a_test_set_is_refused(records_dir, tmp_path, fails_with):
     error = fails_with(experiment.main, ["losses", "--out", tmp_path, "--data", records_dir])
     assert "--test_real" in error

@@ -116,6 +116,10 @@ def check_study(study: Study) -> None:
 def run_study(study: Study) -> None:
     """Train what is not trained yet, and write the tables and the page."""
     check_study(study)
+    if study.shared:
+        from rbkeras.run import check_test_files
+
+        check_test_files(study.config, study.seed(study.seeds[0]).records)
     marker = study.out / "study.json"
     # Seeds and arms may be added to a study; what its trainings have in common may not change.
     settings = {"study": study.name, "noise": asdict(study.noise)} | {
