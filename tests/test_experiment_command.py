@@ -63,6 +63,9 @@ def test_each_study_runs_and_resumes(study, tmp_path, capsys, fails_with):
     differences = pd.read_csv(tmp_path / "differences.csv")
     assert np.isfinite(differences["difference"]).all()
     assert (tmp_path / "results.md").read_text().startswith(f"# Study: {study}")
+    if study == "label-noise":
+        # 12 label errors were planted; stage 1 is judged by those that were added too.
+        assert pd.read_csv(tmp_path / "suspects.csv")["errors"].iloc[0] > 12
     # Every arm's figure is that of the scores it stored.
     stored = {path.parent.name: path for path in tmp_path.glob("seed0/runs/*/test_scores.npz")}
     assert len(stored) == ARMS[study] + (study == "treatments")
