@@ -163,7 +163,8 @@ def read_manifest(directory: Path) -> dict:
         raise InputError(f"{path}: expected compression '' or 'GZIP', found {found!r}")
     if not isinstance(manifest["labels"], dict):
         raise InputError(f"{path}: expected labels {{name: value}}, found {manifest['labels']!r}")
-    if not (isinstance(detectors, list) and detectors):
+    # A conversion that has only begun has none yet.
+    if not isinstance(detectors, list) or (manifest.get("complete") and not detectors):
         raise InputError(f"{path}: expected a list of detectors, found {detectors!r}")
     for entry in detectors:
         _need_keys(path, entry, _DETECTOR_KEYS)
