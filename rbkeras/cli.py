@@ -13,6 +13,12 @@ from rbkeras.errors import InputError
 
 # From glibc's malloc.h.
 _M_TOP_PAD = -2
+#: Kinds of OSError that a path given by the user is to blame for, where it is of the wrong kind.
+_KINDS = {
+    errno.EEXIST: "expected a folder, or nothing yet, found a file",
+    errno.ENOTDIR: "expected a path through folders, found a file on the way",
+    errno.EISDIR: "expected a file, found a folder",
+}
 
 
 def run_command(work: Callable[[], int | None]) -> int:
@@ -26,7 +32,8 @@ def run_command(work: Callable[[], int | None]) -> int:
     Returns
     -------
     int
-        0 done, unless `work` says otherwise; 2 bad input (one sentence on stderr); 1 interrupted,
+        0 done, unless `work` says otherwise; 2 bad input (one sentence on stderr), a file where a
+        folder is needed or the other way round included; 1 interrupted,
         or the disk is full or not writable. Any other exception is a defect and is raised,
         traceback and all.
     """
@@ -36,6 +43,10 @@ def run_command(work: Callable[[], int | None]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
+        kind = _KINDS.get(error.errno or 0)
+        if kind is not None and error.filename:
+            print(f"error: {error.filename}: {kind}", file=sys.stderr)
+            return 2
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
             raise
         # Libraries that write through C often know only the reason, not the file.

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from rbkeras.errors import InputError
-
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -335,67 +333,6 @@ class FitConfig:
     label_errors: LabelErrorConfig = field(default_factory=LabelErrorConfig)
     decision: DecisionConfig = field(default_factory=DecisionConfig)
     simulation: SimulationConfig = field(default_factory=SimulationConfig)
-
-
-def validate(config: FitConfig) -> None:
-    """Check what types alone do not say.
-
-    Raises
-    ------
-    InputError
-        Naming the flag, the values it may take and the one it has.
-    """
-    at_least = {
-        "training.epochs": 1,
-        "training.batch_size": 1,
-        "training.shuffle_buffer": 1,
-        "training.shift": 0,
-        "training.min_steps": 0,
-        "label_errors.min_steps": 0,
-        "label_errors.folds": 2,
-        "label_errors.repeats": 1,
-        "label_errors.gallery": 0,
-        "label_errors.epochs": 1,
-        "loss.vat_iterations": 1,
-        "loss.lambda_ce": 0,
-        "loss.lambda_auc": 0,
-        "loss.lambda_vat": 0,
-    }
-    for flag, lowest in at_least.items():
-        value = lookup(config, flag)
-        if not value >= lowest:
-            raise InputError(f"--{flag}: expected at least {lowest}, got {value}")
-    for flag in ("optimizer.learning_rate", "loss.vat_epsilon", "loss.vat_xi"):
-        value = lookup(config, flag)
-        if not value > 0:
-            raise InputError(f"--{flag}: expected a number above 0, got {value}")
-    for flag in ("loss.auc_beta", "loss.vat_share"):
-        value = lookup(config, flag)
-        if not 0 < value <= 1:
-            raise InputError(f"--{flag}: expected a fraction in (0, 1], got {value}")
-    for flag in ("decision.true_positive_rate", "decision.prevalence"):
-        value = lookup(config, flag)
-        if value is not None and not 0 < value < 1:
-            raise InputError(f"--{flag}: expected a fraction in (0, 1), got {value}")
-    if not 0 < config.label_errors.threshold < 1:
-        raise InputError(
-            "--label_errors.threshold: expected a number in (0, 1), got "
-            f"{config.label_errors.threshold}"
-        )
-    if not 0 <= config.label_errors.certainty < 1:
-        raise InputError(
-            "--label_errors.certainty: expected a number in [0, 1), got "
-            f"{config.label_errors.certainty}"
-        )
-    if config.loss.lambda_ce == config.loss.lambda_auc == 0:
-        raise InputError("--loss: expected lambda_ce or lambda_auc above 0, got 0 for both")
-    if config.training.patience is not None and config.training.keep != "best":
-        raise InputError(
-            "--training.patience: expected --training.keep best with it, got "
-            f"{config.training.keep}"
-        )
-    if (config.test_real is None) != (config.test_bogus is None):
-        raise InputError("expected --test_real and --test_bogus together, got only one of them")
 
 
 def lookup(config: Any, flag: str) -> Any:

@@ -91,6 +91,12 @@ def train_fold(
         print(f"{folder}: finished already")
         return
     training, held_out = targets
+
+    def predictions(model: keras.Model) -> pd.DataFrame:
+        table = score_records(model, records, held_out, symmetries=symmetries)
+        # The labels of this cross-validation, which may be others than the records'.
+        return table.assign(label=held_out[table["unique_index"]])
+
     _check_classes(training, folder)
     keras.backend.clear_session()
     set_seed(seed, deterministic=deterministic)
@@ -105,10 +111,7 @@ def train_fold(
             folder=folder,
             keep_best=False,
             callbacks=[
-                OutOfFoldPredictions(
-                    lambda model: score_records(model, records, held_out, symmetries=symmetries),
-                    products[0],
-                ),
+                OutOfFoldPredictions(predictions, products[0]),
                 SaveModel(products[1]),
             ],
         )

@@ -24,6 +24,8 @@ _EXAMPLES = """\
 examples:
   python -m rbkeras.experiment label-errors --out STUDY --seeds 0 1 2 --networks simple compact
   python -m rbkeras.experiment label-noise --out STUDY --errors 1 2 3 4 --noise score
+  python -m rbkeras.experiment label-noise --out STUDY --noise score --data RECORDS \\
+      --test_real real.npy --test_bogus bogus.npy --noise_reviewed verdicts.csv
   python -m rbkeras.experiment losses --out STUDY --simulation.label_error 0.2 \\
       --simulation.test_bogus 20000
   python -m rbkeras.experiment treatments --out STUDY --data RECORDS \\
@@ -78,17 +80,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=None,
         help="label-noise: CSV of r1, r2, probability; null estimates it from the truth",
     )
+    parser.add_argument(
+        "--noise_reviewed",
+        type=Path | None,
+        default=None,
+        help="label-noise: CSV of verdicts on a sample of --data, to estimate rate and bins from",
+    )
     parser.add_argument("--plan", action="store_true", help="name the trainings and stop")
     config, parsed = parse_config(parser, argv, preset_without_data="default")
 
     def work() -> None:
         checked(config)
         load_tensorflow()
+        from rbkeras.studies.noise import Noise, check_noise
         from rbkeras.studies.runner import Study, check_study, plan, run_study
-        from rbkeras.studies.trainings import Noise
 
-        if parsed.noise_table is not None and parsed.noise != "score":
-            raise InputError("--noise_table: expected --noise score with it, got uniform")
+        noise = Noise(
+            kind=parsed.noise,
+            rate=parsed.noise_rate,
+            table=parsed.noise_table,
+            reviewed=parsed.noise_reviewed,
+        )
         study = Study(
             name=parsed.study,
             config=_without_table(config),
@@ -96,9 +108,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             networks=tuple(parsed.networks or [config.model.network]),
             errors=tuple(parsed.errors),
             policies=tuple(parsed.policies),
-            noise=Noise(kind=parsed.noise, rate=parsed.noise_rate, table=parsed.noise_table),
+            noise=noise,
         )
         check_study(study)
+        check_noise(noise, config, parsed.errors if parsed.study == "label-noise" else [1.0])
         if parsed.plan:
             print("\n".join(plan(study)))
         else:

@@ -21,7 +21,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The temporary name keeps `path`'s ending, since several writers choose the format by it.
     On any failure, a full disk included, `path` keeps its old contents or stays absent. Works
-    for folders too; an existing folder of that name is replaced.
+    for folders too: a folder replaces an existing one of that name, a file never does.
 
     Parameters
     ----------
@@ -32,12 +32,19 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     ------
     Path
         Where to write.
+
+    Raises
+    ------
+    InputError
+        When a file was written and `path` is a folder.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.part.{path.name}")
     try:
         yield temporary
+        if path.is_dir() and temporary.is_file():
+            raise InputError(f"{path}: expected a file to write, found a folder")
         if path.is_dir() and not path.is_symlink() and temporary.exists():
             shutil.rmtree(path)
         os.replace(temporary, path)

@@ -161,7 +161,8 @@ def read_label_errors(path: str | Path, labels: np.ndarray) -> pd.DataFrame:
     Raises
     ------
     InputError
-        When the table is broken, or its samples or labels are not those of these records.
+        When the table is broken, a number of it is out of range, or its samples or labels are not
+        those of these records.
     """
     rated = read_table(path, COLUMNS)
     labelled = np.flatnonzero(np.asarray(labels) >= 0)
@@ -173,7 +174,25 @@ def read_label_errors(path: str | Path, labels: np.ndarray) -> pd.DataFrame:
             f"{path}: expected one row for each of the {len(labelled)} labelled samples with the "
             "label it has in the records; the table is of other records"
         )
+    _check_numbers(path, rated)
     return rated
+
+
+def _check_numbers(path: str | Path, rated: pd.DataFrame) -> None:
+    numbers = rated[[*PREDICTIONS, *JUDGEMENTS]].apply(pd.to_numeric, errors="coerce")
+    for name in numbers:
+        # NaN is neither finite nor in any range.
+        right, expected = numbers[name].between(0, 1), "a number from 0 to 1"
+        if name in PREDICTIONS:
+            right, expected = np.isfinite(numbers[name]), "a finite number"
+        elif name == "suspect":
+            right, expected = numbers[name].isin((0, 1)), "0 or 1"
+        if not right.all():
+            row = int(np.argmin(right))
+            raise InputError(
+                f"{path}: expected {expected} as {name} of unique_index "
+                f"{rated['unique_index'][row]}, found {rated[name][row]}"
+            )
 
 
 def suspects_per_class(rated: pd.DataFrame) -> pd.DataFrame:

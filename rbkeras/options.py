@@ -4,16 +4,18 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
-from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
+from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
 
-from rbkeras.config import FitConfig, validate
+from rbkeras.config import FitConfig
 from rbkeras.errors import InputError
 from rbkeras.files import plain, whole_file
 from rbkeras.presets import PRESETS
+from rbkeras.validation import validate
 
 # Settings that are on when named, rather than given true or false.
 _SWITCHES = {
@@ -26,9 +28,24 @@ class _Formatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
     """Defaults in the text, line breaks of the examples as they are."""
 
 
+class _Parser(ArgumentParser):
+    """A parser whose complaints are one sentence, like all other bad input."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Say what is wrong in one line and exit with status 2."""
+        if not self.exit_on_error:
+            super().error(message, ex)
+        sys.stderr.write(f"error: {_one_line(message)}\n")
+        self.exit(2)
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())
+
+
 def make_parser(*, prog: str, description: str, examples: str) -> ArgumentParser:
     """Build a parser that has every setting of a run as a flag."""
-    parser = ArgumentParser(
+    parser = _Parser(
         prog=prog,
         description=description,
         epilog=examples,
@@ -59,13 +76,60 @@ def parse_config(
         With status 2 and a message for unknown flags and values of the wrong type.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    first = parser.parse_args(argv)
+    first = _first_look(parser, argv)
     preset = first.preset or ("default" if first.data else preset_without_data)
     parser.set_defaults({**PRESETS[preset], "preset": preset})
     parsed = parser.parse_args(argv)
     objects = parser.instantiate_classes(parsed)
     config = FitConfig(**{item.name: objects[item.name] for item in fields(FitConfig)})
     return config, objects
+
+
+def _first_look(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
+    """Parse; exit with a sentence that names the `--config` file where that one is at fault."""
+    files = [value for flag, value in pairwise(argv) if flag == "--config"]
+    files += [word.removeprefix("--config=") for word in argv if word.startswith("--config=")]
+    for path in files:
+        _check_yaml(parser, path)
+    complaint = _complaint(parser, argv)
+    if complaint is not None:
+        # What the flags alone are told, a file has nothing to do with.
+        if files and complaint != _complaint(parser, _without_files(argv)):
+            complaint = f"{', '.join(files)}: {complaint}"
+        parser.error(complaint)
+    return parser.parse_args(list(argv))
+
+
+def _check_yaml(parser: ArgumentParser, path: str) -> None:
+    try:
+        settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        parser.error(f"{path}: expected a YAML file of settings, got {error.strerror}")
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        parser.error(f"{path}: expected YAML, but reading says: {error}")
+    if not isinstance(settings, dict):
+        found = "an empty file" if settings is None else f"a {type(settings).__name__}"
+        parser.error(f"{path}: expected settings NAME: VALUE, found {found}")
+
+
+def _complaint(parser: ArgumentParser, argv: Sequence[str]) -> str | None:
+    parser.exit_on_error = False
+    try:
+        parser.parse_args(list(argv))
+    except ArgumentError as error:
+        return _one_line(str(error))
+    finally:
+        parser.exit_on_error = True
+    return None
+
+
+def _without_files(argv: Sequence[str]) -> list[str]:
+    before = ["", *argv]
+    return [
+        word
+        for previous, word in pairwise(before)
+        if "--config" not in (previous, word) and not word.startswith("--config=")
+    ]
 
 
 def checked(config: FitConfig) -> FitConfig:

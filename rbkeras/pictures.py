@@ -56,7 +56,10 @@ def side_by_side(stamp: np.ndarray) -> np.ndarray:
     for channel in np.moveaxis(stamp, -1, 0):
         finite = channel[np.isfinite(channel)]
         low, high = PercentileInterval(99.0).get_limits(finite) if finite.size else (0.0, 1.0)
-        stretch = ImageNormalize(vmin=low, vmax=max(high, low + 1e-6), stretch=AsinhStretch(0.2))
+        if not high > low:
+            # A constant channel; the step has to be seen by floats of any size.
+            high = low + (abs(low) * 1e-6 or 1.0)
+        stretch = ImageNormalize(vmin=low, vmax=high, stretch=AsinhStretch(0.2))
         panels += [stretch(np.ma.masked_invalid(channel)).filled(np.nan)]
         panels += [np.full((channel.shape[0], 1), np.nan)]
     return np.concatenate(panels[:-1], axis=1)

@@ -13,6 +13,7 @@ import tensorflow as tf
 from rbkeras import __version__, evaluation, stage1, stage2
 from rbkeras.callbacks import log_figure
 from rbkeras.config import FitConfig
+from rbkeras.data.labels import BOGUS, REAL
 from rbkeras.data.pipeline import read_stamps
 from rbkeras.data.records import Records, open_records, reading
 from rbkeras.data.survey import open_stamps
@@ -76,7 +77,8 @@ def _start(config: FitConfig) -> tuple[FitConfig, Run]:
     if config.data is None:
         config = simulated(config)
     run = Run(config, open_records(config.data))
-    _check_test_files(config, run.records)
+    _check_labels(run)
+    check_test_files(config, run.records)
     if run.verdicts is not None:
         print(f"{config.verdicts}: {len(run.verdicts)} verdicts")
     write_config(config.out / "config.yaml", config)
@@ -105,7 +107,19 @@ def simulated(config: FitConfig) -> FitConfig:
     )
 
 
-def _check_test_files(config: FitConfig, records: Records) -> None:
+def _check_labels(run: Run) -> None:
+    """Find out before the first fold that there is nothing to tell apart."""
+    if run.config.policy == "keep":
+        # Verdicts may supply what the records lack; stage 2 looks at what comes out.
+        return
+    for name, label in (("real", REAL), ("bogus", BOGUS)):
+        if not (run.labels == label).any():
+            raise InputError(
+                f"{run.records.directory}: expected labels of both classes, found no {name}"
+            )
+
+
+def check_test_files(config: FitConfig, records: Records) -> None:
     """Find a wrong test file before hours of training, not after."""
     for path in (config.test_real, config.test_bogus):
         if path is not None:

@@ -74,6 +74,8 @@ def merge(run: Run) -> pd.DataFrame:
     """Join the folds, rate the labels and write `label_errors.csv`."""
     own = run.config.label_errors
     predictions = merge_folds(fold_folders(run), repeats=own.repeats)
+    # Those of the run, which a study may have changed, are judged, and not those of the records.
+    predictions = predictions.assign(label=run.labels[predictions["unique_index"]])
     rated = rate_labels(
         predictions, rule=own.rule, threshold=own.threshold, certainty=own.certainty
     )

@@ -63,6 +63,9 @@ def test_each_study_runs_and_resumes(study, tmp_path, capsys, fails_with):
     differences = pd.read_csv(tmp_path / "differences.csv")
     assert np.isfinite(differences["difference"]).all()
     assert (tmp_path / "results.md").read_text().startswith(f"# Study: {study}")
+    if study == "label-noise":
+        # 12 label errors were planted; stage 1 is judged by those that were added too.
+        assert pd.read_csv(tmp_path / "suspects.csv")["errors"].iloc[0] > 12
     # Every arm's figure is that of the scores it stored.
     stored = {path.parent.name: path for path in tmp_path.glob("seed0/runs/*/test_scores.npz")}
     assert len(stored) == ARMS[study] + (study == "treatments")
@@ -106,10 +109,15 @@ def test_plan_trains_nothing(tmp_path, capsys):
     ("arguments", "complaint"),
     [
         (["--seeds", "1", "1"], "--seeds"),
+        (["--seeds", "-1"], "--seeds"),
         (["--errors", "0.5"], "--errors"),
         (["--policies", "truth"], "--policies"),
         (["--networks", "simple", "simple"], "--networks"),
         (["--noise_table", "bins.csv"], "--noise score"),
+        (["--noise_table", "bins.csv", "--noise", "score"], "bins.csv: expected a CSV table"),
+        (["--noise_reviewed", "verdicts.csv"], "--data"),
+        (["--noise_reviewed", "verdicts.csv", "--noise_rate", "0.1"], "--noise_rate"),
+        (["--noise_rate", "0.2"], "stays at most 0.5"),
         (["--label_errors.table", "x.csv"], "--label_errors.table"),
     ],
 )
@@ -117,6 +125,25 @@ def test_wrong_flags(arguments, complaint, tmp_path, fails_with):
     assert complaint in fails_with(
         experiment.main, ["label-noise", "--out", tmp_path, *TINY, *arguments]
     )
+
+
+def test_a_review_of_other_records_is_refused_before_training(records_dir, tmp_path, fails_with):
+    verdicts = tmp_path / "verdicts.csv"
+    verdicts.write_text("detector_id,sample_index,verdict\n99,0,real\n")
+    arguments = ["label-noise", "--out", tmp_path / "out", "--data", records_dir, *TINY]
+    # The test files are looked at later.
+    arguments += ["--test_real", verdicts, "--test_bogus", verdicts, "--noise_reviewed", verdicts]
+    assert "verdicts.csv, row 2: expected a sample" in fails_with(experiment.main, arguments)
+
+
+def test_test_stamps_of_another_shape_are_refused_before_training(
+    records_dir, tmp_path, fails_with
+):
+    np.save(tmp_path / "test.npy", np.zeros((4, 9, 9, 3), np.float32))
+    arguments = ["losses", "--out", tmp_path / "out", "--data", records_dir, *TINY]
+    arguments += ["--test_real", tmp_path / "test.npy", "--test_bogus", tmp_path / "test.npy"]
+    assert "test.npy: expected stamps of shape" in fails_with(experiment.main, arguments)
+    assert not list(tmp_path.rglob("stage1"))
 
 
 def test_data_without_a_test_set_is_refused(records_dir, tmp_path, fails_with):

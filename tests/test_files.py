@@ -118,3 +118,16 @@ def test_broken_json_is_named_in_one_sentence(tmp_path, content):
 def test_missing_json_is_named(tmp_path):
     with pytest.raises(InputError, match=r"m\.json: expected a readable JSON file"):
         read_json(tmp_path / "m.json")
+
+
+def test_a_file_does_not_replace_a_folder(tmp_path):
+    folder = tmp_path / "scores.csv"
+    folder.mkdir()
+    (folder / "precious").write_text("work")
+    with (
+        pytest.raises(InputError, match=r"scores\.csv: expected a file to write, found a folder"),
+        whole_file(folder) as temporary,
+    ):
+        temporary.write_text("new")
+    assert (folder / "precious").read_text() == "work"
+    assert list(tmp_path.iterdir()) == [folder]

@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from conftest import write_detector
 from tiny import SMALL, data_flags
 
 from rbkeras import evaluate, find_label_errors, fit, predict
 from rbkeras.data.records import open_records
+from rbkeras.data.write_records import convert_survey
 from rbkeras.inference import load_classifier
 
 
@@ -227,3 +229,14 @@ def test_unknown_flags_are_refused(tmp_path):
     with pytest.raises(SystemExit) as stopped:
         fit.main(["--no_such_flag", "1"])
     assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize(("name", "missing"), [("artifact", "real"), ("unlabelled", "real")])
+def test_records_without_a_class_are_named_before_training(name, missing, tmp_path, fails_with):
+    stamps = np.random.default_rng(0).normal(size=(12, 21, 21, 3)).astype(np.float32)
+    write_detector(tmp_path / "survey", 1, stamps, [name] * 12)
+    convert_survey(tmp_path / "survey", tmp_path / "records", progress=False)
+    arguments = ["--data", tmp_path / "records", "--out", tmp_path / "run", *SMALL]
+    expected = f"{tmp_path / 'records'}: expected labels of both classes, found no {missing}"
+    assert expected in fails_with(fit.main, arguments)
+    assert not (tmp_path / "run" / "folds").exists()

@@ -176,6 +176,26 @@ def test_broken_table_is_refused_by_name(tmp_path, content):
         read_label_errors(path, LABELS)
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "expected"),
+    [
+        ("suspect", 2, "0 or 1"),
+        ("suspect", None, "0 or 1"),
+        ("label_quality", "good", "a number from 0 to 1"),
+        ("error_probability", 1.5, "a number from 0 to 1"),
+        ("prediction1", np.inf, "a finite number"),
+    ],
+)
+def test_a_number_out_of_range_is_refused_by_name(rated, tmp_path, column, value, expected):
+    path = tmp_path / "table.csv"
+    table = rated.astype({column: object})
+    table.loc[2, column] = value
+    table.to_csv(path, index=False)
+    said = rf"table\.csv: expected {expected} as {column} of unique_index 3, found"
+    with pytest.raises(InputError, match=said):
+        read_label_errors(path, LABELS)
+
+
 def test_table_without_verdicts_of_an_earlier_version_is_read(rated, tmp_path):
     rated.to_csv(tmp_path / "label_errors.csv", index=False)
     assert read_label_errors(tmp_path / "label_errors.csv", LABELS)["suspect"].sum() == 2

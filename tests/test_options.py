@@ -1,13 +1,13 @@
 """Presets, YAML files and flags, in their order of precedence."""
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from rbkeras.config import FitConfig
-from rbkeras.errors import InputError
-from rbkeras.options import checked, make_parser, parse_config, write_config
+from rbkeras.options import make_parser, parse_config, write_config
 from rbkeras.presets import PRESETS
 
 
@@ -70,11 +70,38 @@ def test_values_of_the_wrong_kind_are_refused_with_status_2(argv):
 
 
 @pytest.mark.parametrize(
-    "flag", ["training.epochs", "label_errors.folds", "loss.vat_epsilon", "loss.vat_share"]
+    "content",
+    [
+        b"",
+        b"- seed\n",
+        b"training: [1,\n",
+        b"\xff\xfe\x00",
+        b"learning_rate: 1\n",
+        b"model: {networkk: simple}\n",
+        b"seed: many\n",
+        b"model: {network: huge}\n",
+        b"!!python/object/apply:os.getcwd []\n",
+    ],
 )
-def test_values_out_of_range_are_named(flag):
-    with pytest.raises(InputError, match=rf"--{flag}: expected .* got 0"):
-        checked(parse(f"--{flag}", "0"))
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_file_at_fault_is_named_in_one_line(content, joined, tmp_path, capsys):
+    file = tmp_path / "run.yaml"
+    file.write_bytes(content)
+    flags = [f"--config={file}"] if joined else ["--config", str(file)]
+    with pytest.raises(SystemExit) as stopped:
+        parse(*flags, "--seed", "1")
+    assert stopped.value.code == 2
+    assert re.fullmatch(rf"error: {re.escape(str(file))}: .+\n", capsys.readouterr().err)
+
+
+def test_a_flag_at_fault_is_not_blamed_on_the_file(tmp_path, capsys):
+    file = tmp_path / "run.yaml"
+    file.write_text("seed: 3\n")
+    with pytest.raises(SystemExit):
+        parse("--config", str(file), "--training.epochs", "many")
+    message = capsys.readouterr().err
+    assert "training.epochs" in message
+    assert str(file) not in message
 
 
 def test_every_setting_has_a_help_text(capsys):

@@ -129,6 +129,22 @@ def test_bad_settings_are_told_before_anything_is_trained(
 # --- gallery and verdicts -------------------------------------------------------------------------
 
 
+def test_labels_that_a_study_changed_are_judged_not_those_of_the_records(
+    records_dir, tmp_path, trained
+):
+    records = open_records(records_dir)
+    given = records.samples["label"].to_numpy(np.int8)
+    changed = np.flatnonzero(given >= 0)[:7]
+    labels = given.copy()
+    labels[changed] = 1 - labels[changed]
+    config = FitConfig(out=tmp_path, label_errors=LabelErrorConfig(folds=2, rule="argmax"))
+    rated = stage1.find_label_errors(Run(config, records, labels)).set_index("unique_index")
+    assert (rated["label"] == labels[rated.index]).all()
+    # Predictions contradict every third label of the records.
+    contradicted = (rated.index % 3 == 0) != np.isin(rated.index, changed)
+    assert (rated["suspect"] == contradicted).all()
+
+
 def test_stage_one_ends_with_a_gallery(flags, trained, tmp_path):
     page = tmp_path / "run" / "label_errors.html"
     assert run(flags, "--label_errors.gallery", 0) == 0

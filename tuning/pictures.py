@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from rbkeras.pictures import BOGUS_COLOUR, REAL_COLOUR
 from tuning.objectives import Objective
@@ -42,6 +43,8 @@ def progress_figure(table: pd.DataFrame, objective: Objective) -> Figure:
     number = np.arange(len(table))
     for status, style in (("completed", "o"), ("abandoned", "x")):
         chosen = (table["status"] == status).to_numpy()
+        if not chosen.any():
+            continue
         axes.plot(
             number[chosen],
             np.maximum(loss[chosen], floor),
@@ -64,6 +67,7 @@ def progress_figure(table: pd.DataFrame, objective: Objective) -> Figure:
             transform=axes.get_xaxis_transform(),
         )
     axes.set(xlabel="trial", ylabel=_label(objective))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False)
     axes.grid(alpha=0.3)
     return picture
@@ -124,6 +128,7 @@ def curves_figure(curves: Sequence[tuple[str, pd.DataFrame]], best: str | None) 
             marker = "." if len(curve) == 1 else None
             axes.plot(curve.index + 1, np.maximum(value(curve), floor), marker=marker, **style)
         axes.set(xlabel="epoch", title=f"validation {title}")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         if best is not None:
             axes.legend(frameon=False)

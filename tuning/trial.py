@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from rbkeras.cli import load_tensorflow, run_command
-from rbkeras.config import validate
 from rbkeras.data.records import open_records
 from rbkeras.errors import InputError
 from rbkeras.files import plain, read_json, whole_file, write_json
 from rbkeras.rundir import Run
+from rbkeras.validation import validate
 from tuning.objectives import hopeless
 from tuning.parts import split, targets_of, train_part
 from tuning.plan import (

@@ -155,9 +155,26 @@ def read_manifest(directory: Path) -> dict:
     if version != FORMAT_VERSION:
         raise InputError(f"{path}: expected format_version {FORMAT_VERSION}, found {version}")
     _need_keys(path, manifest, _MANIFEST_KEYS)
-    for entry in manifest["detectors"]:
+    shape, detectors = manifest["stamp_shape"], manifest["detectors"]
+    if not (isinstance(shape, list) and len(shape) == 3 and all(map(_is_count, shape))):
+        raise InputError(f"{path}: expected stamp_shape [H, W, C], found {shape}")
+    if manifest["compression"] not in ("", "GZIP"):
+        found = manifest["compression"]
+        raise InputError(f"{path}: expected compression '' or 'GZIP', found {found!r}")
+    if not isinstance(manifest["labels"], dict):
+        raise InputError(f"{path}: expected labels {{name: value}}, found {manifest['labels']!r}")
+    # A conversion that has only begun has none yet.
+    if not isinstance(detectors, list) or (manifest.get("complete") and not detectors):
+        raise InputError(f"{path}: expected a list of detectors, found {detectors!r}")
+    for entry in detectors:
         _need_keys(path, entry, _DETECTOR_KEYS)
+        if not (isinstance(entry["file"], str) and _is_count(entry["size"])):
+            raise InputError(f"{path}: expected file and size of each detector, found {entry}")
     return manifest
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and value > 0
 
 
 def _need_keys(path: Path, found: Any, keys: set[str]) -> None:
@@ -197,7 +214,11 @@ def reading(source: str | Path) -> Iterator[None]:
 
     try:
         yield
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+    except (
+        tf.errors.DataLossError,
+        tf.errors.InvalidArgumentError,
+        tf.errors.FailedPreconditionError,
+    ) as error:
         fault = data_fault(error)
         if fault is None:
             raise
@@ -216,6 +237,8 @@ def data_fault(error: Exception) -> str | None:
         "Could not parse example",
         "inflate()",
         "record of another stamp size",
+        # Fewer records than the index says.
+        "Input dataset was expected to contain",
         "Feature: ",
         "Key: ",
     )

@@ -128,7 +128,8 @@ def read_params(path: str | Path) -> pd.DataFrame:
     missing = np.flatnonzero(table[LABEL_COLUMN].isna())
     if missing.size:
         raise InputError(
-            f"{path}: expected a label name in every row, found none in row {missing[0]}"
+            # As a spreadsheet counts, whose first row is the header.
+            f"{path}: expected a label name in every row, found none in row {missing[0] + 2}"
         )
     table[LABEL_COLUMN] = table[LABEL_COLUMN].astype(str).str.strip()
     # A table saved with its row numbers brings them back as a column without a name.

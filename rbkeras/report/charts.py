@@ -70,9 +70,9 @@ def roc(
         axes.fill_between(
             grid, low, high, color=REAL_COLOUR, alpha=0.18, linewidth=0, label="95% band"
         )
-        for other, (other_real, other_bogus) in others.items():
-            curve = _roc(other_real, other_bogus)
-            axes.step(*curve, where="post", color=_GREY, linewidth=1, label=other)
+        for (other, scores), style in zip(others.items(), ("-", "--"), strict=False):
+            curve = _roc(*scores)
+            axes.step(*curve, where="post", color=_GREY, linestyle=style, linewidth=1, label=other)
         axes.step(*_roc(real, bogus), where="post", color=REAL_COLOUR, label=name)
         axes.axhline(0.9, color=_GREY, linewidth=0.8, linestyle=":")
         if point is not None:
@@ -125,7 +125,8 @@ def histograms(real: np.ndarray, bogus: np.ndarray, *, threshold: float | None) 
             axes.axvline(threshold, color="#2b333a", linewidth=1, linestyle="--", label="threshold")
         axes.set(yscale="log", xlabel="score (log-odds of real)", ylabel="stamps")
         axes.yaxis.set_major_formatter("{x:g}")
-        axes.legend()
+        # Above the axes: the bars leave no free corner.
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
     return uri[0]
 
 
@@ -184,7 +185,9 @@ def rates_by_name(table: pd.DataFrame, *, rate: str, colour: str, label: str) ->
         errors = _error_bars(table[rate], table["low"], table["high"])
         axes.errorbar(table[rate], position, xerr=errors, fmt="o", color=colour, elinewidth=1)
         axes.set_yticks(position, [plain(name) for name in table["name"]])
-        axes.set(xlabel=label, xlim=(0, None), ylim=(-0.6, len(table) - 0.4))
+        # Rates that come near 1 are seen against it, small ones against each other.
+        right = 1.02 if table["high"].max() > 0.5 else None
+        axes.set(xlabel=label, xlim=(0, right), ylim=(-0.6, len(table) - 0.4))
         axes.grid(axis="y", visible=False)
     return uri[0]
 

@@ -13,6 +13,9 @@ from rbkeras.errors import InputError
 from rbkeras.files import read_json
 from rbkeras.label_errors import COLUMNS
 
+#: Names that surveys give a column, by the name that a report knows.
+_OTHER_NAMES = {"magpsf": "magnitude", "mag": "magnitude", "s2n": "snr"}
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -178,7 +181,16 @@ def _with_tables(scores: pd.DataFrame, files: dict[int, Path]) -> pd.DataFrame:
             own = [column for column in beside if column not in part]
             part = part.join(beside[own], on="sample_index")
         parts.append(part)
-    return pd.concat(parts, ignore_index=True)
+    return _renamed(pd.concat(parts, ignore_index=True))
+
+
+def _renamed(table: pd.DataFrame) -> pd.DataFrame:
+    """Give columns the names that a report knows, where it has no such column already."""
+    names = {}
+    for other, known in _OTHER_NAMES.items():
+        if other in table and known not in table and known not in names.values():
+            names[other] = known
+    return table.rename(columns=names)
 
 
 def _of_records(
@@ -192,7 +204,7 @@ def _of_records(
     if samples is not None and table["unique_index"].max() < len(samples):
         own = [column for column in samples if column not in table]
         table = table.join(samples[own], on="unique_index")
-    return _whole(name, table)
+    return _whole(name, _renamed(table))
 
 
 def _logs(folder: Path) -> dict[str, pd.DataFrame]:

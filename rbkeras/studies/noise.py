@@ -1,14 +1,68 @@
 """Adding label errors: at random, or where the real ones are."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from rbkeras.config import FitConfig
+from rbkeras.data.records import open_records
 from rbkeras.errors import InputError
 from rbkeras.tables import read_table
+from rbkeras.verdicts import VERDICTS, read_verdicts
 
 BIN_COLUMNS = ["r1", "r2", "probability"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """How label errors are added.
+
+    Attributes
+    ----------
+    kind
+        'uniform': any label alike; 'score': by bins of out-of-fold probability.
+    rate
+        Fraction of wrong labels before any is added, for 'uniform'; None takes the truth's.
+    table
+        CSV of bins for 'score'; None estimates it from the truth.
+    reviewed
+        CSV of a person's verdicts from which rate and bins are estimated in place of the truth.
+    """
+
+    kind: str = "uniform"
+    rate: float | None = None
+    table: Path | None = None
+    reviewed: Path | None = None
+
+
+def check_noise(noise: Noise, config: FitConfig, errors: Sequence[float]) -> None:
+    """See before anything is trained that label errors can be added as asked.
+
+    Raises
+    ------
+    InputError
+        Naming the flag, or the file that is at fault.
+    """
+    if noise.table is not None:
+        if noise.kind != "score":
+            raise InputError("--noise_table: expected --noise score with it, got uniform")
+        read_bins(noise.table)
+    if noise.reviewed is not None:
+        if noise.table is not None or noise.rate is not None:
+            raise InputError(
+                "--noise_reviewed: expected neither --noise_table nor --noise_rate with it"
+            )
+        if config.data is None:
+            raise InputError("--noise_reviewed: expected --data with it, whose sample was reviewed")
+        read_verdicts(noise.reviewed, open_records(config.data).samples)
+    rate = noise.rate
+    if rate is None and config.data is None:
+        rate = config.simulation.label_error
+    if rate is not None and noise.kind == "uniform":
+        uniform_probability(rate, max(errors))
 
 
 def flip_labels(
@@ -63,9 +117,10 @@ def bin_probabilities(
     Parameters
     ----------
     probability_real
-        Out-of-fold probabilities of reviewed samples, (N,), in [0, 1].
+        Out-of-fold probabilities of samples whose labels are known to be right or wrong, (N,),
+        in [0, 1].
     wrong
-        Whether the label of each is wrong, bool (N,).
+        Whether the label of each is wrong, bool (N,), or the probability of that.
     edges
         Of the bins, rising from 0 to 1; by default twenty of equal width.
 
@@ -83,6 +138,55 @@ def bin_probabilities(
         {"r1": edges[:-1], "r2": edges[1:], "probability": errors / np.maximum(counts, 1)}
     )
     return table[counts > 0].reset_index(drop=True)
+
+
+def reviewed_bins(
+    probability_real: np.ndarray,
+    labels: np.ndarray,
+    verdicts: pd.Series,
+    *,
+    edges: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """Find out from a person's verdicts how often labels are wrong in each bin.
+
+    A review looks at suspicious labels first, so its plain mean would say that far too many are
+    wrong. Therefore samples of either label count apart: of those in a bin the reviewed ones stand
+    for all, and where none was reviewed, as where predictions confirm the label, none is taken to
+    be wrong.
+
+    Parameters
+    ----------
+    probability_real
+        Out-of-fold probabilities of all samples, (N,), NaN for those without a prediction.
+    labels
+        Given labels (N,) in {0, 1, -1}.
+    verdicts
+        What `rbkeras.verdicts.read_verdicts` returned; 'unlabelled' says nothing here.
+    edges
+        As in `bin_probabilities`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As `bin_probabilities` returns.
+    """
+    labels = np.asarray(labels)
+    judged = np.full(len(labels), -1)
+    for word, label in VERDICTS.items():
+        index = verdicts.index[verdicts == word]
+        judged[index] = labels[index] if label is None else label
+    wrong = np.zeros(len(labels))
+    edges = np.linspace(0, 1, 21) if edges is None else np.asarray(edges, np.float64)
+    known = (labels >= 0) & np.isfinite(probability_real)
+    position = np.full(len(labels), -1)
+    position[known] = _bin_of(np.asarray(probability_real)[known], edges)
+    for label in (0, 1):
+        for place in range(len(edges) - 1):
+            cell = (position == place) & (labels == label)
+            reviewed = cell & (judged >= 0)
+            if reviewed.any():
+                wrong[cell] = np.mean(judged[reviewed] != label)
+    return bin_probabilities(np.asarray(probability_real)[known], wrong[known], edges=edges)
 
 
 def _bin_of(values: np.ndarray, edges: np.ndarray) -> np.ndarray:

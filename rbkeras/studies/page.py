@@ -33,7 +33,7 @@ def arms_figure(arms: pd.DataFrame, figure: str) -> Figure:
     floor = shown[shown > 0].min() / 3 if rate and (shown > 0).any() else -np.inf
     low, mean, high = (np.maximum(rows[name], floor) for name in ("low", "mean", "high"))
     for column in seeds.T:
-        axes.plot(np.maximum(column, floor), position, ".", color="0.6", markersize=6)
+        axes.plot(np.maximum(column, floor), position, "o", color="0.45", markersize=3.5, zorder=3)
     axes.errorbar(
         mean, position, xerr=[mean - low, high - mean], fmt="o", color=REAL_COLOUR, capsize=3
     )

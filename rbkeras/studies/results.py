@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from rbkeras import metrics
+from rbkeras.calibration import binomial_interval
 from rbkeras.statistics import Figure, Resampled, Scores, estimate, resample
 from rbkeras.studies.grid import Grid
 
@@ -24,6 +25,8 @@ FIGURE_NAMES = {
     "partial_auc": "AUC below FPR 0.01",
     "auc": "AUC",
 }
+#: Figures that are fractions of the reals (0) or of the bogus (1) of the test set.
+_FRACTIONS = {"fpr_at_tpr90": 1, "fpr_at_tpr95": 1, "tpr_at_fpr1e-3": 0}
 DIFFERENCE_COLUMNS = ["figure", "arm", "beside", "difference", "low", "high", "p_value", "ratio"]
 DIFFERENCE_COLUMNS += ["significant"]
 #: By arm, then by part of the data, then by seed.
@@ -74,7 +77,8 @@ def summarise_study(
     arms, differences : pandas.DataFrame
         One row per figure and arm: figure, arm, mean, low, high and the values of the seeds. One
         row per figure and pair: figure, arm, beside, difference, low, high, p_value, ratio (of
-        the means), significant.
+        the means), significant. The interval of an arm's rate is widened to the exact binomial one
+        of all samples tested: where none passed, neither seeds nor bootstrap know that one could.
     """
     arm_rows, difference_rows = [], []
     for figure, function in FIGURES.items():
@@ -84,12 +88,17 @@ def summarise_study(
         resampled = resample_arms(scores, function, shared=shared, resamples=count)
         for name, values in resampled.items():
             found = estimate(values, confidence=confidence)
+            low, high = max(found.low, 0.0), min(found.high, 1.0)
+            if figure in _FRACTIONS:
+                tested = _tested(scores[name], _FRACTIONS[figure], shared=shared)
+                exact = binomial_interval(found.mean * tested, tested, confidence=confidence)
+                low, high = min(low, float(exact[0])), max(high, float(exact[1]))
             by_seed = {
                 f"seed {seed}": value for seed, value in zip(seeds, values.values, strict=True)
             }
             arm_rows.append(
                 {"figure": figure, "arm": name, "mean": found.mean}
-                | {"low": max(found.low, 0.0), "high": min(found.high, 1.0)}
+                | {"low": low, "high": high}
                 | by_seed
             )
         for arm, beside in grid.pairs:
@@ -111,6 +120,71 @@ def summarise_study(
                 }
             )
     return pd.DataFrame(arm_rows), pd.DataFrame(difference_rows, columns=DIFFERENCE_COLUMNS)
+
+
+def _tested(parts: Sequence[Sequence[Scores]], of: int, *, shared: bool) -> int:
+    """Count the test samples of a class that are behind a mean over the seeds."""
+    # The parts of an arm, and seeds that share their data, are tested on the same ones.
+    sizes = [len(one[of]) for one in parts[0]]
+    return sizes[0] if shared else sum(sizes)
+
+
+def suspect_intervals(
+    wrong: np.ndarray,
+    suspect: np.ndarray,
+    *,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Bootstrap intervals of recall, precision and F1 of suspected label errors.
+
+    Parameters
+    ----------
+    wrong, suspect
+        Whether the label of each sample is wrong, and whether it is suspected; bool (N,).
+
+    Returns
+    -------
+    dict
+        recall_low, recall_high, precision_low, precision_high, f1_low, f1_high; NaN where the
+        figure does not exist.
+    """
+    wrong, suspect = np.asarray(wrong, bool), np.asarray(suspect, bool)
+    # Resampled samples are counts of four kinds, so the counts can be drawn at once.
+    cells = np.array([np.sum(wrong & suspect), np.sum(wrong & ~suspect), np.sum(~wrong & suspect)])
+    shares = np.r_[cells, len(wrong) - cells.sum()] / len(wrong)
+    rng = np.random.default_rng(seed)
+    found, missed, false, _ = rng.multinomial(len(wrong), shares, resamples).T
+    quantiles = [0.5 - confidence / 2, 0.5 + confidence / 2]
+    edges = {}
+    with np.errstate(invalid="ignore"):
+        for name, values in (
+            ("recall", found / (found + missed)),
+            ("precision", found / (found + false)),
+            ("f1", 2 * found / (2 * found + missed + false)),
+        ):
+            known = values[np.isfinite(values)]
+            low, high = np.quantile(known, quantiles) if len(known) else (np.nan, np.nan)
+            edges |= {f"{name}_low": float(low), f"{name}_high": float(high)}
+    return edges
+
+
+def suspects_markdown(suspects: pd.DataFrame) -> str:
+    """Lay out how well label errors were found as a Markdown table."""
+    lines = ["| errors | seed | wrong labels | suspects | recall | precision | F1 |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for row in suspects.to_dict("records"):
+        figures = [
+            f"{row[name]:.3f} ({row[f'{name}_low']:.3f} to {row[f'{name}_high']:.3f})"
+            for name in ("recall", "precision", "f1")
+        ]
+        lines.append(
+            f"| x {row['errors_x']:g} | {row['seed']} | {row['errors']} | {row['suspects']} | "
+            + " | ".join(figures)
+            + " |"
+        )
+    return "\n".join(lines)
 
 
 def arms_markdown(arms: pd.DataFrame) -> str:
@@ -137,8 +211,10 @@ def differences_markdown(differences: pd.DataFrame) -> str:
     ]
     for row in differences[differences["figure"] == first].itertuples():
         verdict = f"p = {row.p_value:.2g}" if row.significant else "not significant"
+        # There is no ratio to a figure that is 0.
+        ratio = "-" if np.isnan(row.ratio) else f"{row.ratio:.2f}"
         lines.append(
             f"| {row.arm} | {row.beside} | {row.difference:+.5f} | {row.low:+.5f} to "
-            f"{row.high:+.5f} | {row.ratio:.2f} | {verdict} |"
+            f"{row.high:+.5f} | {ratio} | {verdict} |"
         )
     return "\n".join(lines)

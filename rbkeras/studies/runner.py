@@ -14,7 +14,13 @@ from rbkeras.resume import claim, mark_finished
 from rbkeras.statistics import Scores
 from rbkeras.studies.grid import TRUTH, Arm, Grid, make_grid
 from rbkeras.studies.page import write_page
-from rbkeras.studies.results import arms_markdown, differences_markdown, summarise_study
+from rbkeras.studies.results import (
+    arms_markdown,
+    differences_markdown,
+    summarise_study,
+    suspect_intervals,
+    suspects_markdown,
+)
 from rbkeras.studies.trainings import Noise, Seed, suspect_quality
 
 
@@ -93,8 +99,10 @@ def check_study(study: Study) -> None:
     InputError
         Naming the flag.
     """
-    if not study.seeds or len(set(study.seeds)) < len(study.seeds):
-        raise InputError(f"--seeds: expected different seeds, at least one, got {study.seeds}")
+    if not study.seeds or len(set(study.seeds)) < len(study.seeds) or min(study.seeds) < 0:
+        raise InputError(
+            f"--seeds: expected different seeds of at least 0, at least one, got {study.seeds}"
+        )
     if study.shared and study.config.test_real is None:
         raise InputError("--data: expected --test_real and --test_bogus with it, got neither")
     if not study.errors or min(study.errors) < 1 or len(set(study.errors)) < len(study.errors):
@@ -108,6 +116,10 @@ def check_study(study: Study) -> None:
 def run_study(study: Study) -> None:
     """Train what is not trained yet, and write the tables and the page."""
     check_study(study)
+    if study.shared:
+        from rbkeras.run import check_test_files
+
+        check_test_files(study.config, study.seed(study.seeds[0]).records)
     marker = study.out / "study.json"
     # Seeds and arms may be added to a study; what its trainings have in common may not change.
     settings = {"study": study.name, "noise": asdict(study.noise)} | {
@@ -156,8 +168,14 @@ def _suspects(study: Study) -> pd.DataFrame:
             continue
         for errors in sorted(needed):
             rated = seed.rated(errors=errors, part=None)
-            rows.append({"errors_x": errors, "seed": number} | suspect_quality(rated, seed.truth))
+            wrong = rated["label"].to_numpy() != seed.truth[rated["unique_index"]]
+            rows.append(
+                {"errors_x": errors, "seed": number}
+                | suspect_quality(rated, seed.truth)
+                | suspect_intervals(wrong, rated["suspect"] == 1)
+            )
     columns = ["errors_x", "seed", "errors", "suspects", "recall", "precision", "f1"]
+    columns += [f"{name}_{end}" for name in columns[-3:] for end in ("low", "high")]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -183,19 +201,8 @@ def study_markdown(
     if len(differences):
         parts.append(differences_markdown(differences))
     if len(suspects):
-        parts += ["Label errors found by stage 1:", _suspects_markdown(suspects)]
+        parts += ["Label errors found by stage 1:", suspects_markdown(suspects)]
     return "\n\n".join(parts) + "\n"
-
-
-def _suspects_markdown(suspects: pd.DataFrame) -> str:
-    lines = ["| errors | seed | wrong labels | suspects | recall | precision | F1 |"]
-    lines.append("|---|---|---|---|---|---|---|")
-    lines += [
-        f"| x {row.errors_x:g} | {row.seed} | {row.errors} | {row.suspects} | {row.recall:.3f} | "
-        f"{row.precision:.3f} | {row.f1:.3f} |"
-        for row in suspects.itertuples()
-    ]
-    return "\n".join(lines)
 
 
 def plan(study: Study) -> list[str]:

@@ -19,33 +19,17 @@ from rbkeras.options import with_settings, write_config
 from rbkeras.statistics import Scores
 from rbkeras.studies.grid import MIX, Arm
 from rbkeras.studies.noise import (
+    Noise,
     bin_probabilities,
     flip_labels,
     probability_by_bin,
     read_bins,
+    reviewed_bins,
     uniform_probability,
 )
+from rbkeras.verdicts import read_verdicts
 
 _SCORES = "test_scores.npz"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Noise:
-    """How label errors are added.
-
-    Attributes
-    ----------
-    kind
-        'uniform': any label alike; 'score': by bins of out-of-fold probability.
-    rate
-        Fraction of wrong labels before any is added, for 'uniform'; None takes the truth's.
-    table
-        CSV of bins for 'score'; None estimates it from the truth.
-    """
-
-    kind: str = "uniform"
-    rate: float | None = None
-    table: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -95,19 +79,39 @@ class Seed:
 
     def _flip_probability(self, errors: float) -> np.ndarray | float:
         if self.noise.kind == "uniform":
-            rate = self.noise.rate
-            if rate is None:
-                rate = float(np.mean(self._known_truth()[self.given >= 0] != self._labelled))
-            return uniform_probability(rate, errors)
+            return uniform_probability(self._error_rate(), errors)
+        probability = self._out_of_fold
+        return np.minimum((errors - 1) * probability_by_bin(probability, self._bins()), 1.0)
+
+    def _error_rate(self) -> float:
+        if self.noise.rate is not None:
+            return self.noise.rate
+        if self.noise.reviewed is not None:
+            found = probability_by_bin(self._out_of_fold, self._bins())
+            return float(found[self.given >= 0].mean())
+        return float(np.mean(self._known_truth()[self.given >= 0] != self._labelled))
+
+    @property
+    def _out_of_fold(self) -> np.ndarray:
+        """Probability of real that stage 1 gives each sample, (N,); NaN where it gives none."""
         rated = self.rated(errors=1.0, part=None)
         probability = np.full(len(self.given), np.nan)
         probability[rated["unique_index"]] = rated["probability_real"]
+        return probability
+
+    def _bins(self) -> pd.DataFrame:
+        """How often labels are wrong by out-of-fold probability; kept in `noise_bins.csv`."""
         if self.noise.table is not None:
             bins = read_bins(self.noise.table)
+        elif self.noise.reviewed is not None:
+            verdicts = read_verdicts(self.noise.reviewed, self.records.samples)
+            bins = reviewed_bins(self._out_of_fold, self.given, verdicts)
         else:
             wrong = self._known_truth()[self.given >= 0] != self._labelled
-            bins = bin_probabilities(probability[self.given >= 0], wrong)
-        return np.minimum((errors - 1) * probability_by_bin(probability, bins), 1.0)
+            bins = bin_probabilities(self._out_of_fold[self.given >= 0], wrong)
+        with whole_file(self.folder / "noise_bins.csv") as temporary:
+            bins.to_csv(temporary, index=False)
+        return bins
 
     @property
     def _labelled(self) -> np.ndarray:
@@ -117,7 +121,8 @@ class Seed:
         if self.truth is None:
             raise InputError(
                 "label errors can only be multiplied where their rate is known: expected "
-                "--noise_rate or --noise_table with data whose true labels are not known"
+                "--noise_rate, --noise_table or --noise_reviewed with data whose true labels are "
+                "not known"
             )
         return self.truth
 

@@ -182,6 +182,38 @@ def test_a_manifest_that_makes_no_sense_is_named(own_records, content):
     assert "manifest.json: expected" in fault(own_records)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("detectors", 5),
+        ("detectors", []),
+        ("stamp_shape", None),
+        ("stamp_shape", [7, 7]),
+        ("stamp_shape", [7, 7, -3]),
+        ("labels", 7),
+        ("compression", "ZIP"),
+    ],
+)
+def test_a_manifest_with_a_value_of_another_kind_is_named(own_records, key, value):
+    manifest = manifest_of(own_records) | {key: value}
+    (own_records / "manifest.json").write_text(json.dumps(manifest))
+    assert "manifest.json: expected" in fault(own_records)
+    assert key in fault(own_records)
+
+
+def test_fewer_records_than_the_index_says_are_a_damage(own_records):
+    # Cut between two records, which TensorFlow alone takes for the end.
+    path = own_records / "data2.tfrecord"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    manifest = manifest_of(own_records)
+    for entry in manifest["detectors"]:
+        entry["bytes"] = (own_records / entry["file"]).stat().st_size
+    (own_records / "manifest.json").write_text(json.dumps(manifest))
+    records = open_records(own_records)
+    with pytest.raises(InputError, match="records: expected whole records"), reading(own_records):
+        list(stamp_dataset(records, np.zeros(len(records), np.int8), batch_size=4))
+
+
 def test_a_manifest_whose_detectors_lack_keys_is_named(own_records):
     manifest = manifest_of(own_records)
     del manifest["detectors"][1]["bytes"]

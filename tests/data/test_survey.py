@@ -69,7 +69,7 @@ def test_row_without_a_label(survey):
     table = pd.read_csv(survey / "params10.csv")
     table.loc[4, "object_type"] = None
     table.to_csv(survey / "params10.csv", index=False)
-    assert "params10.csv: expected a label name in every row, found none in row 4" in complaint(
+    assert "params10.csv: expected a label name in every row, found none in row 6" in complaint(
         survey
     )
 

@@ -13,7 +13,7 @@ from tiny import data_flags
 from rbkeras import evaluate, report
 from rbkeras.report import charts, words
 from rbkeras.report.blocks import Card, Gallery, Section, Settings, Table, Text
-from rbkeras.report.gather import gather_run
+from rbkeras.report.gather import gather_evaluation, gather_run
 from rbkeras.report.page import render, write_report
 from rbkeras.report.rates import rates_by_bin, rates_by_group
 
@@ -136,6 +136,25 @@ def test_without_tables_the_validation_part_serves(own_run, tmp_path, tiny_surve
     assert "Detectors of the validation part" in page.text("detectors")
     assert "galx_artificial_real" in page.text("families")
     assert "not where the settings say" in page.text("mistakes")
+
+
+@pytest.mark.parametrize(
+    ("columns", "known"),
+    [
+        ({"magpsf": 18.0}, {"magnitude": 18.0}),
+        ({"mag": 17.0, "s2n": 9.0}, {"magnitude": 17.0, "snr": 9.0}),
+        ({"magnitude": 16.0, "mag": 1.0}, {"magnitude": 16.0}),
+        ({"mag": 17.0, "magpsf": 18.0}, {"magnitude": 18.0}),
+    ],
+)
+def test_brightness_goes_by_other_names_too(columns, known, tmp_path):
+    files = {name: tmp_path / f"{name}.npy" for name in ("real", "bogus")}
+    for path in files.values():
+        pd.DataFrame([columns] * 3).to_csv(path.with_suffix(".csv"), index=False)
+    scores = np.zeros(3), np.zeros(3)
+    table = gather_evaluation("model", None, scores, metrics={}, **files).test.table
+    for name, value in known.items():
+        assert table[name].tolist() == [value] * 6
 
 
 def test_everything_but_the_settings_may_be_missing(own_run, tmp_path):

@@ -10,6 +10,7 @@ from rbkeras.studies.noise import (
     flip_labels,
     probability_by_bin,
     read_bins,
+    reviewed_bins,
     uniform_probability,
 )
 
@@ -60,6 +61,31 @@ def test_bins_by_hand():
     pd.testing.assert_frame_equal(table, expected)
     looked_up = probability_by_bin(np.array([0.05, 0.2, 0.45, 1.0, np.nan]), table)
     assert looked_up == pytest.approx([0.5, 0.0, 0.0, 2 / 3, 0.0])
+
+
+def test_reviewed_bins_by_hand():
+    # Bin 0 to 0.5: two labels real, of which one of one reviewed is wrong, and three bogus of
+    # which none was looked at. Bin 0.5 to 1: of two reviewed labels bogus one is wrong, and so
+    # half of all four; the label real was found right.
+    probability = np.array([0.1, 0.1, 0.1, 0.1, 0.1, 0.9, 0.9, 0.9, 0.9, 0.9, np.nan])
+    labels = np.array([1, 1, 0, 0, 0, 0, 0, 0, 0, 1, -1])
+    verdicts = pd.Series({0: "bogus", 1: "unlabelled", 5: "real", 6: "ok", 9: "real"})
+    table = reviewed_bins(probability, labels, verdicts, edges=np.array([0, 0.5, 1]))
+    assert table["probability"].tolist() == pytest.approx([2 / 5, 2 / 5])
+
+
+def test_reviewing_the_suspicious_alone_does_not_multiply_the_errors():
+    rng = np.random.default_rng(1)
+    truth = rng.integers(0, 2, 20_000)
+    labels = np.where(rng.random(len(truth)) < 0.05, 1 - truth, truth)
+    probability = np.clip(np.where(truth == 1, 0.9, 0.1) + rng.normal(0, 0.15, len(truth)), 0, 1)
+    quality = np.where(labels == 1, probability, 1 - probability)
+    reviewed = np.argsort(quality)[:2000]
+    words = {index: "real" if truth[index] else "bogus" for index in reviewed}
+    found = probability_by_bin(probability, reviewed_bins(probability, labels, pd.Series(words)))
+    # Of those reviewed 45% are wrong, of all 5%.
+    assert np.mean(labels[reviewed] != truth[reviewed]) > 0.4
+    assert found.mean() == pytest.approx(np.mean(labels != truth), rel=0.1)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.integers(0, 1000))

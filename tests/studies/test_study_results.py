@@ -11,6 +11,7 @@ from rbkeras.studies.results import (
     arms_markdown,
     differences_markdown,
     summarise_study,
+    suspect_intervals,
 )
 
 
@@ -103,12 +104,44 @@ def test_markdown_has_a_row_per_arm(summary):
     assert len({line.count("|") for line in lines}) == 1
 
 
+def test_a_rate_of_nothing_is_not_certain():
+    # 2 seeds with 500 bogus each, all far below the reals: up to 1 - 0.025^(1/1000) may pass.
+    one = (np.full(50, 9.0), np.zeros(500))
+    grid = Grid((Arm(name="a"), Arm(name="b")), (("a", "b"),))
+    scores = {name: [[one, one]] for name in "ab"}
+    for shared, tested in ((False, 1000), (True, 500)):
+        arms, differences = summarise_study(scores, grid, seeds=[0, 1], shared=shared, resamples=50)
+        row = arms[arms["figure"] == "fpr_at_tpr90"].iloc[0]
+        assert (row["mean"], row["low"]) == (0, 0)
+        assert row["high"] == pytest.approx(1 - 0.025 ** (1 / tested))
+    assert not differences["significant"].any()
+    assert "nan" not in differences_markdown(differences)
+
+
+def test_suspect_intervals_are_those_of_a_bootstrap():
+    rng = np.random.default_rng(0)
+    wrong = rng.random(800) < 0.1
+    suspect = np.where(wrong, rng.random(800) < 0.8, rng.random(800) < 0.02)
+    found = suspect_intervals(wrong, suspect)
+    recalls = []
+    for _ in range(2000):
+        drawn = rng.integers(0, 800, 800)
+        recalls.append(suspect[drawn][wrong[drawn]].mean())
+    low, high = np.quantile(recalls, [0.025, 0.975])
+    assert (found["recall_low"], found["recall_high"]) == pytest.approx((low, high), abs=0.02)
+    assert found["f1_low"] < found["f1_high"] < 1
+    nothing = suspect_intervals(np.zeros(9, bool), np.zeros(9, bool))
+    assert np.isnan(list(nothing.values())).all()
+
+
 def test_page_stands_alone_and_escapes(summary, tmp_path):
     arms, differences = (table.replace("a", "<script>a</script>") for table in summary)
     path = tmp_path / "report.html"
     suspects = pd.DataFrame([{"errors_x": 1.0, "seed": 0, "errors": 5, "suspects": 6}]).assign(
         recall=1.0, precision=5 / 6, f1=10 / 11
     )
+    ends = [f"{name}_{end}" for name in ("recall", "precision", "f1") for end in ("low", "high")]
+    suspects[ends] = 0.5
     tables = {"arms": arms, "differences": differences, "suspects": suspects}
     write_page(path, "losses", ["a remark"], tables)
     text = path.read_text()

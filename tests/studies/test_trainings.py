@@ -44,8 +44,43 @@ def test_added_errors_are_repeatable_and_spare_the_unlabelled(seed):
 
 def test_errors_of_unknown_rate_cannot_be_multiplied(seed):
     unknown = replace(seed, noise=Noise())
-    with pytest.raises(InputError, match="--noise_rate or --noise_table"):
+    with pytest.raises(InputError, match="--noise_rate, --noise_table or"):
         unknown.labels(errors=2.0, part=None)
+
+
+@pytest.fixture
+def reviewed(seed, tmp_path):
+    """The seed with a stage 1 that doubts every fourth label, half of these doubts reviewed."""
+    samples = seed.records.samples
+    labelled = samples[samples["label"] >= 0]
+    doubted = np.arange(len(labelled)) % 4 == 0
+    of_label = np.where(doubted, 0.12, 0.92)
+    rated = labelled[["unique_index", "label"]].assign(
+        probability_real=np.where(labelled["label"] == 1, of_label, 1 - of_label)
+    )
+    looked_at = labelled[doubted].iloc[::2]
+    verdicts = looked_at[["detector_id", "sample_index"]].assign(
+        verdict=np.where(looked_at["label"] == 1, "bogus", "real")
+    )
+    verdicts.to_csv(tmp_path / "verdicts.csv", index=False)
+    noise = Noise(kind="score", reviewed=tmp_path / "verdicts.csv")
+    return replace(seed, noise=noise, _rated={(1.0, None): rated}), labelled, doubted
+
+
+def test_errors_are_added_where_a_review_found_them(reviewed):
+    seed, labelled, doubted = reviewed
+    flipped = seed.labels(errors=2.0, part=None)[labelled["unique_index"]] != labelled["label"]
+    # Everyone that was looked at in the two bins of the doubted was wrong, nobody elsewhere.
+    assert (flipped == doubted).all()
+    bins = pd.read_csv(seed.folder / "noise_bins.csv")
+    assert bins["r1"].tolist() == pytest.approx([0.05, 0.1, 0.85, 0.9])
+    assert bins["probability"].tolist() == [0, 1, 1, 0]
+
+
+def test_the_rate_that_a_review_found_is_that_of_all_labels(reviewed):
+    seed, _, doubted = reviewed
+    uniform = replace(seed, noise=replace(seed.noise, kind="uniform"))
+    assert uniform._error_rate() == pytest.approx(doubted.mean())
 
 
 def test_suspect_quality_by_hand():

@@ -1,10 +1,11 @@
 import keras_tuner
 import pytest
 
-from rbkeras.config import FitConfig, ModelConfig, OptimizerConfig, validate
+from rbkeras.config import FitConfig, ModelConfig, OptimizerConfig
 from rbkeras.errors import InputError
 from rbkeras.models.classifier import build_classifier
 from rbkeras.options import with_settings
+from rbkeras.validation import validate
 from tuning.grid import combinations
 from tuning.space import SPACES, Range, choose_rows, make_space, settings_of
 

@@ -1,0 +1,112 @@
+"""What types alone do not say about settings: ranges, and which of them go together."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from rbkeras.config import FitConfig, lookup
+from rbkeras.errors import InputError
+
+#: Numpy and Keras take seeds of 32 bits; folds and repeats count on from the one given.
+_LARGEST_SEED = 2**31
+_AT_LEAST: Mapping[str, float] = {
+    "loss.lambda_ce": 0,
+    "loss.lambda_auc": 0,
+    "loss.lambda_vat": 0,
+    "loss.vat_iterations": 1,
+    "optimizer.weight_decay": 0,
+    "training.epochs": 1,
+    "training.min_steps": 0,
+    "training.batch_size": 1,
+    "training.patience": 0,
+    "training.shift": 0,
+    "training.shuffle_buffer": 1,
+    "label_errors.repeats": 1,
+    "label_errors.epochs": 1,
+    "label_errors.min_steps": 0,
+    "label_errors.gallery": 0,
+    "model.depth": 1,
+    "model.kernel": 1,
+    "model.stride": 1,
+    "simulation.detectors": 1,
+    "simulation.per_detector": 1,
+    "simulation.test_real": 1,
+    "simulation.test_bogus": 1,
+}
+_ABOVE_0 = (
+    "loss.vat_epsilon",
+    "loss.vat_xi",
+    "model.width",
+    "optimizer.learning_rate",
+    "optimizer.clip_value",
+    "optimizer.clip_norm",
+)
+#: Flag, the interval as people write it, and whether its lower and upper end belong to it.
+_WITHIN: tuple[tuple[str, float, float, bool, bool], ...] = (
+    ("seed", 0, _LARGEST_SEED, True, False),
+    ("policy_threshold", 0, 1, True, True),
+    ("loss.auc_beta", 0, 1, False, True),
+    ("loss.vat_share", 0, 1, False, True),
+    ("model.dropout", 0, 1, True, False),
+    ("optimizer.warmup", 0, 1, True, True),
+    ("optimizer.momentum", 0, 1, True, False),
+    ("training.validation_fraction", 0, 0.5, False, True),
+    ("label_errors.folds", 2, 100, True, True),
+    ("label_errors.threshold", 0, 1, False, False),
+    ("label_errors.certainty", 0, 1, True, False),
+    ("decision.true_positive_rate", 0, 1, False, False),
+    ("decision.prevalence", 0, 1, False, False),
+    ("simulation.label_error", 0, 0.5, True, False),
+)
+_FINITE = ("loss.auc_margin",)
+
+
+def validate(config: FitConfig) -> None:
+    """Check what types alone do not say; null, where a setting may be that, is always right.
+
+    Raises
+    ------
+    InputError
+        Naming the flag, the values it may take and the one it has.
+    """
+    for flag, lowest in _AT_LEAST.items():
+        _require(config, flag, f"at least {lowest:g}", lambda value, low=lowest: value >= low)
+    for flag in _ABOVE_0:
+        _require(config, flag, "a number above 0", lambda value: value > 0)
+    for flag, low, high, closed_low, closed_high in _WITHIN:
+        interval = f"{'[' if closed_low else '('}{low}, {high}{']' if closed_high else ')'}"
+        _require(
+            config,
+            flag,
+            f"a number in {interval}",
+            lambda value, low=low, high=high, with_low=closed_low, with_high=closed_high: (
+                (low <= value if with_low else low < value)
+                and (value <= high if with_high else value < high)
+            ),
+        )
+    for flag in _FINITE:
+        _require(config, flag, "a finite number", lambda value: True)
+    _require_together(config)
+
+
+def _require(config: FitConfig, flag: str, expected: str, right: Any) -> None:
+    value = lookup(config, flag)
+    # NaN fails every comparison, infinity only some.
+    if value is not None and not (math.isfinite(value) and right(value)):
+        raise InputError(f"--{flag}: expected {expected}, got {value}")
+
+
+def _require_together(config: FitConfig) -> None:
+    if config.loss.lambda_ce == config.loss.lambda_auc == 0:
+        raise InputError("--loss: expected lambda_ce or lambda_auc above 0, got 0 for both")
+    if config.training.patience is not None and config.training.keep != "best":
+        raise InputError(
+            "--training.patience: expected --training.keep best with it, got "
+            f"{config.training.keep}"
+        )
+    if config.optimizer.clip_value is not None and config.optimizer.clip_norm is not None:
+        raise InputError(
+            "expected at most one of --optimizer.clip_value and --optimizer.clip_norm, got both"
+        )
+    if (config.test_real is None) != (config.test_bogus is None):
+        raise InputError("expected --test_real and --test_bogus together, got only one of them")
