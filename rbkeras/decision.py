@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from rbkeras import calibration, metrics
+from rbkeras import calibration
 from rbkeras._version import __version__
 from rbkeras.errors import InputError
 
@@ -206,6 +206,9 @@ def fit_decision(
     InputError
         When a class is missing.
     """
+    # It loads Keras, which whoever only applies a decision can do without.
+    from rbkeras import metrics
+
     labels, scores = np.asarray(labels), np.asarray(scores, dtype=np.float64)
     remarks = []
     known = np.isfinite(scores)
