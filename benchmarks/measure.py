@@ -27,12 +27,14 @@ class Side:
     """One way of doing the work.
 
     `make(**arguments)` prepares it, untimed, and returns the work; it runs in the side's own
-    process, so it has to be a function at the top level of a module.
+    process, so it has to be a function at the top level of a module. A side that does not need
+    `tensorflow` is measured without it.
     """
 
     name: str
     make: Callable[..., Work]
     arguments: dict[str, Any] = field(default_factory=dict)
+    tensorflow: bool = True
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,9 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(
-            target=_serve, args=(theirs, side.make, side.arguments), daemon=True
+            target=_serve,
+            args=(theirs, side.make, side.arguments, side.tensorflow),
+            daemon=True,
         )
         self._process.start()
         # Only the child may hold its end, or its death would go unnoticed here.
@@ -147,10 +151,16 @@ class _Worker:
             raise RuntimeError(f"{self.name}: its process failed; see the message above") from None
 
 
-def _serve(connection: Connection, make: Callable[..., Work], arguments: dict[str, Any]) -> None:
-    from rbkeras.cli import load_tensorflow
+def _serve(
+    connection: Connection,
+    make: Callable[..., Work],
+    arguments: dict[str, Any],
+    tensorflow: bool,
+) -> None:
+    if tensorflow:
+        from rbkeras.cli import load_tensorflow
 
-    load_tensorflow()
+        load_tensorflow()
     before = peak_memory_mib()
     work = make(**arguments)
     connection.send("ready")
@@ -197,15 +207,22 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
 
 def machine() -> dict[str, Any]:
     """Describe what the numbers were measured on."""
-    packages = ("rbkeras", "keras", "tensorflow", "numpy")
+    packages = ("rbkeras", "keras", "tensorflow", "numpy", "onnxruntime", "ai-edge-litert")
     return {
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         "load_average": os.getloadavg()[0],
         "system": platform.system(),
         "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in packages},
+        "packages": {name: _version(name) for name in packages},
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _cpu_model() -> str:

@@ -12,6 +12,7 @@ COMMANDS = {
     "find_label_errors": "stage 1 of fit alone, or one fold of it",
     "predict": "score stamps with a trained model",
     "evaluate": "figures of merit of a model on a test set",
+    "export": "SavedModel, ONNX and LiteRT files of a model",
     "report": "one page about a run",
     "experiment": "the published comparisons, over several seeds",
 }

@@ -1,13 +1,18 @@
 """From scores to probabilities: temperature, isotonic regression, prevalence, reliability.
 
-Pure functions of numpy arrays. A score is the log-odds of real, z1 - z0.
+Pure functions of numpy arrays. A score is the log-odds of real, z1 - z0. What only fitting and
+reports need is imported there: scoring with an exported model starts without it.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
-from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
-from scipy.stats import beta
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Temperatures are looked for between these.
 TEMPERATURES = (0.01, 100.0)
@@ -39,6 +44,8 @@ def fit_temperature(labels: np.ndarray, scores: np.ndarray) -> float:
     ----------
     Guo et al. 2017, ICML, "On Calibration of Modern Neural Networks", section 4.2.
     """
+    from scipy.optimize import minimize_scalar
+
     labels, scores = np.asarray(labels), np.asarray(scores, dtype=np.float64)
     if ((scores > 0) == (labels == 1)).all():
         return 1.0
@@ -129,6 +136,8 @@ def reliability_curve(
         A row per bin: predicted (mean probability), observed (fraction of reals), low and high
         (exact binomial 95% interval of it), count.
     """
+    import pandas as pd
+
     labels = np.asarray(labels, dtype=np.float64)
     probabilities = np.asarray(probabilities, dtype=np.float64)
     # Right edges belong to their bins, as in scikit-learn's calibration_curve.
@@ -163,6 +172,8 @@ def binomial_interval(
     successes: np.ndarray, trials: np.ndarray, *, confidence: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
     """Exact (Clopper-Pearson) interval of a fraction, elementwise; trials of at least 1."""
+    from scipy.stats import beta
+
     successes = np.asarray(successes, dtype=np.float64)
     tail = (1 - confidence) / 2
     with np.errstate(invalid="ignore"):

@@ -1,90 +1,157 @@
-"""What computes logits: one interface over the ways to run a trained network."""
+"""Scoring engines: Keras itself, and what runs an exported model without TensorFlow.
+
+Importing this module loads neither; `load_engine` loads the one that is asked for.
+"""
 
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from rbkeras.decision import Decision
 from rbkeras.errors import InputError
+from rbkeras.exporting.runtimes import LiteRTEngine, OnnxEngine, as_stamps
 
 EngineName = Literal["keras", "onnx", "litert"]
 
+#: Folder of a run directory that `rbkeras.export` writes to, and the file of each engine in it.
+EXPORTED = "exported"
+EXPORTED_FILES = {"onnx": "model.onnx", "litert": "model.tflite"}
+
+_ENDINGS = {".keras": "keras", ".onnx": "onnx", ".tflite": "litert"}
+
+# Stamps that Keras takes at once, however many it is given: memory stays bounded.
+_CHUNK = 512
+
 
 class Engine(Protocol):
-    """A trained network, ready to be run.
+    """What scores stamps.
 
     Attributes
     ----------
     stamp_shape
-        Height, width, channels of the stamps that it takes.
+        Height, width and channels of a stamp.
     decision
-        Threshold and calibration; None where the model carries none.
+        Threshold and calibration of the model; None where it has none.
     """
 
     stamp_shape: tuple[int, int, int]
     decision: Decision | None
 
     def logits(self, stamps: np.ndarray) -> np.ndarray:
-        """Logits (bogus, real), float32 (N, 2), of stamps, float32 (N, H, W, C), NaN allowed."""
+        """Score raw stamps.
+
+        Parameters
+        ----------
+        stamps
+            float32 (N, H, W, C), raw counts; N may be 0, NaN and infinities are missing pixels.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 (N, 2): bogus, real. Their difference is the score.
+
+        Raises
+        ------
+        ValueError
+            When the stamps have another shape.
+        """
         ...
 
 
 def load_engine(
-    path: str | Path,
-    *,
-    engine: EngineName = "keras",
-    threads: int | None = None,
+    path: str | Path, *, engine: EngineName = "keras", threads: int | None = None
 ) -> Engine:
-    """Load a trained network to run it.
+    """Load a model with the engine that shall run it.
 
     Parameters
     ----------
     path
-        The model file, or the run directory that holds it.
+        Run directory, `model.keras`, or an exported file (`.onnx`, `.tflite`), whose ending then
+        says the engine. For a run directory or a `.keras` file, 'onnx' and 'litert' take the
+        exported file that lies in the folder `exported` beside the model.
     engine
-        What runs it.
+        'keras', 'onnx' or 'litert'.
     threads
-        Most threads to compute with; None lets the engine choose.
+        Processor threads; None takes every processor that this process may use.
 
     Raises
     ------
     InputError
-        When the model is at fault, or there is no such engine.
+        When there is no such file, it is damaged or no model of rbkeras, or the engine's package
+        is not installed.
     """
-    if engine != "keras":
-        raise InputError(f"--engine: expected keras, got {engine}")
-    return KerasEngine(path, threads=threads)
+    if engine not in ("keras", "onnx", "litert"):
+        raise InputError(f"engine: expected keras, onnx or litert, got {engine!r}")
+    if threads is not None and threads < 1:
+        raise InputError(f"threads: expected at least 1, got {threads}")
+    path, engine = model_file(path, engine)
+    if engine == "keras":
+        return KerasEngine(path, threads=threads)
+    return (OnnxEngine if engine == "onnx" else LiteRTEngine)(path, threads=threads)
 
 
 def model_file(path: str | Path, engine: EngineName) -> tuple[Path, EngineName]:
     """Find the file that an engine shall run, and the engine that its ending asks for."""
     path = Path(path)
-    return (path / "model.keras" if path.is_dir() else path), engine
+    if path.is_dir():
+        if any(path.glob("**/saved_model.pb")) and not (path / "model.keras").exists():
+            raise InputError(
+                f"{path}: expected a run directory, .keras, .onnx or .tflite file, found a "
+                "SavedModel, which TensorFlow Serving takes"
+            )
+        folder, own = path, "keras"
+        path = path / "model.keras"
+    elif path.suffix in _ENDINGS:
+        folder, own = path.parent, _ENDINGS[path.suffix]
+    else:
+        what = "another ending" if path.exists() else "no such file"
+        raise InputError(
+            f"{path}: expected a run directory, .keras, .onnx or .tflite file, found {what}"
+        )
+    if own != "keras":
+        if engine not in ("keras", own):
+            raise InputError(
+                f"{path}: expected a file that the engine {engine} runs, found one of {own}"
+            )
+        engine = own
+    elif engine != "keras":
+        if not path.exists():
+            raise InputError(f"{path}: expected a trained model, found none")
+        path, model = folder / EXPORTED / EXPORTED_FILES[engine], path
+        if not path.exists():
+            raise InputError(
+                f"{path}: expected an exported model, found none; "
+                f"`python -m rbkeras.export {model} --formats {engine}` makes it"
+            )
+    if not path.exists():
+        raise InputError(f"{path}: expected a trained model, found none")
+    return path, engine
 
 
 class KerasEngine:
-    """The model as it was trained, run by TensorFlow, which is loaded here and not before."""
+    """Keras on TensorFlow, traced once; see `Engine`."""
 
-    def __init__(self, path: str | Path, *, threads: int | None = None):
+    def __init__(self, path: Path, *, threads: int | None = None):
         import tensorflow as tf
 
         if threads is not None:
             try:
                 tf.config.threading.set_intra_op_parallelism_threads(threads)
-                tf.config.threading.set_inter_op_parallelism_threads(threads)
             except RuntimeError:
                 raise InputError(
-                    f"--threads: expected before TensorFlow computes anything, got {threads} after"
+                    "threads: TensorFlow takes their number at its start alone, and it has started"
                 ) from None
         from rbkeras.inference import load_classifier
 
-        self._model = load_classifier(path)
-        self.stamp_shape = tuple(self._model.input_shape[1:])
-        self.decision = self._model.decision
+        self._model: Any = load_classifier(path)
+        self.stamp_shape: tuple[int, int, int] = tuple(self._model.input_shape[1:])
+        self.decision: Decision | None = self._model.decision
 
     def logits(self, stamps: np.ndarray) -> np.ndarray:
-        """See `Engine`. Batches of any length are run without tracing the network again."""
+        """See `Engine`."""
         from rbkeras.inference import predict_logits
 
-        return predict_logits(self._model, [stamps])
+        stamps = as_stamps(stamps, self.stamp_shape)
+        parts = (stamps[first : first + _CHUNK] for first in range(0, len(stamps), _CHUNK))
+        return predict_logits(self._model, parts)

@@ -14,12 +14,17 @@ from keras import ops
 # Beyond it twice the value is no float32.
 LARGEST = 1.6e38
 
+# Differences of values up to here have a reciprocal that is not flushed to zero, and an asinh in
+# every engine that runs exported models. Larger ones count as this.
+LARGEST_COUNT = 4e37
+
 
 def fill_missing(planes):
     """Replace NaN and infinite pixels by the mean of their channel's finite pixels.
 
     A channel without a finite pixel becomes 0. The mean is neutral to the z-score and lies inside
     the range of the min-max; training and prediction do the same because it is part of the model.
+    Values are limited to `LARGEST_COUNT`.
     """
     finite = ops.isfinite(planes)
     zeros = ops.zeros_like(planes)
@@ -31,7 +36,7 @@ def fill_missing(planes):
     low = ops.min(ops.where(finite, planes, infinite), axis=-1, keepdims=True)
     high = ops.max(ops.where(finite, planes, -infinite), axis=-1, keepdims=True)
     mean = ops.where(count > 0, ops.minimum(ops.maximum(mean, low), high), ops.zeros_like(mean))
-    return ops.where(finite, planes, zeros + mean)
+    return ops.clip(ops.where(finite, planes, zeros + mean), -LARGEST_COUNT, LARGEST_COUNT)
 
 
 def arcsinh(planes):
@@ -40,7 +45,11 @@ def arcsinh(planes):
     # Its square would overflow; the ratio is 1 long before that.
     modest = ops.minimum(size, 1e18)
     ratio = modest / (1.0 + ops.sqrt(ops.square(modest) + 1.0))
-    return ops.sign(planes) * ops.log1p(size * (1.0 + ratio))
+    above = size * (1.0 + ratio)
+    # log1p by way of the logarithm, with what rounding took from the sum put back: not every
+    # format of exported models has a log1p, or an exact one.
+    total = 1.0 + above
+    return ops.sign(planes) * (ops.log(total) - ((total - 1.0) - above) / total)
 
 
 def minmax(planes):
@@ -50,20 +59,36 @@ def minmax(planes):
     return (planes - low) / ops.where(span > 0, span, ops.ones_like(span))
 
 
+def _to_unit(planes):
+    """Map each channel's range to [0, 1]; also say, by 1 or 0, whether it varies at all.
+
+    What follows loses nothing when pixels in [0, 1] are averaged and squared, however large their
+    counts. Shift and factor cancel in it, so no gradient needs to pass through them.
+    """
+    low = ops.stop_gradient(ops.min(planes, axis=-1, keepdims=True))
+    high = ops.stop_gradient(ops.max(planes, axis=-1, keepdims=True))
+    varies = _varies(low, high)
+    span = (high - low) * varies + (1.0 - varies)
+    return (planes - low) * (varies / span), varies
+
+
+def _varies(low, high):
+    """1 where a channel between these extremes is more than rounding, or else 0.
+
+    Extremes are the same in every engine that runs a model; sums differ in their last bits.
+    """
+    level = ops.maximum(ops.abs(low), ops.abs(high))
+    return ops.cast(high - low > 1e-6 * level, low.dtype)
+
+
 def zscore(planes):
     """Subtract each channel's mean and divide by its standard deviation."""
-    centred = planes - ops.mean(planes, axis=-1, keepdims=True)
-    # Dividing by the largest deviation first keeps the squares inside float32's range. It cancels,
-    # so no gradient needs to pass through it.
-    largest = ops.stop_gradient(ops.max(ops.abs(centred), axis=-1, keepdims=True))
-    # Rounding leaves a constant channel with deviations of some 1e-7 of its value: noise.
-    level = ops.max(ops.abs(planes), axis=-1, keepdims=True)
-    varies = ops.cast(largest > 1e-6 * level, planes.dtype)
+    scaled, varies = _to_unit(planes)
+    centred = scaled - ops.mean(scaled, axis=-1, keepdims=True)
     # Ones stand in where a constant channel has zeros: neither 1 / 0 nor the gradient of the
     # square root of 0 is finite.
-    scaled = centred * (varies / (largest * varies + (1.0 - varies)))
-    variance = ops.mean(ops.square(scaled), axis=-1, keepdims=True) + (1.0 - varies)
-    return scaled / ops.sqrt(variance)
+    variance = ops.mean(ops.square(centred), axis=-1, keepdims=True) + (1.0 - varies)
+    return centred / ops.sqrt(variance)
 
 
 def zscore_asinh(planes):
@@ -81,7 +106,7 @@ def asinh_minmax(planes):
     """Min-max of the asinh of the pixel values (the original's `norm1`)."""
     # The asinh of equal pixels can differ in the last bit, which the min-max would blow up.
     low, high = ops.min(planes, axis=-1, keepdims=True), ops.max(planes, axis=-1, keepdims=True)
-    return minmax(arcsinh(planes)) * ops.cast(high > low, planes.dtype)
+    return minmax(arcsinh(planes)) * _varies(low, high)
 
 
 def minmax_and_asinh(planes):
@@ -96,8 +121,7 @@ def noise_asinh(planes, clip: float = 3.0, iterations: int = 3):
     clipping. So the height of a source counts in signal-to-noise, where min-max and z-score
     measure it against the brightest thing in the stamp.
     """
-    peak = ops.stop_gradient(ops.max(ops.abs(planes), axis=-1, keepdims=True))
-    scaled = planes / ops.where(peak > 0, peak, ops.ones_like(peak))
+    scaled, _ = _to_unit(planes)
     kept = ops.ones_like(scaled)
     for _ in range(iterations):
         level, noise = _moments(scaled, kept)

@@ -74,6 +74,23 @@ def test_constant_channel_gives_zeros(kind, value, missing):
     assert not StampNormalisation(kind)(stamps).numpy().any()
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "zscore" in kind])
+def test_a_last_bit_is_no_contrast(kind):
+    stamps = np.full((1, 29, 29, 1), 7.3, np.float32)
+    stamps[0, ::2] = np.nextafter(np.float32(7.3), np.float32(8))
+    assert not StampNormalisation(kind)(stamps).numpy().any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_largest_numbers_are_numbers(kind):
+    stamps = draw_stamps()
+    stamps[0, 2, 2, 0], stamps[1, 2, 2, 0], stamps[2] = 3.3e38, -3.3e38, 3.3e38
+    stamps[3, 0, 0, 1], stamps[3, 1, 1, 1] = 3.3e38, -3.3e38
+    found = StampNormalisation(kind)(stamps).numpy()
+    assert np.isfinite(found).all()
+    assert not found[2].any()
+
+
 def test_missing_pixels_become_their_channels_mean():
     planes = np.arange(24, dtype=np.float32).reshape(1, 2, 12)
     planes[0, 0, 0], planes[0, 0, 5], planes[0, 1, 11] = np.nan, np.inf, -np.inf

@@ -1,0 +1,128 @@
+"""Stamps per second of each engine, beside eager calls of the Keras model."""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from exported import random_stamps, write_exported
+from measure import Measurement, Side, Work, compare, print_table, write_results
+
+ENGINES = ("keras", "onnx", "litert", "int8")
+REFERENCE = "eager calls"
+
+
+def scoring(path: Path, engine: str, batch_size: int, threads: int | None, stamps: int) -> Work:
+    """Prepare an engine; each call of the work scores all stamps, batch by batch."""
+    from rbkeras.engines import load_engine
+
+    if engine == "int8":
+        loaded = load_engine(path / "exported" / "model_int8.tflite", threads=threads)
+    else:
+        loaded = load_engine(path, engine=engine, threads=threads)
+    batches = _batches(stamps, batch_size)
+
+    def work() -> int:
+        for batch in batches:
+            loaded.logits(batch)
+        return stamps
+
+    return work
+
+
+def calling(path: Path, batch_size: int, threads: int | None, stamps: int) -> Work:
+    """Prepare the original's way: the Keras model called batch by batch, nothing traced."""
+    import tensorflow as tf
+
+    if threads is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    from rbkeras.inference import load_classifier
+
+    model = load_classifier(path)
+    batches = _batches(stamps, batch_size)
+
+    def work() -> int:
+        for batch in batches:
+            model(batch, training=False).numpy()
+        return stamps
+
+    return work
+
+
+def _batches(stamps: int, batch_size: int) -> list:
+    drawn = random_stamps(stamps)
+    return [drawn[first : first + batch_size] for first in range(0, stamps, batch_size)]
+
+
+def measure(
+    path: Path,
+    *,
+    batch_size: int,
+    threads: int | None,
+    stamps: int,
+    engines: list[str],
+    repeats: int,
+) -> list[Measurement]:
+    """Measure the reference and the engines by turns."""
+    size = {"batch_size": batch_size, "threads": threads, "path": path, "stamps": stamps}
+    sides = [
+        Side(engine, scoring, {"engine": engine, **size}, tensorflow=engine == "keras")
+        for engine in engines
+    ]
+    return compare([Side(REFERENCE, calling, size), *sides], repeats=repeats)
+
+
+def main() -> None:
+    from rbkeras.cli import load_tensorflow
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--networks", nargs="+", default=["compact", "complex"], metavar="N")
+    parser.add_argument("--engines", nargs="+", default=list(ENGINES), choices=ENGINES)
+    parser.add_argument("--batch_sizes", nargs="+", type=int, default=[1, 512], metavar="B")
+    parser.add_argument(
+        "--threads", nargs="+", type=int, default=[0], metavar="T", help="0 for all (default: 0)"
+    )
+    parser.add_argument(
+        "--stamps", type=int, default=2048, help="at once, or fewer in small batches (2048)"
+    )
+    parser.add_argument("--repeats", type=int, default=5, help="(default: %(default)s)")
+    parser.add_argument("--work", type=Path, help="folder for temporary files")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="store the results")
+    arguments = parser.parse_args()
+    load_tensorflow()
+    rows = [("network, batch, threads", "engine", "stamps/s", "ratio", "peak MiB")]
+    everything = []
+    with tempfile.TemporaryDirectory(dir=arguments.work) as name:
+        for network in arguments.networks:
+            path = write_exported(Path(name) / network, network)
+            for threads in arguments.threads:
+                for batch_size in arguments.batch_sizes:
+                    measured = measure(
+                        path,
+                        batch_size=batch_size,
+                        threads=threads or None,
+                        stamps=min(arguments.stamps, 200 * batch_size),
+                        engines=arguments.engines,
+                        repeats=arguments.repeats,
+                    )
+                    case = f"{network}, {batch_size}, {threads or 'all'}"
+                    rows += [
+                        (
+                            case,
+                            m.name,
+                            f"{m.rate:,.0f}",
+                            f"{m.rate / measured[0].rate:.2f}",
+                            f"{m.peak_mib:,.0f}",
+                        )
+                        for m in measured
+                    ]
+                    everything += [(case, m) for m in measured]
+    print_table(rows)
+    print(f"ratio: to {REFERENCE} of the Keras model, in the same run")
+    named = [
+        Measurement(f"{case}, {m.name}", *list(vars(m).values())[1:]) for case, m in everything
+    ]
+    write_results(arguments.json, vars(arguments), named)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Exported models: writing them with TensorFlow, checking them, and running them without it."""

@@ -1,0 +1,235 @@
+"""The whole export: convert, check against Keras, and only then give the file its name."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rbkeras import __version__
+from rbkeras.engines import EXPORTED, EXPORTED_FILES
+from rbkeras.errors import InputError
+from rbkeras.exporting import notes as own_notes
+from rbkeras.exporting import parity, samples
+from rbkeras.exporting.runtimes import INPUT, SIGNATURE, LiteRTEngine, OnnxEngine
+from rbkeras.files import read_json, whole_file, write_json
+from rbkeras.inference import load_classifier, predict_logits
+
+#: What is written for each format, in the output folder. TensorFlow Serving wants a folder whose
+#: subfolders are numbers, its versions.
+FILES = {
+    "saved_model": "saved_model/1",
+    "onnx": EXPORTED_FILES["onnx"],
+    "litert": EXPORTED_FILES["litert"],
+    "int8": "model_int8.tflite",
+}
+FORMATS = tuple(FILES)
+
+#: What was written and how it compared, in the output folder.
+SUMMARY = "export.json"
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file or folder, and how it compared with Keras."""
+
+    format: str
+    path: Path
+    parity: parity.Parity
+
+
+def export_model(
+    model: str | Path,
+    *,
+    formats: Sequence[str] = ("saved_model", "onnx", "litert"),
+    out: str | Path | None = None,
+    test_real: str | Path | None = None,
+    test_bogus: str | Path | None = None,
+    calibration: str | Path | None = None,
+    say: Callable[[str], None] = print,
+) -> list[Written]:
+    """Write a trained model in other formats, each checked before it gets its name.
+
+    Parameters
+    ----------
+    model
+        `model.keras`, or the run directory that holds it.
+    formats
+        Of `FORMATS`.
+    out
+        Folder; None takes `exported` beside the model.
+    test_real, test_bogus
+        Stamps to compare on, both or neither; see `samples.check_sample`.
+    calibration
+        Stamps for int8; see `samples.calibration_sample`.
+    say
+        Takes a line about every file.
+
+    Raises
+    ------
+    InputError
+        When there is no model, a package is missing, stamps are at fault, or a file does not
+        score as Keras does; files written before it stay.
+    """
+    path = Path(model)
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        got = ", ".join(unknown) or "none"
+        raise InputError(f"--formats: expected some of {', '.join(FORMATS)}, got {got}")
+    _need_packages(formats)
+    classifier = load_classifier(path)
+    folder = Path(out) if out is not None else (path if path.is_dir() else path.parent) / EXPORTED
+    shape = tuple(classifier.input_shape[1:])
+    given = {
+        name: None if file is None else Path(file)
+        for name, file in (("test_real", test_real), ("test_bogus", test_bogus))
+    }
+    check = _Check(classifier, samples.check_sample(path, shape, **given))
+    say(
+        f"comparing with Keras on {check.usual} stamps of {check.sample.source}, and "
+        f"{check.awkward} awkward ones"
+    )
+    ranges = None
+    if "int8" in formats:
+        named = None if calibration is None else Path(calibration)
+        ranges = samples.calibration_sample(path, shape, calibration=named)
+    written = []
+    for name in FORMATS:
+        if name in formats:
+            written.append(_write(name, folder / FILES[name], classifier, check, ranges))
+            say(_sentence(written[-1]))
+            # At once, so that it is true whatever becomes of the next.
+            _summarise(folder, written, check, path)
+    return written
+
+
+class _Check:
+    """The stamps of a check, and Keras's logits of them."""
+
+    def __init__(self, model: Any, sample: samples.Sample):
+        awkward = parity.awkward_stamps(sample.stamps)
+        self.sample, self.decision = sample, model.decision
+        self.usual, self.awkward = len(sample.stamps), len(awkward)
+        self.stamps = np.concatenate([sample.stamps, awkward])
+        unknown = np.full(len(awkward), -1, np.int8)
+        self.labels = np.concatenate([sample.labels, unknown])
+        self.logits = predict_logits(
+            model, np.array_split(self.stamps, -(-len(self.stamps) // 256))
+        )
+
+    def compare(
+        self, logits_of: Callable[[np.ndarray], np.ndarray], *, usual_only: bool
+    ) -> parity.Parity:
+        count = self.usual if usual_only else len(self.stamps)
+        return parity.compare_logits(
+            self.logits[:count],
+            logits_of(self.stamps[:count]),
+            labels=self.labels[:count],
+            decision=self.decision,
+        )
+
+
+def _write(
+    name: str, path: Path, model: Any, check: _Check, calibration: np.ndarray | None
+) -> Written:
+    shape = tuple(model.input_shape[1:])
+    precision = "int8" if name == "int8" else "float32"
+    notes = own_notes.make_notes(shape, model.decision, precision=precision)
+    with whole_file(path) as temporary:
+        if name == "saved_model":
+            from rbkeras.exporting.serving import write_saved_model
+
+            write_saved_model(model, temporary)
+            write_json(temporary / own_notes.SAVED_MODEL_NOTES, notes)
+            logits_of = _saved_model_logits(temporary)
+        elif name == "onnx":
+            from rbkeras.exporting.onnx_file import write_onnx
+
+            write_onnx(model, temporary, notes=notes)
+            logits_of = OnnxEngine(temporary).logits
+        else:
+            from rbkeras.exporting import litert_file
+
+            content = litert_file.convert_to_litert(model)
+            if name == "int8":
+                content = litert_file.quantize(content, calibration)
+            litert_file.write_litert(content, temporary, notes=notes)
+            logits_of = LiteRTEngine(temporary).logits
+        found = check.compare(logits_of, usual_only=name == "int8")
+        fault = parity.int8_fault(found) if name == "int8" else parity.float_fault(found)
+        if fault is not None:
+            raise InputError(f"{path}: {fault}; nothing was written")
+    return Written(name, path, found)
+
+
+def _saved_model_logits(folder: Path) -> Callable[[np.ndarray], np.ndarray]:
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(folder))
+    signature = loaded.signatures[SIGNATURE]
+
+    def logits_of(stamps: np.ndarray) -> np.ndarray:
+        # The signature lives only as long as what it was loaded with.
+        assert loaded is not None
+        parts = np.array_split(stamps, -(-len(stamps) // 256))
+        return np.concatenate([signature(**{INPUT: part})["logits"].numpy() for part in parts])
+
+    return logits_of
+
+
+def _need_packages(formats: Sequence[str]) -> None:
+    """Find a missing package before anything is loaded or converted."""
+    from importlib.util import find_spec
+
+    needed = {
+        "onnx": ("onnx", ("tf2onnx", "onnx", "onnxruntime")),
+        "litert": ("litert", ("ai_edge_litert",)),
+        "int8": ("litert", ("ai_edge_litert", "ai_edge_quantizer")),
+    }
+    for name in formats:
+        extra, packages = needed.get(name, ("", ()))
+        missing = [package for package in packages if find_spec(package) is None]
+        if missing:
+            raise InputError(
+                f"--formats {name}: expected the package {missing[0].replace('_', '-')}, found it "
+                f"is not installed; pip install 'rbkeras[{extra}]', or leave {name} out"
+            )
+
+
+def _sentence(written: Written) -> str:
+    found, path = written.parity, written.path
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    size = sum(file.stat().st_size for file in files) / 2**20
+    text = f"{path}: {size:.1f} MiB, scores differ by at most {found.largest_difference:.1e}"
+    if written.format != "int8":
+        return text
+    text += f" ({found.median_difference:.1e} in the median)"
+    if found.changed is not None:
+        text += f", {found.changed:.2%} of the decisions change"
+    if found.auc is not None and found.keras_auc is not None:
+        text += f", AUC {found.auc:.5f} for {found.keras_auc:.5f}"
+    return text
+
+
+def _summarise(folder: Path, written: Sequence[Written], check: _Check, model: Path) -> None:
+    """Write `export.json`; entries of other formats, from earlier calls, stay."""
+    path = folder / SUMMARY
+    entries = {}
+    if path.exists():
+        try:
+            entries = dict(read_json(path)["files"])
+        except (InputError, KeyError, TypeError, ValueError):
+            entries = {}
+    file = model / "model.keras" if model.is_dir() else model
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    for item in written:
+        entries[item.format] = {
+            "path": FILES[item.format],
+            "rbkeras": __version__,
+            "model_sha256": digest,
+            "compared_on": check.sample.source,
+            **asdict(item.parity),
+        }
+    write_json(path, {"files": entries})

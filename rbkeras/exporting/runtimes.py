@@ -1,0 +1,116 @@
+"""Engines that run exported files: ONNX Runtime and LiteRT, without TensorFlow."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from rbkeras.decision import Decision
+from rbkeras.errors import InputError
+from rbkeras.exporting import notes
+
+#: Name of the signature in LiteRT files and SavedModels, and of its input.
+SIGNATURE, INPUT = "serving_default", "stamp"
+
+# Few enough stamps that their activations stay in the processor's cache.
+_CHUNK = 64
+
+
+def as_stamps(stamps: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Return stamps as contiguous float32 (N, *shape), or raise ValueError."""
+    stamps = np.ascontiguousarray(stamps, dtype=np.float32)
+    if stamps.shape[1:] != tuple(shape):
+        expected = ", ".join(map(str, ("N", *shape)))
+        raise ValueError(f"stamps: expected shape ({expected}), got {stamps.shape}")
+    return stamps
+
+
+class OnnxEngine:
+    """ONNX Runtime; see `rbkeras.engines.Engine`."""
+
+    def __init__(self, path: str | Path, *, threads: int | None = None):
+        ort = _package("onnxruntime", path, extra="onnx")
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = threads or _processors()
+        try:
+            # As bytes: a path would let a file name others to be read as its weights.
+            self._session = ort.InferenceSession(
+                Path(path).read_bytes(), options, providers=["CPUExecutionProvider"]
+            )
+            entries = self._session.get_modelmeta().custom_metadata_map
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        except Exception as error:
+            # ONNX Runtime's exceptions share no class of their own.
+            raise InputError(_damaged(path, "ONNX", error)) from None
+        found = notes.parse_notes(entries.get(notes.ENTRY), Path(path))
+        self.stamp_shape: tuple[int, int, int] = found[0]
+        self.decision: Decision | None = found[1]
+
+    def logits(self, stamps: np.ndarray) -> np.ndarray:
+        """See `rbkeras.engines.Engine`."""
+        return _by_chunks(
+            lambda part: self._session.run(["logits"], {INPUT: part})[0],
+            as_stamps(stamps, self.stamp_shape),
+        )
+
+
+class LiteRTEngine:
+    """LiteRT; see `rbkeras.engines.Engine`."""
+
+    def __init__(self, path: str | Path, *, threads: int | None = None):
+        interpreter = _package("ai_edge_litert.interpreter", path, extra="litert")
+        try:
+            content = Path(path).read_bytes()
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        try:
+            loaded = interpreter.Interpreter(
+                model_content=content, num_threads=threads or _processors()
+            )
+            self._run = loaded.get_signature_runner(SIGNATURE)
+        except (ValueError, RuntimeError) as error:
+            raise InputError(_damaged(path, "LiteRT", error)) from None
+        found = notes.parse_notes(notes.read_from_litert(content), Path(path))
+        self.stamp_shape: tuple[int, int, int] = found[0]
+        self.decision: Decision | None = found[1]
+
+    def logits(self, stamps: np.ndarray) -> np.ndarray:
+        """See `rbkeras.engines.Engine`."""
+        stamps = as_stamps(stamps, self.stamp_shape)
+        # Another number of stamps makes LiteRT plan its memory anew, so the last part of many is
+        # filled up.
+        missing = -len(stamps) % _CHUNK if len(stamps) > _CHUNK else 0
+        filled = np.concatenate([stamps, stamps[:missing]]) if missing else stamps
+        return _by_chunks(lambda part: self._run(stamp=part)["logits"], filled)[: len(stamps)]
+
+
+def _by_chunks(run: Callable[[np.ndarray], np.ndarray], stamps: np.ndarray) -> np.ndarray:
+    parts = [run(stamps[first : first + _CHUNK]) for first in range(0, len(stamps), _CHUNK)]
+    return np.concatenate(parts) if parts else np.zeros((0, 2), np.float32)
+
+
+def _package(name: str, path: str | Path, *, extra: str):
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        package = name.partition(".")[0].replace("_", "-")
+        raise InputError(
+            f"{path}: running it needs the package {package}, which is not installed; "
+            f"pip install 'rbkeras[{extra}]'"
+        ) from None
+
+
+def _damaged(path: str | Path, kind: str, error: Exception) -> str:
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return f"{path}: expected a whole {kind} file of rbkeras, but loading says: {reason}"
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,176 @@
+"""export: what it writes works without rbkeras and TensorFlow, and nothing wrong is written."""
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from rbkeras import export
+from rbkeras.exporting import parity
+
+# Stands for an environment in which these packages are not installed.
+BLOCKED = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked!r}:
+            raise ImportError(f"{{name}} is blocked")
+sys.meta_path.insert(0, Blocked())
+import numpy as np
+stamps = np.load("stamps.npy")
+"""
+ONNX = """
+import onnxruntime
+session = onnxruntime.InferenceSession("exported/model.onnx")
+names = ["logits", "score", "probability"]
+found = dict(zip(names, session.run(names, {"stamp": stamps})))
+notes = session.get_modelmeta().custom_metadata_map["rbkeras"]
+"""
+LITERT = """
+from ai_edge_litert.interpreter import Interpreter
+found = Interpreter("exported/{file}").get_signature_runner("serving_default")(stamp=stamps)
+content = open("exported/{file}", "rb").read()
+import json
+text = content[content.index(b'{{"format": 1') :].decode(errors="replace")
+notes = json.dumps(json.JSONDecoder().raw_decode(text)[0])
+"""
+SAVED_MODEL = """
+import tensorflow as tf
+loaded = tf.saved_model.load("exported/saved_model/1")
+found = {k: v.numpy() for k, v in loaded.signatures["serving_default"](stamp=stamps).items()}
+notes = open("exported/saved_model/1/assets.extra/rbkeras.json").read()
+"""
+STORE = """
+np.savez(sys.argv[1], **found)
+open(sys.argv[2], "w").write(notes)
+"""
+EVERYTHING = ("tensorflow", "keras", "rbkeras")
+
+
+@pytest.mark.parametrize(
+    ("blocked", "code", "within"),
+    [
+        (EVERYTHING, ONNX, 1e-4),
+        (EVERYTHING, LITERT.format(file="model.tflite"), 1e-4),
+        (EVERYTHING, LITERT.format(file="model_int8.tflite"), 0.1),
+        # TensorFlow loads Keras itself.
+        (("rbkeras",), SAVED_MODEL, 1e-4),
+    ],
+    ids=["onnx", "litert", "int8", "saved_model"],
+)
+def test_files_score_alike_without_rbkeras(exported, tmp_path, blocked, code, within):
+    run, model, stamps, logits = exported
+    out = tmp_path / "found.npz", tmp_path / "notes.json"
+    subprocess.run(
+        [sys.executable, "-c", BLOCKED.format(blocked=blocked) + code + STORE, *map(str, out)],
+        cwd=run,
+        check=True,
+        capture_output=True,
+    )
+    found, notes = np.load(out[0]), json.loads(out[1].read_text())
+    score = logits[:, 1] - logits[:, 0]
+    np.testing.assert_allclose(found["logits"], logits, atol=within)
+    np.testing.assert_allclose(found["score"], score, atol=within)
+    if within < 1e-3:
+        expected = model.decision.probability(score)
+        np.testing.assert_allclose(found["probability"], expected, atol=1e-4)
+    assert notes["stamp_shape"] == list(stamps.shape[1:])
+    assert notes["channels"] == 2
+    assert notes["labels"] == {"star": 1}
+    assert notes["calibration"] == "isotonic"
+    assert notes["threshold"] == model.decision.operating_point.threshold
+    assert notes["decision"] == json.loads(json.dumps(model.decision.to_json()))
+
+
+def test_serving_takes_any_number_of_stamps_by_name(exported):
+    import tensorflow as tf
+
+    run, _, stamps, _ = exported
+    loaded = tf.saved_model.load(str(run / "exported" / "saved_model" / "1"))
+    signature = loaded.signatures["serving_default"]
+    _, inputs = signature.structured_input_signature
+    assert {name: spec.shape.as_list() for name, spec in inputs.items()} == {
+        "stamp": [None, *stamps.shape[1:]]
+    }
+    assert set(signature.structured_outputs) == {"logits", "score", "probability"}
+    assert signature(stamp=stamps[:1])["score"].shape == (1,)
+
+
+def test_the_summary_says_how_well_they_agree(exported):
+    run = exported[0]
+    files = json.loads((run / "exported" / "export.json").read_text())["files"]
+    assert set(files) == {"saved_model", "onnx", "litert", "int8"}
+    for name, entry in files.items():
+        assert (run / "exported" / entry["path"]).exists()
+        assert entry["keras_auc"] > 0.5
+        assert entry["largest_difference"] < (0.5 if name == "int8" else 1e-4)
+        assert entry["changed"] <= 0.02
+    assert files["int8"]["stamps"] == 120 < files["onnx"]["stamps"]
+
+
+@pytest.fixture
+def model(exported, tmp_path):
+    """The same model in a folder of its own, and flags to check it by."""
+    run = exported[0]
+    shutil.copy(run / "model.keras", tmp_path)
+    return [tmp_path, "--test_real", run / "real.npy", "--test_bogus", run / "bogus.npy"]
+
+
+def test_a_file_that_scores_otherwise_gets_no_name(model, tmp_path, fails_with, monkeypatch):
+    monkeypatch.setattr(parity, "TOLERANCE", 1e-12)
+    monkeypatch.setattr(parity, "RELATIVE_TOLERANCE", 0.0)
+    (tmp_path / "exported").mkdir()
+    (tmp_path / "exported" / "model.onnx").write_text("what was there before")
+    said = fails_with(export.main, [*model, "--formats", "onnx"])
+    assert "model.onnx: expected scores within 1e-12" in said
+    assert [file.name for file in (tmp_path / "exported").iterdir()] == ["model.onnx"]
+    assert (tmp_path / "exported" / "model.onnx").read_text() == "what was there before"
+
+
+def test_int8_that_decides_otherwise_gets_no_name(model, tmp_path, fails_with, monkeypatch):
+    monkeypatch.setattr(parity, "MOST_CHANGED", -1.0)
+    calibration = ["--calibration", model[2]]
+    said = fails_with(export.main, [*model, "--formats", "int8", *calibration])
+    assert "of the decisions" in said
+    assert not (tmp_path / "exported" / "model_int8.tflite").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--formats", "onnx", "tensorrt"], "got tensorrt"),
+        (["--formats", "int8"], "--calibration"),
+        (["--formats", "int8", "--calibration", "none.npy"], "none.npy"),
+        (["--test_real", "none.npy"], "none.npy"),
+    ],
+)
+def test_bad_options_are_one_sentence(model, fails_with, flags, named):
+    assert named in fails_with(export.main, [*model, *flags])
+
+
+def test_a_model_that_is_none_is_named(tmp_path, fails_with):
+    assert "found none" in fails_with(export.main, [tmp_path])
+    (tmp_path / "model.keras").write_bytes(b"PK")
+    assert "expected a .keras file" in fails_with(export.main, [tmp_path / "model.keras"])
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "extra"),
+    [
+        ("onnx", "tf2onnx", "rbkeras[onnx]"),
+        ("litert", "ai_edge_litert", "rbkeras[litert]"),
+        ("int8", "ai_edge_quantizer", "rbkeras[litert]"),
+    ],
+)
+def test_missing_packages_are_named(model, fails_with, monkeypatch, name, package, extra):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda wanted: None if wanted == package else found(wanted)
+    )
+    said = fails_with(export.main, [*model, "--formats", name])
+    assert extra in said
+    assert package.replace("_", "-") in said
