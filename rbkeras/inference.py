@@ -10,7 +10,8 @@ import tensorflow as tf
 
 # Imported so that the classes are registered before a model that names them is loaded.
 from rbkeras import losses, metrics  # noqa: F401
-from rbkeras.data.pipeline import array_dataset, stamp_dataset, symmetric_views
+from rbkeras.data.augmentation import symmetric_views
+from rbkeras.data.pipeline import array_dataset, stamp_dataset
 from rbkeras.data.records import Records, reading
 from rbkeras.data.sources import require_stamp_shape
 from rbkeras.errors import InputError

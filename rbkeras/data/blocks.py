@@ -83,6 +83,33 @@ def selected_blocks(
         yield pixels.view("<f4").reshape(-1, *records.stamp_shape), index
 
 
+def ordered_blocks(records: Records, *, start: int, size: int) -> Iterator[Block]:
+    """Read all samples from number `start` on in the files' order, `size` at a time.
+
+    Yields and raises what `selected_blocks` does; the last block is the rest.
+    """
+    targets = np.where(np.arange(len(records)) < start, SKIP, 0)
+    kept: list[Block] = []
+    for block in selected_blocks(records, targets):
+        kept.append(block)
+        stamps, index = _joined(kept)
+        whole = len(index) // size * size
+        for first in range(0, whole, size):
+            yield stamps[first : first + size], index[first : first + size]
+        kept = [(stamps[whole:], index[whole:])]
+    if kept and len(kept[0][1]):
+        yield kept[0]
+
+
+def _joined(blocks: list[Block]) -> Block:
+    stamps, index = zip(*blocks, strict=True)
+    return (
+        (stamps[0], index[0])
+        if len(blocks) == 1
+        else (np.concatenate(stamps), np.concatenate(index))
+    )
+
+
 class ShuffledBatches:
     """The selected samples in random order, batch by batch; iterate once per epoch.
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from rbkeras.data.augmentation import augmented
 from rbkeras.data.blocks import Block, ShuffledBatches, has_blocks, selected_blocks
 from rbkeras.data.labels import SKIP
 from rbkeras.data.records import FLOAT_LIST, Records, reading
@@ -91,7 +91,7 @@ def stamp_dataset(
             dataset = dataset.rebatch(batch_size)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(-(-selected // batch_size)))
     if augment:
-        dataset = _augmented(dataset, seed=seed, shift=shift)
+        dataset = augmented(dataset, seed=seed, shift=shift)
     return dataset.prefetch(2).with_options(_options())
 
 
@@ -246,52 +246,3 @@ def _stamps_of(image: tf.Tensor, records: Records) -> tf.Tensor:
         tf.debugging.assert_equal(length, 4 * pixels, message="record of another stamp size")
         image = tf.io.decode_raw(image, tf.float32, fixed_length=4 * pixels)
     return tf.reshape(image, (-1, *records.stamp_shape))
-
-
-def _augmented(dataset: tf.data.Dataset, *, seed: int, shift: int) -> tf.data.Dataset:
-    seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
-
-    def transform(data: tuple[tf.Tensor, tf.Tensor], seed: tf.Tensor) -> Any:
-        stamps, labels = data
-        return random_symmetry(stamps, tf.cast(seed, tf.int32), shift=shift), labels
-
-    return tf.data.Dataset.zip(dataset, seeds).map(transform, num_parallel_calls=2)
-
-
-def random_symmetry(stamps: tf.Tensor, seed: tf.Tensor, *, shift: int = 0) -> tf.Tensor:
-    """Apply one symmetry of the stamp's outline, uniform, to each stamp (N, H, W, C).
-
-    The eight of the square, or the four of a rectangle that is none, each followed by a shift of
-    up to `shift` pixels along both axes, where the edge's pixels are repeated. `seed` is an
-    integer tensor of shape (2,).
-    """
-    _, height, width, channels = stamps.shape
-    moves = _moves(height, width, shift)
-    choice = tf.random.stateless_uniform(
-        (tf.shape(stamps)[0],), seed, maxval=len(moves), dtype=tf.int32
-    )
-    # One gather of whole pixels is several times faster than flipping under masks.
-    flat = tf.reshape(stamps, (-1, height * width, channels))
-    moved = tf.gather(flat, tf.gather(moves, choice), batch_dims=1)
-    return tf.reshape(moved, (-1, height, width, channels))
-
-
-def symmetric_views(stamps: tf.Tensor) -> list[tf.Tensor]:
-    """Give stamps (N, H, W, C) in every symmetry of their outline, the first as they are."""
-    _, height, width, channels = stamps.shape
-    flat = tf.reshape(stamps, (-1, height * width, channels))
-    return [
-        tf.reshape(tf.gather(flat, move, axis=1), (-1, height, width, channels))
-        for move in _moves(height, width, 0)
-    ]
-
-
-def _moves(height: int, width: int, shift: int) -> np.ndarray:
-    """Source pixel of each pixel, int32 (moves, H W), for every symmetry and shift."""
-    grid = np.arange(height * width, dtype=np.int32).reshape(height, width)
-    grids = [grid, grid.T] if height == width else [grid]
-    flipped = [f for g in grids for f in (g, g[::-1], g[:, ::-1], g[::-1, ::-1])]
-    steps = range(-shift, shift + 1)
-    rows = [np.clip(np.arange(height) + step, 0, height - 1) for step in steps]
-    columns = [np.clip(np.arange(width) + step, 0, width - 1) for step in steps]
-    return np.stack([f[np.ix_(r, c)].ravel() for f in flipped for r in rows for c in columns])

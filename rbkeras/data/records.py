@@ -222,10 +222,15 @@ def reading(source: str | Path) -> Iterator[None]:
         fault = data_fault(error)
         if fault is None:
             raise
-        raise InputError(
-            f"{source}: expected whole records, but some are damaged ({fault}); "
-            "rbkeras.check names the file"
-        ) from None
+        raise damaged(source, fault) from None
+
+
+def damaged(source: str | Path, fault: str) -> InputError:
+    """Say that records are damaged, and how."""
+    return InputError(
+        f"{source}: expected whole records, but some are damaged ({fault}); "
+        "rbkeras.check names the file"
+    )
 
 
 def data_fault(error: Exception) -> str | None:

@@ -12,8 +12,9 @@ import pandas as pd
 
 from rbkeras.data.alert_source import AlertSource
 from rbkeras.data.avro import is_alerts
+from rbkeras.data.blocks import has_blocks, ordered_blocks
 from rbkeras.data.fits_source import FitsSource, is_fits_table
-from rbkeras.data.records import open_records
+from rbkeras.data.records import damaged, open_records
 from rbkeras.data.survey import open_stamps
 from rbkeras.errors import InputError
 
@@ -154,7 +155,18 @@ class RecordsSource:
 
     def blocks(self, start: int, size: int) -> Iterator[Block]:
         """See `Source`."""
-        # TensorFlow reads records; sources that do without it are open without it.
+        if has_blocks(self._records):
+            yield from self._layout_blocks(start, size)
+            return
+        # TensorFlow reads what has to be parsed; other sources do without it.
         from rbkeras.data.pipeline import identified_stamps
 
         yield from identified_stamps(self._records, start=start, batch_size=size)
+
+    def _layout_blocks(self, start: int, size: int) -> Iterator[Block]:
+        names = self._records.samples[["detector_id", "sample_index"]]
+        try:
+            for stamps, index in ordered_blocks(self._records, start=start, size=size):
+                yield names.iloc[index].reset_index(drop=True), stamps
+        except ValueError as error:
+            raise damaged(self.name, str(error)) from None

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from rbkeras.data import blocks
-from rbkeras.data.blocks import ShuffledBatches, has_blocks, selected_blocks
+from rbkeras.data.blocks import ShuffledBatches, has_blocks, ordered_blocks, selected_blocks
 from rbkeras.data.labels import SKIP
 from rbkeras.data.pipeline import stamp_dataset
 from rbkeras.data.records import open_records
@@ -57,6 +57,15 @@ def test_blocks_hold_the_selected_stamps_in_the_files_order(records, selected):
         assert stamps.dtype == np.float32
         assert stamps.shape == (len(block), 5, 4, 3)
         assert (stamps == block[:, None, None, None]).all()
+
+
+@pytest.mark.parametrize("size", [1, 7, 16, 50, 500])
+@pytest.mark.parametrize("start", [0, 1, 69, 110, 111])
+def test_ordered_blocks_have_one_size_whatever_the_files(records, start, size):
+    found = list(ordered_blocks(records, start=start, size=size))
+    assert [int(i) for _, index in found for i in index] == list(range(start, 111))
+    assert all(len(index) == size for _, index in found[:-1])
+    assert all((stamps[:, 0, 0, 0] == index).all() for stamps, index in found)
 
 
 @pytest.mark.parametrize("pool_size", [1, 8, 30, 1000])
