@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 
-from rbkeras.errors import InputError
+from rbkeras.errors import InputError, WorkError
 
 
 def run_command(work: Callable[[], int | None]) -> int:
@@ -23,14 +23,17 @@ def run_command(work: Callable[[], int | None]) -> int:
     -------
     int
         0 done, unless `work` says otherwise; 2 bad input (one sentence on stderr); 1 interrupted,
-        or the disk is full or not writable. Any other exception is a defect and is raised,
-        traceback and all.
+        the disk is full or not writable, or other processes failed. Any other exception is a
+        defect and is raised, traceback and all.
     """
     try:
         return work() or 0
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except WorkError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
             raise

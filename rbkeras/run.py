@@ -17,11 +17,13 @@ from rbkeras.data.pipeline import read_stamps
 from rbkeras.data.records import Records, open_records, reading
 from rbkeras.data.survey import open_stamps
 from rbkeras.data.write_records import convert_survey
+from rbkeras.distribution import do_on_dask, is_local
 from rbkeras.errors import InputError
-from rbkeras.files import read_json, write_json
+from rbkeras.files import alone, read_json, write_json
 from rbkeras.label_errors import most_suspicious, suspects_per_class
-from rbkeras.options import write_config
+from rbkeras.options import as_plain, from_plain, write_config
 from rbkeras.pictures import roc_figure, score_figure, stamps_figure
+from rbkeras.pieces import Piece
 from rbkeras.report.gather import gather_run
 from rbkeras.report.page import write_report
 from rbkeras.resume import claim, mark_finished
@@ -33,13 +35,19 @@ _MANY_SUSPECTS = 0.3
 _PACKAGES = ("keras", "tensorflow", "numpy", "pandas", "scikit-learn", "scipy", "astropy")
 
 
-def fit(config: FitConfig) -> None:
-    """Do the whole job: stage 1, stage 2, evaluation; print a summary at the end."""
+def fit(config: FitConfig, *, dask: str | None = None) -> None:
+    """Do the whole job: stage 1, stage 2, evaluation; print a summary at the end.
+
+    Workers, where `dask` names some, train the folds, and those of a scheduler stage 2 too: they
+    are where the processors are.
+    """
     config, run = _start(config)
-    rated = stage1.find_label_errors(run)
+    rated = stage1.find_label_errors(run, dask=dask)
     if rated is not None:
         _show_suspects(run, rated)
         _write_cross_validation(run, rated)
+    if dask is not None and not is_local(dask):
+        do_on_dask([_stage2_piece(run)], dask, title="stage 2")
     model = stage2.train_final(run, rated)
     result = None
     if config.test_real and config.test_bogus:
@@ -53,11 +61,29 @@ def fit(config: FitConfig) -> None:
     print(f"open {config.out / 'report.html'}")
 
 
-def find_label_errors(config: FitConfig, *, fold: int | None, merge_only: bool) -> None:
+def _stage2_piece(run: Run) -> Piece:
+    return Piece(
+        name="stage 2",
+        work=train_final_elsewhere,
+        arguments={"settings": as_plain(run.config)},
+        log=run.folder / "logs" / "stage-2.txt",
+    )
+
+
+def train_final_elsewhere(*, settings: dict[str, Any]) -> None:
+    """Stage 2 of a run whose stage 1 is finished, its settings as `as_plain` gives them."""
+    config = from_plain(settings)
+    run = Run(config, open_records(config.data))
+    stage2.train_final(run, stage1.find_label_errors(run))
+
+
+def find_label_errors(
+    config: FitConfig, *, fold: int | None, merge_only: bool, dask: str | None = None
+) -> None:
     """Do stage 1, one fold of it, or its merging alone."""
     config, run = _start(config)
     if not merge_only:
-        stage1.train_folds(run, fold)
+        stage1.train_folds(run, fold, dask=dask)
     missing = [
         folder.name for folder in stage1.fold_folders(run) if not (folder / "model.keras").exists()
     ]
@@ -92,11 +118,12 @@ def simulated(config: FitConfig) -> FitConfig:
     settings = {**asdict(config.simulation), "seed": config.seed, "rbkeras": __version__}
     marker = config.out / "simulation.json"
     products = [survey, records]
-    if not claim(marker, settings, products=products, overwrite=config.overwrite):
-        print(f"{survey}: no --data given, simulating a survey")
-        simulate_survey(survey, seed=config.seed, **asdict(config.simulation))
-        convert_survey(survey / "raw", records)
-        mark_finished(marker, settings)
+    with alone(survey):
+        if not claim(marker, settings, products=products, overwrite=config.overwrite):
+            print(f"{survey}: no --data given, simulating a survey")
+            simulate_survey(survey, seed=config.seed, **asdict(config.simulation))
+            convert_survey(survey / "raw", records)
+            mark_finished(marker, settings)
     return replace(
         config,
         data=records,
