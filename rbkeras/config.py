@@ -164,6 +164,9 @@ class TrainingConfig:
         Arithmetic of the network.
     jit_compile
         Compile the training step with XLA.
+    devices
+        GPUs of this machine, or logical CPUs, that share each batch: a number, or all; null takes
+        one.
     """
 
     epochs: int = 30
@@ -178,6 +181,7 @@ class TrainingConfig:
     cache: Literal["none", "memory", "disk"] = "none"
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     jit_compile: bool = False
+    devices: int | Literal["all"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -394,6 +398,9 @@ def validate(config: FitConfig) -> None:
             "--training.patience: expected --training.keep best with it, got "
             f"{config.training.keep}"
         )
+    devices = config.training.devices
+    if isinstance(devices, int) and devices < 1:
+        raise InputError(f"--training.devices: expected at least 1, or all, got {devices}")
     if (config.test_real is None) != (config.test_bogus is None):
         raise InputError("expected --test_real and --test_bogus together, got only one of them")
 

@@ -41,7 +41,7 @@ def fit(config: FitConfig, *, dask: str | None = None) -> None:
     Workers, where `dask` names some, train the folds, and those of a scheduler stage 2 too: they
     are where the processors are.
     """
-    config, run = _start(config)
+    config, run = _start(config, dask)
     rated = stage1.find_label_errors(run, dask=dask)
     if rated is not None:
         _show_suspects(run, rated)
@@ -81,7 +81,7 @@ def find_label_errors(
     config: FitConfig, *, fold: int | None, merge_only: bool, dask: str | None = None
 ) -> None:
     """Do stage 1, one fold of it, or its merging alone."""
-    config, run = _start(config)
+    config, run = _start(config, dask)
     if not merge_only:
         stage1.train_folds(run, fold, dask=dask)
     missing = [
@@ -96,12 +96,15 @@ def find_label_errors(
     print("\n".join(_summary(config, rated, None)))
 
 
-def _start(config: FitConfig) -> tuple[FitConfig, Run]:
+def _start(config: FitConfig, dask: str | None) -> tuple[FitConfig, Run]:
     """Make the run directory, simulate a survey if there are no data, check test files."""
     config.out.mkdir(parents=True, exist_ok=True)
     if config.data is None:
         config = simulated(config)
     run = Run(config, open_records(config.data))
+    if dask is None or is_local(dask):
+        # Before hours of work, that is; elsewhere there may be more devices than here.
+        run.strategy  # noqa: B018
     _check_test_files(config, run.records)
     if run.verdicts is not None:
         print(f"{config.verdicts}: {len(run.verdicts)} verdicts")

@@ -23,6 +23,7 @@ def stamp_dataset(
     augment: bool = False,
     shift: int = 0,
     cache: str | Path | None = None,
+    multiple_of: int = 1,
     with_index: bool = False,
 ) -> tf.data.Dataset:
     """Stream the selected samples of a records directory as batches.
@@ -51,6 +52,9 @@ def stamp_dataset(
         With `augment`: also move stamps by up to this many pixels along both axes.
     cache
         None; 'memory'; or a path prefix for cache files on disk.
+    multiple_of
+        With shuffling: leave out the last stamps, other ones every epoch, beyond a multiple of
+        this, so that so many devices get equal shares of every batch.
     with_index
         Yield unique_index, int64 (B,), in place of labels.
 
@@ -72,6 +76,9 @@ def stamp_dataset(
             dataset = dataset.cache("" if cache == "memory" else str(cache))
         if shuffle_buffer:
             dataset = dataset.shuffle(shuffle_buffer, seed=seed)
+        if multiple_of > 1:
+            selected -= selected % multiple_of
+            dataset = dataset.take(selected)
         dataset = dataset.batch(batch_size)
     else:
         dataset = dataset.rebatch(batch_size)
