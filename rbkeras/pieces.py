@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import json
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -84,7 +85,7 @@ def do_piece(order: Mapping[str, Any], *, environment: Mapping[str, str]) -> dic
         When it was killed.
     """
     if order["version"] != __version__:
-        expected, where = order["version"], os.uname().nodename
+        expected, where = order["version"], platform.node()
         message = f"{where}: expected workers with rbkeras {expected}, found {__version__}"
         return {"message": message, "input": True}
     Path(order["log"]).parent.mkdir(parents=True, exist_ok=True)

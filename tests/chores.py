@@ -46,3 +46,9 @@ def chore(folder: Path, name: str, work, after=(), **arguments) -> Piece:
     arguments = {key: str(v) if isinstance(v, Path) else v for key, v in arguments.items()}
     log = folder / "logs" / f"{name}.txt"
     return Piece(name=name, work=work, arguments=arguments, log=log, after=tuple(after))
+
+
+def nap(*, path: str, seconds: float = 60) -> None:
+    """Say who this process and its worker are, and take time."""
+    Path(path).write_text(f"{os.getpid()} {os.getppid()}")
+    time.sleep(seconds)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -19,6 +20,10 @@ from rbkeras import distribution, find_label_errors, fit
 from rbkeras.distribution import check_dask, do_on_dask
 from rbkeras.errors import InputError, WorkError
 from rbkeras.pieces import ProcessDied, do_piece, thread_limits
+
+looks_into_proc = pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="looks processes up in /proc"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -145,6 +150,7 @@ def test_a_killed_process_is_no_outcome(tmp_path):
 # --- workers of our own ---------------------------------------------------------------------------
 
 
+@looks_into_proc
 def test_a_killed_worker_loses_nothing(tmp_path, monkeypatch):
     for name in thread_limits(1):
         monkeypatch.delenv(name, raising=False)
@@ -165,8 +171,37 @@ def test_a_killed_worker_loses_nothing(tmp_path, monkeypatch):
     (process, worker), (_, other) = (line.split() for line in attempts.read_text().splitlines())
     assert worker != other
     # The process of the piece has ended with its worker, so that nobody else is at work on it.
-    wait_until(lambda: not Path(f"/proc/{process}").exists())
+    wait_until(lambda: not alive(process), 30)
     assert not Path(f"{attempts}.lived_on").exists()
+
+
+@looks_into_proc
+def test_workers_end_with_a_command_that_is_killed(tmp_path):
+    code = """
+        import sys
+        from pathlib import Path
+        import chores
+        from rbkeras.distribution import do_on_dask
+        if __name__ == "__main__":
+            folder = Path(sys.argv[1])
+            piece = chores.chore(folder, "nap", chores.nap, path=folder / "pids")
+            do_on_dask([piece], "local:1", title="chores")
+    """
+    (tmp_path / "command.py").write_text(textwrap.dedent(code))
+    command = subprocess.Popen([sys.executable, str(tmp_path / "command.py"), str(tmp_path)])
+    pids = tmp_path / "pids"
+    wait_until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+    command.kill()
+    command.wait()
+    wait_until(lambda: not any(alive(pid) for pid in pids.read_text().split()), 30)
+
+
+def alive(pid):
+    """Say whether a process runs; one that nobody has waited for is dead too."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] not in "ZX"
+    except OSError:
+        return False
 
 
 FOLDS = [*SMALL, "--model.width", "0.2", "--label_errors.epochs", "1", "--deterministic"]
@@ -199,6 +234,7 @@ def test_two_workers_find_the_same_label_errors_as_one_process(tiny_survey, tmp_
 
 
 @pytest.mark.slow
+@looks_into_proc
 def test_a_worker_killed_in_the_middle_of_a_fold(tiny_survey, tmp_path):
     out = tmp_path / "run"
     more = ["--label_errors.folds", "3", "--label_errors.epochs", "12", "--dask", "local:2"]
