@@ -22,6 +22,7 @@ from rbkeras.pieces import Piece, do_piece, reason, thread_limits
 _RETRIES = 3
 #: Seconds that a scheduler has to answer.
 _PATIENCE = 30
+_IN_WANT = "needs another one that failed"
 
 
 def is_local(dask: str) -> bool:
@@ -117,14 +118,17 @@ def _outcomes(
     pieces_of = {future.key: piece for piece, future in zip(pieces, futures.values(), strict=True)}
     for future in as_completed(futures.values()):
         piece = pieces_of[future.key]
-        yield piece, _failure(piece.name, future)
+        if any(futures[name].status == "error" for name in piece.after):
+            yield piece, WorkError(f"{piece.name}: {_IN_WANT}")
+        else:
+            yield piece, _failure(piece.name, future)
 
 
 def _do_after(
     order: dict[str, Any], environment: dict[str, str], needed: list[Any]
 ) -> dict[str, Any] | None:
     if any(outcome is not None for outcome in needed):
-        return {"message": "needs another one that failed", "input": False}
+        return {"message": _IN_WANT, "input": False}
     return do_piece(order, environment=environment)
 
 

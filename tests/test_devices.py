@@ -14,7 +14,6 @@ from tiny import SMALL
 from rbkeras import find_label_errors
 from rbkeras.config import FitConfig, TrainingConfig
 from rbkeras.data.records import open_records
-from rbkeras.data.splits import stratified_folds
 from rbkeras.devices import find_strategy, padded_batches
 from rbkeras.errors import InputError
 from rbkeras.rundir import Run
@@ -198,10 +197,6 @@ def test_a_run_on_two_devices_is_that_on_one(tiny_survey, tmp_path):
         assert run_python(code, *arguments, *more) == "done"
     for fold in ("0", "1"):
         one, two = (pd.read_csv(tmp_path / n / "folds" / fold / "log.csv") for n in "12")
-        np.testing.assert_allclose(two[["loss", "val_loss"]], one[["loss", "val_loss"]], rtol=1e-3)
+        np.testing.assert_allclose(two[["loss", "val_loss"]], one[["loss", "val_loss"]], rtol=1e-4)
     one, two = (pd.read_csv(tmp_path / n / "label_errors.csv") for n in "12")
-    np.testing.assert_allclose(two["probability_real"], one["probability_real"], atol=2e-3)
-    labels = open_records(tiny_survey / "records").samples
-    sizes = np.bincount(stratified_folds(labels["label"], labels["detector_id"], folds=2, seed=3))
-    # Nothing was left out of training, where half a fold is even.
-    assert not (sizes % 2).any()
+    np.testing.assert_allclose(two["probability_real"], one["probability_real"], atol=1e-4)

@@ -14,11 +14,12 @@ import chores
 import pandas as pd
 import pytest
 from chores import chore
-from tiny import SMALL
+from tiny import SMALL, data_flags
 
 from rbkeras import distribution, find_label_errors, fit
 from rbkeras.distribution import check_dask, do_on_dask
 from rbkeras.errors import InputError, WorkError
+from rbkeras.inference import load_classifier
 from rbkeras.pieces import ProcessDied, do_piece, thread_limits
 
 looks_into_proc = pytest.mark.skipif(
@@ -122,15 +123,19 @@ def test_input_at_fault_is_said_to_be(cluster, tmp_path):
         do_on_dask([chore(tmp_path, "bad", chores.refuse)], cluster[0], title="chores")
 
 
-def test_a_piece_whose_process_is_killed_is_done_again(cluster, tmp_path):
+def test_a_piece_whose_process_is_killed_is_done_again(cluster, tmp_path, capsys):
     attempts = tmp_path / "attempts"
     arguments = {"attempts": attempts, "worker": False}
     do_on_dask([chore(tmp_path, "x", chores.die, times=2, **arguments)], cluster[0], title="chores")
     assert len(attempts.read_text().splitlines()) == 3
+
+    hopeless = [
+        chore(tmp_path, "y", chores.die, times=9, **arguments),
+        chore(tmp_path, "needy", chores.write, ["y"], path=tmp_path / "needy"),
+    ]
     with pytest.raises(WorkError, match="y: ProcessDied: its process ended with status -9"):
-        do_on_dask(
-            [chore(tmp_path, "y", chores.die, times=9, **arguments)], cluster[0], title="chores"
-        )
+        do_on_dask(hopeless, cluster[0], title="chores")
+    assert "not done: needy: needs another one that failed" in capsys.readouterr().out
 
 
 def test_workers_of_another_version_are_refused(tmp_path):
@@ -231,6 +236,19 @@ def test_two_workers_find_the_same_label_errors_as_one_process(tiny_survey, tmp_
     assert "training on" not in done.stdout
     for fold in (0, 1):
         assert "training on" in (tmp_path / "shared" / "logs" / f"fold-{fold}.txt").read_text()
+
+
+@pytest.mark.slow
+def test_workers_of_a_scheduler_train_stage_two_as_well(cluster, tiny_survey, tmp_path, capsys):
+    out = tmp_path / "run"
+    arguments = [*data_flags(tiny_survey), "--out", str(out), *FOLDS, "--dask", cluster[1]]
+    assert fit.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("finished already") == 1
+    assert "training on" not in printed
+    assert "training on" in (out / "logs" / "stage-2.txt").read_text()
+    assert (out / "report.html").exists()
+    assert load_classifier(out).decision is not None
 
 
 @pytest.mark.slow
