@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 
-from rbkeras.errors import InputError
+from rbkeras.errors import InputError, WorkError
 
 # From glibc's malloc.h.
 _M_TOP_PAD = -2
@@ -33,8 +33,8 @@ def run_command(work: Callable[[], int | None]) -> int:
     -------
     int
         0 done, unless `work` says otherwise; 2 bad input (one sentence on stderr), a file where a
-        folder is needed or the other way round included; 1 interrupted,
-        or the disk is full or not writable. Any other exception is a defect and is raised,
+        folder is needed or the other way round included; 1 interrupted, the disk is full or not
+        writable, or other processes failed. Any other exception is a defect and is raised,
         traceback and all.
     """
     try:
@@ -42,6 +42,9 @@ def run_command(work: Callable[[], int | None]) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except WorkError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except OSError as error:
         kind = _KINDS.get(error.errno or 0)
         if kind is not None and error.filename:

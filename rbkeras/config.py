@@ -162,6 +162,9 @@ class TrainingConfig:
         Arithmetic of the network.
     jit_compile
         Compile the training step with XLA.
+    devices
+        GPUs of this machine, or logical CPUs, that share each batch: a number, or all; null takes
+        one.
     """
 
     epochs: int = 30
@@ -176,6 +179,7 @@ class TrainingConfig:
     cache: Literal["none", "memory", "disk"] = "none"
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     jit_compile: bool = False
+    devices: int | Literal["all"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

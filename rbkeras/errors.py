@@ -1,4 +1,4 @@
-"""The one exception that means "your input is at fault", not the program."""
+"""Exceptions that commands tell in one sentence: "your input is at fault", and "work failed"."""
 
 
 class InputError(Exception):
@@ -6,4 +6,12 @@ class InputError(Exception):
 
     The message is one sentence that names the file, what was expected and what was found.
     Commands print it on stderr without a traceback and exit with status 2.
+    """
+
+
+class WorkError(Exception):
+    """Work that failed in another process, for a reason that is not known to be the input.
+
+    The message is one sentence that names the piece of work. Commands print it on stderr without
+    a traceback, which the other process has written down, and exit with status 1.
     """

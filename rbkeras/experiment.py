@@ -6,8 +6,9 @@ from typing import Literal
 
 from rbkeras.cli import load_tensorflow, run_command
 from rbkeras.config import FitConfig
+from rbkeras.distribution import check_dask
 from rbkeras.errors import InputError
-from rbkeras.options import checked, make_parser, parse_config
+from rbkeras.options import add_dask_flag, checked, make_parser, parse_config
 from rbkeras.studies.grid import STUDIES
 
 _DESCRIPTION = """\
@@ -26,6 +27,7 @@ examples:
   python -m rbkeras.experiment label-noise --out STUDY --errors 1 2 3 4 --noise score
   python -m rbkeras.experiment label-noise --out STUDY --noise score --data RECORDS \\
       --test_real real.npy --test_bogus bogus.npy --noise_reviewed verdicts.csv
+  python -m rbkeras.experiment label-errors --out STUDY --dask local:4
   python -m rbkeras.experiment losses --out STUDY --simulation.label_error 0.2 \\
       --simulation.test_bogus 20000
   python -m rbkeras.experiment treatments --out STUDY --data RECORDS \\
@@ -86,11 +88,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=None,
         help="label-noise: CSV of verdicts on a sample of --data, to estimate rate and bins from",
     )
+    add_dask_flag(parser, "surveys, folds and trainings")
     parser.add_argument("--plan", action="store_true", help="name the trainings and stop")
     config, parsed = parse_config(parser, argv, preset_without_data="default")
 
     def work() -> None:
         checked(config)
+        check_dask(parsed.dask)
         load_tensorflow()
         from rbkeras.studies.noise import Noise, check_noise
         from rbkeras.studies.runner import Study, check_study, plan, run_study
@@ -115,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if parsed.plan:
             print("\n".join(plan(study)))
         else:
-            run_study(study)
+            run_study(study, dask=parsed.dask)
 
     return run_command(work)
 

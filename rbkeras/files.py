@@ -1,6 +1,7 @@
 """Files that appear under their names only when they are whole."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -13,6 +14,11 @@ from typing import Any
 import numpy as np
 
 from rbkeras.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # not a Unix
+    fcntl = None  # type: ignore[assignment]
 
 
 @contextlib.contextmanager
@@ -53,6 +59,28 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def alone(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Hold a folder against other processes, on this machine or another; wait for one that has it.
+
+    The lock lies beside the folder and ends with the process that holds it, however it ends. On a
+    file system without locks there is none.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.with_name(f".{folder.name}.lock"), "a") as stream:
+        if fcntl is not None:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"{folder}: waiting for another process that is at work there", flush=True)
+                fcntl.flock(stream, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                    raise
+        yield
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:

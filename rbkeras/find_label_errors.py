@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from rbkeras.cli import load_tensorflow, run_command
-from rbkeras.options import checked, make_parser, parse_config
+from rbkeras.distribution import check_dask
+from rbkeras.options import add_dask_flag, checked, make_parser, parse_config
 
 _EXAMPLES = """\
 examples:
@@ -12,6 +13,8 @@ examples:
       one fold; run the others elsewhere on the same --out, then
   python -m rbkeras.find_label_errors --data RECORDS --out RUN --merge
       makes label_errors.csv and label_errors.html anew, without training
+  python -m rbkeras.find_label_errors --data RECORDS --out RUN --dask tcp://host:8786
+      the folds by the workers of a Dask scheduler
 """
 
 
@@ -24,14 +27,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--fold", type=int | None, default=None, help="train this fold alone")
     parser.add_argument("--merge", action="store_true", help="train nothing, merge the folds")
+    add_dask_flag(parser, "the folds")
     config, parsed = parse_config(parser, argv)
 
     def work() -> None:
         checked(config)
+        check_dask(parsed.dask)
         load_tensorflow()
         from rbkeras.run import find_label_errors
 
-        find_label_errors(config, fold=parsed.fold, merge_only=parsed.merge)
+        find_label_errors(config, fold=parsed.fold, merge_only=parsed.merge, dask=parsed.dask)
 
     return run_command(work)
 

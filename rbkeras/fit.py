@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from rbkeras.cli import load_tensorflow, run_command
-from rbkeras.options import checked, make_parser, parse_config
+from rbkeras.distribution import check_dask
+from rbkeras.options import add_dask_flag, checked, make_parser, parse_config
 
 _EXAMPLES = """\
 examples:
@@ -15,6 +16,8 @@ examples:
       --verdicts verdicts.csv
       with a person's verdicts, collected in RUN/label_errors.html
   python -m rbkeras.fit --config RUN/config.yaml --out OTHER --loss.lambda_vat 0
+  python -m rbkeras.fit --data RECORDS --out RUN --dask local:4
+      the folds of stage 1 by four workers
 
 Called again with the same settings, it goes on where it was interrupted.
 """
@@ -27,14 +30,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Train a real/bogus classifier on labels that are partly wrong.",
         examples=_EXAMPLES,
     )
-    config, _ = parse_config(parser, argv)
+    add_dask_flag(parser, "the folds of stage 1")
+    config, parsed = parse_config(parser, argv)
 
     def work() -> None:
         checked(config)
+        check_dask(parsed.dask)
         load_tensorflow()
         from rbkeras.run import fit
 
-        fit(config)
+        fit(config, dask=parsed.dask)
 
     return run_command(work)
 

@@ -59,6 +59,12 @@ def make_parser(*, prog: str, description: str, examples: str) -> ArgumentParser
     return parser
 
 
+def add_dask_flag(parser: ArgumentParser, what: str) -> None:
+    """Add `--dask`; no setting of the run, since results do not depend on it."""
+    text = f"do {what} on Dask: local:N workers here, a scheduler's address, or its file"
+    parser.add_argument("--dask", type=str | None, default=None, help=text)
+
+
 def parse_config(
     parser: ArgumentParser, argv: Sequence[str] | None, *, preset_without_data: str = "quick"
 ) -> tuple[FitConfig, Namespace]:
@@ -79,10 +85,29 @@ def parse_config(
     first = _first_look(parser, argv)
     preset = first.preset or ("default" if first.data else preset_without_data)
     parser.set_defaults({**PRESETS[preset], "preset": preset})
-    parsed = parser.parse_args(argv)
+    return _instantiated(parser, parser.parse_args(argv))
+
+
+def _instantiated(parser: ArgumentParser, parsed: Namespace) -> tuple[FitConfig, Namespace]:
     objects = parser.instantiate_classes(parsed)
-    config = FitConfig(**{item.name: objects[item.name] for item in fields(FitConfig)})
-    return config, objects
+    return FitConfig(**{item.name: objects[item.name] for item in fields(FitConfig)}), objects
+
+
+def as_plain(config: FitConfig) -> dict[str, Any]:
+    """Give the settings as plain values with absolute paths, for a process somewhere else."""
+
+    def absolute(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: absolute(item) for key, item in value.items()}
+        return value.absolute() if isinstance(value, Path) else value
+
+    return plain(absolute(asdict(config)))
+
+
+def from_plain(settings: Mapping[str, Any]) -> FitConfig:
+    """Make settings of what `as_plain` gave."""
+    parser = make_parser(prog="rbkeras", description="", examples="")
+    return _instantiated(parser, parser.parse_object(dict(settings)))[0]
 
 
 def _first_look(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:

@@ -18,11 +18,13 @@ from rbkeras.data.pipeline import read_stamps
 from rbkeras.data.records import Records, open_records, reading
 from rbkeras.data.survey import open_stamps
 from rbkeras.data.write_records import convert_survey
+from rbkeras.distribution import do_on_dask, is_local
 from rbkeras.errors import InputError
-from rbkeras.files import read_json, write_json
+from rbkeras.files import alone, read_json, write_json
 from rbkeras.label_errors import most_suspicious, suspects_per_class
-from rbkeras.options import write_config
+from rbkeras.options import as_plain, from_plain, write_config
 from rbkeras.pictures import roc_figure, score_figure, stamps_figure
+from rbkeras.pieces import Piece
 from rbkeras.report.gather import gather_run
 from rbkeras.report.page import write_report
 from rbkeras.resume import claim, mark_finished
@@ -34,13 +36,19 @@ _MANY_SUSPECTS = 0.3
 _PACKAGES = ("keras", "tensorflow", "numpy", "pandas", "scikit-learn", "scipy", "astropy")
 
 
-def fit(config: FitConfig) -> None:
-    """Do the whole job: stage 1, stage 2, evaluation; print a summary at the end."""
-    config, run = _start(config)
-    rated = stage1.find_label_errors(run)
+def fit(config: FitConfig, *, dask: str | None = None) -> None:
+    """Do the whole job: stage 1, stage 2, evaluation; print a summary at the end.
+
+    Workers, where `dask` names some, train the folds, and those of a scheduler stage 2 too: they
+    are where the processors are.
+    """
+    config, run = _start(config, dask)
+    rated = stage1.find_label_errors(run, dask=dask)
     if rated is not None:
         _show_suspects(run, rated)
         _write_cross_validation(run, rated)
+    if dask is not None and not is_local(dask):
+        do_on_dask([_stage2_piece(run)], dask, title="stage 2")
     model = stage2.train_final(run, rated)
     result = None
     if config.test_real and config.test_bogus:
@@ -54,11 +62,29 @@ def fit(config: FitConfig) -> None:
     print(f"open {config.out / 'report.html'}")
 
 
-def find_label_errors(config: FitConfig, *, fold: int | None, merge_only: bool) -> None:
+def _stage2_piece(run: Run) -> Piece:
+    return Piece(
+        name="stage 2",
+        work=train_final_elsewhere,
+        arguments={"settings": as_plain(run.config)},
+        log=run.folder / "logs" / "stage-2.txt",
+    )
+
+
+def train_final_elsewhere(*, settings: dict[str, Any]) -> None:
+    """Stage 2 of a run whose stage 1 is finished, its settings as `as_plain` gives them."""
+    config = from_plain(settings)
+    run = Run(config, open_records(config.data))
+    stage2.train_final(run, stage1.find_label_errors(run))
+
+
+def find_label_errors(
+    config: FitConfig, *, fold: int | None, merge_only: bool, dask: str | None = None
+) -> None:
     """Do stage 1, one fold of it, or its merging alone."""
-    config, run = _start(config)
+    config, run = _start(config, dask)
     if not merge_only:
-        stage1.train_folds(run, fold)
+        stage1.train_folds(run, fold, dask=dask)
     missing = [
         folder.name for folder in stage1.fold_folders(run) if not (folder / "model.keras").exists()
     ]
@@ -71,13 +97,16 @@ def find_label_errors(config: FitConfig, *, fold: int | None, merge_only: bool) 
     print("\n".join(_summary(config, rated, None)))
 
 
-def _start(config: FitConfig) -> tuple[FitConfig, Run]:
+def _start(config: FitConfig, dask: str | None) -> tuple[FitConfig, Run]:
     """Make the run directory, simulate a survey if there are no data, check test files."""
     config.out.mkdir(parents=True, exist_ok=True)
     if config.data is None:
         config = simulated(config)
     run = Run(config, open_records(config.data))
     _check_labels(run)
+    if dask is None or is_local(dask):
+        # Before hours of work, that is; elsewhere there may be more devices than here.
+        run.strategy  # noqa: B018
     check_test_files(config, run.records)
     if run.verdicts is not None:
         print(f"{config.verdicts}: {len(run.verdicts)} verdicts")
@@ -94,11 +123,12 @@ def simulated(config: FitConfig) -> FitConfig:
     settings = {**asdict(config.simulation), "seed": config.seed, "rbkeras": __version__}
     marker = config.out / "simulation.json"
     products = [survey, records]
-    if not claim(marker, settings, products=products, overwrite=config.overwrite):
-        print(f"{survey}: no --data given, simulating a survey")
-        simulate_survey(survey, seed=config.seed, **asdict(config.simulation))
-        convert_survey(survey / "raw", records)
-        mark_finished(marker, settings)
+    with alone(survey):
+        if not claim(marker, settings, products=products, overwrite=config.overwrite):
+            print(f"{survey}: no --data given, simulating a survey")
+            simulate_survey(survey, seed=config.seed, **asdict(config.simulation))
+            convert_survey(survey / "raw", records)
+            mark_finished(marker, settings)
     return replace(
         config,
         data=records,

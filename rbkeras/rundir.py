@@ -16,6 +16,7 @@ from rbkeras.config import FitConfig
 from rbkeras.data.labels import SKIP
 from rbkeras.data.pipeline import stamp_dataset
 from rbkeras.data.records import Records
+from rbkeras.devices import find_strategy, padded_batches
 from rbkeras.errors import InputError
 from rbkeras.losses import RealBogusLoss
 from rbkeras.models.classifier import RealBogusClassifier, build_classifier
@@ -64,6 +65,8 @@ class Run:
         # How data are held in memory changes no result; epochs and patience are stage 2's own.
         for key in ("cache", "epochs", "min_steps", "keep", "patience", "validation_fraction"):
             training.pop(key)
+        if training["devices"] == 1:
+            training["devices"] = None
         relabelled = {} if self.relabelled is None else {"labels": digest(self.labels)}
         return relabelled | {
             "rbkeras": __version__,
@@ -82,6 +85,19 @@ class Run:
         path = self.config.verdicts
         return None if path is None else read_verdicts(path, self.records.samples)
 
+    @cached_property
+    def strategy(self) -> tf.distribute.Strategy:
+        """How batches are shared by the devices of this machine."""
+        own = self.config.training
+        strategy = find_strategy(own.devices)
+        count = strategy.num_replicas_in_sync
+        if own.batch_size % count:
+            raise InputError(
+                f"--training.batch_size: expected a multiple of {count}, the number of devices, "
+                f"got {own.batch_size}"
+            )
+        return strategy
+
     def epochs(self, epochs: int, min_steps: int, targets: np.ndarray) -> int:
         """Give `epochs`, or as many more as `min_steps` optimizer steps take on these targets."""
         return enough_epochs(
@@ -97,19 +113,23 @@ class Run:
         """Build and compile a network for so many steps; `model` holds options of `ModelConfig`."""
         own = self.config.training
         keras.mixed_precision.set_dtype_policy(own.precision)
-        try:
-            classifier = build_classifier(self.records.stamp_shape, **model)
-        except ValueError as error:
-            raise InputError(f"{self.records.directory}: {error}") from None
-        optimizer = make_optimizer(total_steps=total_steps, **asdict(self.config.optimizer))
-        compile_classifier(classifier, optimizer=optimizer, loss=loss, jit_compile=own.jit_compile)
+        with self.strategy.scope():
+            try:
+                classifier = build_classifier(self.records.stamp_shape, **model)
+            except ValueError as error:
+                raise InputError(f"{self.records.directory}: {error}") from None
+            optimizer = make_optimizer(total_steps=total_steps, **asdict(self.config.optimizer))
+            compile_classifier(
+                classifier, optimizer=optimizer, loss=loss, jit_compile=own.jit_compile
+            )
         return classifier
 
     def dataset(self, targets: np.ndarray, *, training: bool) -> tf.data.Dataset:
         """Stream the selected stamps; shuffled and augmented for training."""
-        own = self.config.training
+        own, devices = self.config.training, self.strategy.num_replicas_in_sync
         if not training:
-            return stamp_dataset(self.records, targets, batch_size=512)
+            dataset = stamp_dataset(self.records, targets, batch_size=512)
+            return padded_batches(dataset, devices) if devices > 1 else dataset
         cache: Any = {"none": None, "memory": "memory", "disk": self.folder / "cache" / "stamps"}
         cache = cache[own.cache]
         if own.cache == "disk":
@@ -124,6 +144,7 @@ class Run:
             augment=own.augment,
             shift=own.shift,
             cache=cache,
+            multiple_of=devices,
         )
 
 

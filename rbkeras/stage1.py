@@ -2,15 +2,21 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from rbkeras.crossval import fold_targets, merge_folds, train_fold
+from rbkeras.data.records import open_records
 from rbkeras.data.splits import repeat_seed, stratified_folds
+from rbkeras.distribution import do_on_dask
 from rbkeras.errors import InputError
+from rbkeras.files import alone
 from rbkeras.label_errors import rate_labels, read_label_errors, write_label_errors
 from rbkeras.losses import RealBogusLoss
+from rbkeras.options import as_plain, from_plain
+from rbkeras.pieces import Piece
 from rbkeras.rundir import Run
 from rbkeras.verdicts import gather_verdicts
 
@@ -35,22 +41,48 @@ def _folds(run: Run, repeat: int) -> np.ndarray:
     return fold_of
 
 
-def train_folds(run: Run, only: int | None = None) -> None:
-    """Train every fold that is not finished, or just one."""
-    settings = run.config.label_errors
+def train_folds(run: Run, only: int | None = None, *, dask: str | None = None) -> None:
+    """Train every fold that is not finished, or just one; here, or by workers."""
     count = len(fold_folders(run))
     if only is not None and not 0 <= only < count:
         raise InputError(f"--fold: expected 0 to {count - 1}, got {only}")
+    folds = range(count) if only is None else [only]
+    if dask is None:
+        for k in folds:
+            _train_fold(run, k)
+        return
+    if run.relabelled is not None:
+        raise ValueError("dask: expected a run on the records' own labels, got others")
+    settings = as_plain(run.config)
+    pieces = [
+        Piece(
+            name=f"fold {k}",
+            work=train_fold_elsewhere,
+            arguments={"settings": settings, "fold": k},
+            log=run.folder / "logs" / f"fold-{k}.txt",
+        )
+        for k in folds
+    ]
+    do_on_dask(pieces, dask, title="stage 1")
+
+
+def train_fold_elsewhere(*, settings: dict[str, Any], fold: int) -> None:
+    """Train a fold of a run whose settings are as `rbkeras.options.as_plain` gives them."""
+    config = from_plain(settings)
+    train_folds(Run(config, open_records(config.data)), fold)
+
+
+def _train_fold(run: Run, k: int) -> None:
+    settings = run.config.label_errors
+    folder = fold_folders(run)[k]
     model = asdict(run.config.model)
     if settings.network and settings.network != run.config.model.network:
         # Options and normalisation of stage 2's network do not carry over to another one.
         model = {"network": settings.network}
-    for k, folder in enumerate(fold_folders(run)):
-        if only is not None and k != only:
-            continue
-        repeat, fold = divmod(k, settings.folds)
-        targets = fold_targets(run.labels, _folds(run, repeat), fold)
-        epochs = run.epochs(settings.epochs, settings.min_steps, targets[0])
+    repeat, fold = divmod(k, settings.folds)
+    targets = fold_targets(run.labels, _folds(run, repeat), fold)
+    epochs = run.epochs(settings.epochs, settings.min_steps, targets[0])
+    with alone(folder):
         train_fold(
             run.records,
             targets,
@@ -100,11 +132,14 @@ def _write(run: Run, rated: pd.DataFrame) -> pd.DataFrame:
     return rated
 
 
-def find_label_errors(run: Run) -> pd.DataFrame | None:
-    """Stage 1, or the table of an earlier one; None where the policy needs none."""
+def find_label_errors(run: Run, *, dask: str | None = None) -> pd.DataFrame | None:
+    """Stage 1, or the table of an earlier one; None where the policy needs none.
+
+    `dask` says who trains the folds, as in `rbkeras.distribution.do_on_dask`.
+    """
     if run.config.label_errors.table is not None:
         return _write(run, read_label_errors(run.config.label_errors.table, run.labels))
     if run.config.policy == "keep":
         return None
-    train_folds(run)
+    train_folds(run, dask=dask)
     return merge(run)

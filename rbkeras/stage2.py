@@ -12,7 +12,7 @@ from rbkeras.data.records import label_names, reading
 from rbkeras.data.splits import validation_mask
 from rbkeras.decision import Decision, fit_decision
 from rbkeras.errors import InputError
-from rbkeras.files import plain, read_json, whole_file
+from rbkeras.files import alone, plain, read_json, whole_file
 from rbkeras.inference import load_classifier, score_records
 from rbkeras.label_errors import apply_policy
 from rbkeras.losses import RealBogusLoss
@@ -58,6 +58,11 @@ def choose_targets(run: Run, rated: pd.DataFrame | None) -> tuple[np.ndarray, np
 
 def train_final(run: Run, rated: pd.DataFrame | None) -> RealBogusClassifier:
     """Stage 2: train on what the policy leaves, and save `model.keras`."""
+    with alone(run.folder / "stage2"):
+        return _train_final(run, rated)
+
+
+def _train_final(run: Run, rated: pd.DataFrame | None) -> RealBogusClassifier:
     training, validation = choose_targets(run, rated)
     for name, part in (("training", training), ("validation", validation)):
         for kind, label in (("real", 1), ("bogus", 0)):

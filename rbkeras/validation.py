@@ -108,5 +108,8 @@ def _require_together(config: FitConfig) -> None:
         raise InputError(
             "expected at most one of --optimizer.clip_value and --optimizer.clip_norm, got both"
         )
+    devices = config.training.devices
+    if isinstance(devices, int) and devices < 1:
+        raise InputError(f"--training.devices: expected at least 1, or all, got {devices}")
     if (config.test_real is None) != (config.test_bogus is None):
         raise InputError("expected --test_real and --test_bogus together, got only one of them")

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 
 from rbkeras.errors import InputError
+from rbkeras.pieces import thread_limits
 
 _NAMES = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
 #: Seconds that a worker waits for its chief, and a chief that is done has to end.
@@ -83,8 +84,7 @@ def run_workers(argv: Sequence[str], *, workers: int, threads: int | None) -> li
     command = [sys.executable, "-m", "tuning.search", *own, "--workers", "0"]
     environment = os.environ | dict(zip(_NAMES[1:], ("127.0.0.1", str(port)), strict=True))
     if threads is not None:
-        limits = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
-        environment |= dict.fromkeys(limits, str(threads))
+        environment |= thread_limits(threads)
 
     def begin(name: str) -> subprocess.Popen:
         return subprocess.Popen(command, env=environment | {_NAMES[0]: name})

@@ -157,9 +157,15 @@ class ShuffledBatches:
         rng = self._rng.spawn(1)[0]
         shape = (self._pool_size, *self._records.stamp_shape)
         pool = self._pools.pop() if self._pools else np.empty(shape, np.float32)
-        index = np.empty(self._pool_size, np.int64)
+        try:
+            yield from self._fill_and_empty(pool, rng)
+        finally:
+            self._pools.append(pool)
+
+    def _fill_and_empty(self, pool: np.ndarray, rng: np.random.Generator) -> Iterator[Block]:
+        index = np.empty(len(pool), np.int64)
         left = self._selected
-        places, filled = rng.permutation(self._pool_size), 0
+        places, filled = rng.permutation(len(pool)), 0
         for block, numbers in selected_blocks(self._records, self._targets, rng=rng):
             taken = 0
             while taken < len(block):
@@ -171,8 +177,7 @@ class ShuffledBatches:
                 if filled == len(places):
                     yield from self._batches(pool[:filled], index[:filled])
                     left -= filled
-                    places, filled = rng.permutation(min(self._pool_size, left)), 0
-        self._pools.append(pool)
+                    places, filled = rng.permutation(min(len(pool), left)), 0
 
     def _batches(self, stamps: np.ndarray, index: np.ndarray) -> Iterator[Block]:
         for first in range(0, len(index), self._batch_size):

@@ -27,6 +27,7 @@ def stamp_dataset(
     augment: bool = False,
     shift: int = 0,
     cache: str | Path | None = None,
+    multiple_of: int = 1,
     with_index: bool = False,
 ) -> tf.data.Dataset:
     """Stream the selected samples of a records directory as batches.
@@ -44,8 +45,8 @@ def stamp_dataset(
     batch_size
         Stamps per batch; the last batch may be smaller.
     shuffle_buffer
-        Number of stamps among which the next one is drawn; 0 keeps the files' order. Files are
-        then interleaved in a new order every epoch, so that batches mix detectors.
+        Number of stamps among which the next one is drawn; 0 keeps the files' order. Blocks or
+        files are then read in a new order every epoch, so that batches mix detectors.
     seed
         Seed of shuffling and augmentation.
     augment
@@ -55,23 +56,29 @@ def stamp_dataset(
         With `augment`: also move stamps by up to this many pixels along both axes.
     cache
         None; 'memory'; or a path prefix for cache files on disk.
+    multiple_of
+        With shuffling: leave out the last stamps, other ones every epoch, beyond a multiple of
+        this, so that so many devices get equal shares of every batch.
     with_index
         Yield unique_index, int64 (B,), in place of labels.
 
     Returns
     -------
     tf.data.Dataset
-        Of known cardinality; elements (stamps float32 (B, H, W, C), labels int32 (B,)). Raises
-        `tf.errors.DataLossError` when it reads a damaged record.
+        Of known cardinality; elements (stamps float32 (B, H, W, C), labels int32 (B,)). What it
+        raises when it reads a damaged record, `rbkeras.data.records.reading` turns into a sentence.
     """
     targets = np.asarray(targets, dtype=np.int8)
     if targets.shape != (len(records),):
         raise ValueError(f"targets: expected shape ({len(records)},), got {targets.shape}")
     selected = int((targets != SKIP).sum())
+    if multiple_of > 1:
+        selected -= selected % multiple_of
     if cache is None and has_blocks(records):
         dataset = _from_blocks(
             records,
             targets,
+            count=selected,
             batch_size=batch_size,
             shuffle_buffer=shuffle_buffer,
             seed=seed,
@@ -86,6 +93,8 @@ def stamp_dataset(
                 dataset = dataset.cache("" if cache == "memory" else str(cache))
             if shuffle_buffer:
                 dataset = dataset.shuffle(shuffle_buffer, seed=seed)
+            if multiple_of > 1:
+                dataset = dataset.take(selected)
             dataset = dataset.batch(batch_size)
         else:
             dataset = dataset.rebatch(batch_size)
@@ -174,20 +183,25 @@ def _from_blocks(
     records: Records,
     targets: np.ndarray,
     *,
+    count: int,
     batch_size: int,
     shuffle_buffer: int,
     seed: int,
     with_index: bool,
 ) -> tf.data.Dataset:
-    """Batches of records of one layout, which need no parsing; see `rbkeras.data.blocks`."""
+    """Batches of the first `count` stamps of an epoch; see `rbkeras.data.blocks`."""
     ordered = partial(selected_blocks, records, targets)
     shuffled = ShuffledBatches(
         records, targets, pool_size=shuffle_buffer, batch_size=batch_size, seed=seed
     )
 
     def elements() -> Iterator[Block]:
+        left = count
         for stamps, index in shuffled() if shuffle_buffer else ordered():
-            yield stamps, index if with_index else targets[index].astype(np.int32)
+            stamps, index = stamps[:left], index[:left]
+            left -= len(index)
+            if len(index):
+                yield stamps, index if with_index else targets[index].astype(np.int32)
 
     signature = (
         tf.TensorSpec((None, *records.stamp_shape), tf.float32),

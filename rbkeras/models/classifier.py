@@ -102,6 +102,26 @@ class RealBogusClassifier(keras.Model):
         measured.pop("vat", None)
         return measured
 
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Build the metrics, on several replicas, from the shape of a batch.
+
+        Keras would draw a batch to see its shape, and leave the shuffling one epoch ahead of that
+        of the same training on one device.
+        """
+        stamps = keras.KerasTensor(self.input_shape, "float32")
+        super()._maybe_symbolic_build(data_batch=(stamps, keras.KerasTensor((None,), "int32")))
+
+    def _get_metrics_result_or_logs(self, logs: Any) -> Any:
+        """Measure on all replicas together what Keras would average over them.
+
+        It does so itself where the logs have all metrics; those of `test_step` lack VAT. A mean of
+        the replicas' areas under the curve is not the area.
+        """
+        measured = self.get_metrics_result()
+        if isinstance(logs, dict) and logs.keys() <= measured.keys():
+            return {name: measured[name] for name in logs}
+        return logs
+
     def _loss_settings(self) -> RealBogusLoss:
         if not isinstance(self.loss, RealBogusLoss):
             raise ValueError(

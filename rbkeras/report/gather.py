@@ -209,7 +209,9 @@ def _of_records(
 
 def _logs(folder: Path) -> dict[str, pd.DataFrame]:
     paths = {"stage 2": folder / "log.csv"}
-    for fold in sorted((folder / "folds").glob("*"), key=lambda path: (len(path.name), path.name)):
+    for fold in sorted(
+        (folder / "folds").glob("[0-9]*"), key=lambda path: (len(path.name), path.name)
+    ):
         paths[f"fold {fold.name}"] = fold / "log.csv"
     logs = {name: _optional(lambda path=path: pd.read_csv(path)) for name, path in paths.items()}
     return {name: log for name, log in logs.items() if log is not None and "epoch" in log}

@@ -8,11 +8,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from rbkeras.config import FitConfig
+from rbkeras.distribution import do_on_dask
 from rbkeras.errors import InputError
 from rbkeras.files import whole_file
 from rbkeras.resume import claim, mark_finished
 from rbkeras.statistics import Scores
-from rbkeras.studies.grid import TRUTH, Arm, Grid, make_grid
+from rbkeras.studies.grid import TRUTH, Grid, make_grid
 from rbkeras.studies.page import write_page
 from rbkeras.studies.results import (
     arms_markdown,
@@ -21,7 +22,8 @@ from rbkeras.studies.results import (
     suspect_intervals,
     suspects_markdown,
 )
-from rbkeras.studies.trainings import Noise, Seed, suspect_quality
+from rbkeras.studies.schedule import study_pieces, training_name
+from rbkeras.studies.trainings import Noise, Seed, open_seed, suspect_quality
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,15 +81,8 @@ class Study:
 
     def seed(self, seed: int) -> Seed:
         """Simulate a seed's survey if need be, and name its folder."""
-        from rbkeras.run import simulated
-
         if seed not in self._seeds:
-            folder = self.out / f"seed{seed}"
-            folder.mkdir(parents=True, exist_ok=True)
-            config = replace(self.config, out=folder, seed=seed)
-            if config.data is None:
-                config = simulated(config)
-            self._seeds[seed] = Seed(config, folder, self.noise)
+            self._seeds[seed] = open_seed(self.config, seed, self.noise)
         return self._seeds[seed]
 
 
@@ -113,8 +108,8 @@ def check_study(study: Study) -> None:
         raise InputError(f"--networks: expected different networks, got {study.networks}")
 
 
-def run_study(study: Study) -> None:
-    """Train what is not trained yet, and write the tables and the page."""
+def run_study(study: Study, *, dask: str | None = None) -> None:
+    """Train what is not trained yet, here or by workers, and write the tables and the page."""
     check_study(study)
     if study.shared:
         from rbkeras.run import check_test_files
@@ -126,6 +121,9 @@ def run_study(study: Study) -> None:
         "config": asdict(replace(study.config, out=Path("."), seed=0, overwrite=False))
     }
     claim(marker, settings, products=[], overwrite=study.config.overwrite)
+    if dask is not None:
+        pieces = study_pieces(study.config, study.noise, seeds=study.seeds, arms=study.grid.arms)
+        do_on_dask(pieces, dask, title=study.name)
     scores = _train_all(study)
     suspects = _suspects(study)
     arms, differences = summarise_study(scores, study.grid, seeds=study.seeds, shared=study.shared)
@@ -148,14 +146,10 @@ def _train_all(study: Study) -> dict[str, list[list[Scores]]]:
     scores: dict[str, dict[int | str | None, list[Scores]]] = {}
     with tqdm(jobs, desc=study.name, unit="training") as bar:
         for seed, arm, part in bar:
-            bar.set_postfix_str(_label(seed, arm, part))
+            bar.set_postfix_str(training_name(seed, arm, part))
             found = study.seed(seed).train(arm, part)
             scores.setdefault(arm.name, {}).setdefault(part, []).append(found)
     return {name: list(parts.values()) for name, parts in scores.items()}
-
-
-def _label(seed: int, arm: Arm, part: int | str | None) -> str:
-    return f"{arm.name}{'' if part is None else f' {part}'}, seed {seed}"
 
 
 def _suspects(study: Study) -> pd.DataFrame:
@@ -208,7 +202,7 @@ def study_markdown(
 def plan(study: Study) -> list[str]:
     """Name every training that the study consists of."""
     return [
-        _label(seed, arm, part)
+        training_name(seed, arm, part)
         for seed in study.seeds
         for arm in study.grid.arms
         for part in arm.parts

@@ -14,7 +14,7 @@ from rbkeras.data.labels import SKIP
 from rbkeras.data.records import Records, open_records
 from rbkeras.data.splits import validation_mask
 from rbkeras.errors import InputError
-from rbkeras.files import read_json, whole_file, write_json
+from rbkeras.files import alone, read_json, whole_file, write_json
 from rbkeras.options import with_settings, write_config
 from rbkeras.statistics import Scores
 from rbkeras.studies.grid import MIX, Arm
@@ -147,25 +147,40 @@ class Seed:
         return self._rated[errors, part]
 
     def _find_label_errors(self, errors: float, part: int | str | None) -> pd.DataFrame:
-        from rbkeras.rundir import Run
         from rbkeras.stage1 import find_label_errors
 
-        out = self.folder / "stage1" / _slug(f"errors-x{errors:g}", part)
+        run = self._stage1(errors, part)
+        with alone(run.folder):
+            return find_label_errors(run)
+
+    def train_fold(self, *, errors: float, part: int | str | None, fold: int) -> None:
+        """Train one fold of the stage 1 that `rated` needs."""
+        from rbkeras.stage1 import train_folds
+
+        train_folds(self._stage1(errors, part), fold)
+
+    def _stage1(self, errors: float, part: int | str | None) -> Any:
+        from rbkeras.rundir import Run
+
+        out = self.folder / "stage1" / slug(f"errors-x{errors:g}", part)
         # A policy that needs no stage 1 would skip it.
         config = replace(self.config, out=out, policy="unlabel")
         out.mkdir(parents=True, exist_ok=True)
         write_config(out / "config.yaml", config)
-        run = Run(config, self.records, self.labels(errors=errors, part=part))
-        return find_label_errors(run)
+        return Run(config, self.records, self.labels(errors=errors, part=part))
 
     def train(self, arm: Arm, part: int | str | None) -> Scores:
         """Train and score, unless that is done already; return (real scores, bogus scores)."""
+        out = self.folder / "runs" / slug(arm.name, part)
+        with alone(out):
+            return self._train(arm, part, out)
+
+    def _train(self, arm: Arm, part: int | str | None, out: Path) -> Scores:
         from rbkeras import evaluation
         from rbkeras.rundir import Run
         from rbkeras.stage2 import train_final
 
         config = with_settings(self.config, arm.settings)
-        out = self.folder / "runs" / _slug(arm.name, part)
         config = replace(config, out=out, policy=arm.policy)
         if arm.true_labels:
             labels = self._select(self._known_truth(), part)
@@ -187,6 +202,16 @@ class Seed:
         return scores
 
 
+def open_seed(config: FitConfig, number: int, noise: Noise) -> Seed:
+    """Name the folder of a seed in that of its study, and simulate its survey if need be."""
+    from rbkeras.run import simulated
+
+    folder = config.out / f"seed{number}"
+    folder.mkdir(parents=True, exist_ok=True)
+    config = replace(config, out=folder, seed=number)
+    return Seed(simulated(config) if config.data is None else config, folder, noise)
+
+
 def _finished(out: Path) -> Any:
     marker = out / "stage2.json"
     return read_json(marker) if marker.exists() else None
@@ -201,7 +226,8 @@ def load_scores(path: Path) -> Scores:
         raise InputError(f"{path}: expected stored scores, but reading says: {error}") from None
 
 
-def _slug(name: str, part: int | str | None) -> str:
+def slug(name: str, part: int | str | None = None) -> str:
+    """Make a file name of the name of an arm and a part of the data."""
     text = name if part is None else f"{name}-{part}"
     return "".join(c if c.isalnum() or c in ".-" else "_" for c in text)
 
