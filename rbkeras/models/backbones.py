@@ -102,11 +102,12 @@ def complex(x, options: BackboneOptions):
 def compact(x, options: BackboneOptions):
     """Strided stem, three stages of `depth` residual blocks with excitation, averaged.
 
-    Less than a tenth of the arithmetic of `complex`: the stem halves the resolution before anything
-    costs much. Channels are multiples of 16, the width of a CPU's vector registers.
+    About an eighth of the arithmetic of `complex`: the stem halves the resolution before anything
+    costs much. With channels 32, 48 and 96 it would be a tenth, at more false positives: see
+    docs/benchmarks.md.
     """
     x = _stem(x, options, name="stem")
-    for stage, channels in enumerate((32, 48, 96)):
+    for stage, channels in enumerate((32, 64, 128)):
         for repeat in range(options.depth):
             x = blocks.compact_residual(
                 x,
