@@ -1,6 +1,7 @@
 """Seconds from the start of a process to its first scored stamp, for each engine."""
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from exported import random_stamps, write_exported
-from measure import Measurement, print_table, write_results
+from measure import Measurement, median, print_table, write_results
 
 ENGINES = ("onnx", "litert", "keras")
 REFERENCE = "loading and calling the Keras model"
@@ -34,6 +35,12 @@ print(int(peak[0]) / 1024)
 """
 
 
+def _children() -> float:
+    """Seconds that processors spent on finished child processes so far."""
+    spent = os.times()
+    return spent.children_user + spent.children_system
+
+
 def main() -> None:
     from rbkeras.cli import load_tensorflow
 
@@ -47,6 +54,7 @@ def main() -> None:
     codes = {REFERENCE: _REFERENCE}
     codes |= {engine: _ENGINE.format(engine=engine) for engine in ENGINES}
     seconds: dict[str, list[float]] = {name: [] for name in codes}
+    busy: dict[str, list[float]] = {name: [] for name in codes}
     peak = dict.fromkeys(codes, 0.0)
     with tempfile.TemporaryDirectory(dir=arguments.work) as name:
         run = write_exported(Path(name) / "run", arguments.network)
@@ -55,19 +63,26 @@ def main() -> None:
         for turn in range(1 + arguments.repeats):
             for side, code in codes.items():
                 command = [sys.executable, "-c", code + _REPORT, str(run), str(run / "stamp.npy")]
-                start = time.perf_counter()
+                start, busy_before = time.perf_counter(), _children()
                 finished = subprocess.run(command, capture_output=True, text=True, check=True)
                 if turn:
                     seconds[side].append(time.perf_counter() - start)
+                    busy[side].append(_children() - busy_before)
                 peak[side] = max(peak[side], float(finished.stdout))
     measured = [Measurement(side, 1, seconds[side], peak[side], 0.0) for side in codes]
-    rows = [("", "seconds", "times as fast", "peak MiB")]
+    rows = [("", "seconds", "times as fast", "processor s", "peak MiB")]
     rows += [
-        (m.name, f"{1 / m.rate:.2f}", f"{m.rate / measured[0].rate:.1f}", f"{m.peak_mib:,.0f}")
+        (
+            m.name,
+            f"{median(m.seconds):.2f}",
+            f"{m.rate / measured[0].rate:.1f}",
+            f"{median(busy[m.name]):.2f}",
+            f"{m.peak_mib:,.0f}",
+        )
         for m in measured
     ]
     print_table(rows)
-    print("from the start of the process to its end; the median")
+    print("seconds: from the start of the process to its end, the median; processor s: its work")
     write_results(arguments.json, vars(arguments), measured)
 
 

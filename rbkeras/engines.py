@@ -82,9 +82,9 @@ def load_engine(
         is not installed.
     """
     if engine not in ("keras", "onnx", "litert"):
-        raise InputError(f"engine: expected keras, onnx or litert, got {engine!r}")
+        raise InputError(f"--engine: expected keras, onnx or litert, got {engine}")
     if threads is not None and threads < 1:
-        raise InputError(f"threads: expected at least 1, got {threads}")
+        raise InputError(f"--threads: expected at least 1, got {threads}")
     path, engine = model_file(path, engine)
     if engine == "keras":
         return KerasEngine(path, threads=threads)
@@ -138,9 +138,10 @@ class KerasEngine:
         if threads is not None:
             try:
                 tf.config.threading.set_intra_op_parallelism_threads(threads)
+                tf.config.threading.set_inter_op_parallelism_threads(threads)
             except RuntimeError:
                 raise InputError(
-                    "threads: TensorFlow takes their number at its start alone, and it has started"
+                    f"--threads: expected before TensorFlow computes anything, got {threads} after"
                 ) from None
         from rbkeras.inference import load_classifier
 

@@ -148,7 +148,7 @@ def test_missing_packages_are_named(exported, monkeypatch, name, module):
 
 
 def test_bad_arguments_are_named(exported):
-    with pytest.raises(InputError, match="engine: expected keras, onnx or litert, got 'tpu'"):
+    with pytest.raises(InputError, match="--engine: expected keras, onnx or litert, got tpu"):
         load_engine(exported[0], engine="tpu")
-    with pytest.raises(InputError, match="threads: expected at least 1, got 0"):
+    with pytest.raises(InputError, match="--threads: expected at least 1, got 0"):
         load_engine(exported[0], engine="onnx", threads=0)
