@@ -71,6 +71,13 @@ def measure(
     return compare([Side(REFERENCE, calling, size), *sides], repeats=repeats)
 
 
+def _rows(measured: list[Measurement]) -> list[tuple[str, ...]]:
+    return [
+        (m.name, f"{m.rate:,.0f}", f"{m.rate / measured[0].rate:.2f}", f"{m.peak_mib:,.0f}")
+        for m in measured
+    ]
+
+
 def main() -> None:
     from rbkeras.cli import load_tensorflow
 
@@ -89,7 +96,6 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="store the results")
     arguments = parser.parse_args()
     load_tensorflow()
-    rows = [("network, batch, threads", "engine", "stamps/s", "ratio", "peak MiB")]
     everything = []
     with tempfile.TemporaryDirectory(dir=arguments.work) as name:
         for network in arguments.networks:
@@ -104,19 +110,9 @@ def main() -> None:
                         engines=arguments.engines,
                         repeats=arguments.repeats,
                     )
-                    case = f"{network}, {batch_size}, {threads or 'all'}"
-                    rows += [
-                        (
-                            case,
-                            m.name,
-                            f"{m.rate:,.0f}",
-                            f"{m.rate / measured[0].rate:.2f}",
-                            f"{m.peak_mib:,.0f}",
-                        )
-                        for m in measured
-                    ]
+                    case = f"{network}, batches of {batch_size}, {threads or 'all'} threads"
+                    print_table([(case, "stamps/s", "ratio", "peak MiB"), *_rows(measured)])
                     everything += [(case, m) for m in measured]
-    print_table(rows)
     print(f"ratio: to {REFERENCE} of the Keras model, in the same run")
     named = [
         Measurement(f"{case}, {m.name}", *list(vars(m).values())[1:]) for case, m in everything
