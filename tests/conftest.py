@@ -6,16 +6,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import pandas as pd
 import pytest
+from detectors import write_detector
 from tiny import SMALL, data_flags
 
 NAMES = ("artifact", "galx_artificial_real", "rand_artificial_real", "unlabelled", "bogus", "real")
-
-
-def write_detector(directory, detector, stamps, names, **columns):
-    directory.mkdir(parents=True, exist_ok=True)
-    np.save(directory / f"images{detector}.npy", stamps)
-    table = pd.DataFrame({"object_type": names, **columns})
-    table.to_csv(directory / f"params{detector}.csv", index=False)
 
 
 @pytest.fixture(scope="session")

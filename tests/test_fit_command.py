@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import write_detector
+from detectors import write_detector
 from tiny import SMALL, data_flags
 
 from rbkeras import evaluate, find_label_errors, fit, predict
