@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from rbkeras.cli import load_tensorflow, run_command
+from rbkeras.distribution import check_dask
 
 _EXAMPLES = """\
 examples:
@@ -12,6 +13,7 @@ examples:
   python -m rbkeras.predict RUN RECORDS --out scores.parquet
   python -m rbkeras.predict RUN night*.npy --out scores.csv --prevalence 1e-5 --skip_bad
   python -m rbkeras.predict RUN ALERTS --out scores.csv --skip_bad
+  python -m rbkeras.predict RUN archive/*.npy --out scores.parquet --dask scheduler.json
 
 The output has a row per stamp: source, what tells stamps apart (sample_index, detector_id of
 records, alert_id of packets and more), score (log-odds of real), probability_real (calibrated) and
@@ -73,9 +75,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--overwrite", action="store_true", help="begin anew, whatever a stopped command has left"
     )
+    parser.add_argument(
+        "--dask",
+        metavar="WHO",
+        help="have the inputs scored on Dask: local:N workers here, a scheduler's address, or its "
+        "file",
+    )
     arguments = vars(parser.parse_args(argv))
 
     def work() -> int:
+        check_dask(arguments["dask"])
         from rbkeras.engines import model_file
 
         # The other engines do without it, and start much faster for it.

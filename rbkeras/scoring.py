@@ -8,20 +8,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-from scipy.special import expit
-
 from rbkeras._version import __version__
 from rbkeras.data.sources import Source, open_source, require_stamp_shape
 from rbkeras.decision import Decision
+from rbkeras.distribution import do_on_dask
 from rbkeras.engines import Engine, EngineName, load_engine, model_file
 from rbkeras.errors import InputError
 from rbkeras.files import checksum, state_of
 from rbkeras.parts import ENDINGS, Parts, parts_folder
+from rbkeras.score_table import LAST_COLUMNS, decided, no_scores
+from rbkeras.scoring_pieces import scoring_pieces
 from rbkeras.streaming import FAULT, stream_scores
-
-_LAST_COLUMNS = ("sample_index", "score", "probability_real", "decision")
 
 
 def score_inputs(
@@ -37,6 +34,7 @@ def score_inputs(
     true_positive_rate: float | None = None,
     skip_bad: bool = False,
     overwrite: bool = False,
+    dask: str | None = None,
     progress: bool = True,
 ) -> list[str]:
     """Score all that `open_source` can open; write CSV or Parquet by `out`'s ending.
@@ -66,6 +64,9 @@ def score_inputs(
         at fault without a score.
     overwrite
         Begin anew, whatever an earlier call has left.
+    dask
+        Who scores the inputs, one at a time each, as in `rbkeras.distribution.do_on_dask`; None
+        scores them here.
     progress
         Show a bar.
 
@@ -105,11 +106,18 @@ def score_inputs(
         "inputs": {str(path): state_of(path, besides=(out, parts_folder(out))) for path in inputs},
         "order": _digest(list(map(str, inputs))),
     }
-    finish = partial(_decided, network.decision, threshold=threshold, prevalence=prevalence)
+    finish = partial(decided, network.decision, threshold=threshold, prevalence=prevalence)
     with Parts.claimed(out, settings, overwrite=overwrite) as parts:
         done, total = sum(map(parts.rows, sources)), sum(map(len, sources.values()))
         if done:
             print(f"{out}: {done} of {total} stamps are scored already", file=sys.stderr)
+        if dask is not None:
+            options = {"engine": engine, "batch_size": batch_size, "threshold": threshold}
+            options |= {"prevalence": prevalence, "skip_bad": skip_bad}
+            left = {n: one for n, one in sources.items() if parts.rows(n) < len(one)}
+            do_on_dask(scoring_pieces(file, left, inputs, out, options), dask, title="scoring")
+            # What is missing now is at fault, and is told by trying once more.
+            parts = Parts(out)
         faults = stream_scores(
             network,
             sources,
@@ -121,7 +129,7 @@ def score_inputs(
         )
         whole = [number for number in sources if number not in faults]
         skipped = [text for number in whole for text in parts.texts(number, FAULT)]
-        parts.write(whole, empty=finish(_no_scores()), last=_LAST_COLUMNS)
+        parts.write(whole, empty=finish(no_scores()), last=LAST_COLUMNS)
     return [*bad, *faults.values(), *skipped]
 
 
@@ -144,17 +152,6 @@ def _open_all(
 
 def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
-
-
-def _no_scores() -> pd.DataFrame:
-    """Return an empty table, so that a night without a good file still has an output."""
-    return pd.DataFrame(
-        {
-            "source": pd.Series(dtype=str),
-            "sample_index": pd.Series(dtype=np.int64),
-            "score": pd.Series(dtype=np.float32),
-        }
-    )
 
 
 def _threshold(
@@ -185,22 +182,3 @@ def _threshold(
     if true_positive_rate is not None:
         return decision.point_at(true_positive_rate).threshold
     return decision.operating_point.threshold
-
-
-def _decided(
-    decision: Decision | None,
-    scores: pd.DataFrame,
-    *,
-    threshold: float | None,
-    prevalence: float | None,
-) -> pd.DataFrame:
-    """Add `probability_real` and, with a threshold, `decision` (missing where the score is)."""
-    score = scores["score"].to_numpy()
-    if decision is None:
-        scores["probability_real"] = expit(score)
-    else:
-        scores["probability_real"] = decision.probability(score, prevalence=prevalence)
-    if threshold is not None:
-        decided = pd.Series(score >= threshold, index=scores.index).astype("Int8")
-        scores["decision"] = decided.mask(~np.isfinite(score))
-    return scores

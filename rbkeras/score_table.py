@@ -1,0 +1,40 @@
+"""The table of scores: its columns, probabilities and decisions."""
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+from rbkeras.decision import Decision
+
+#: These stand last, in this order.
+LAST_COLUMNS = ("sample_index", "score", "probability_real", "decision")
+
+
+def no_scores() -> pd.DataFrame:
+    """Return an empty table, so that a night without a good file still has an output."""
+    return pd.DataFrame(
+        {
+            "source": pd.Series(dtype=str),
+            "sample_index": pd.Series(dtype=np.int64),
+            "score": pd.Series(dtype=np.float32),
+        }
+    )
+
+
+def decided(
+    decision: Decision | None,
+    scores: pd.DataFrame,
+    *,
+    threshold: float | None,
+    prevalence: float | None,
+) -> pd.DataFrame:
+    """Add `probability_real` and, with a threshold, `decision` (missing where the score is)."""
+    score = scores["score"].to_numpy()
+    if decision is None:
+        scores["probability_real"] = expit(score)
+    else:
+        scores["probability_real"] = decision.probability(score, prevalence=prevalence)
+    if threshold is not None:
+        decided = pd.Series(score >= threshold, index=scores.index).astype("Int8")
+        scores["decision"] = decided.mask(~np.isfinite(score))
+    return scores

@@ -1,0 +1,70 @@
+"""Scoring inputs by other processes: each fills its part of the table that a command gathers."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rbkeras.cli import load_tensorflow
+from rbkeras.data.sources import Source, open_source
+from rbkeras.engines import EngineName, load_engine
+from rbkeras.parts import Parts, parts_folder
+from rbkeras.pieces import Piece
+from rbkeras.score_table import decided
+from rbkeras.streaming import stream_scores
+
+
+def scoring_pieces(
+    model: Path,
+    sources: Mapping[int, Source],
+    inputs: Sequence[str | Path],
+    out: Path,
+    options: dict[str, Any],
+) -> list[Piece]:
+    """Make a piece of every source, numbered as in `inputs`; `options` are those of the network."""
+    where = {"model": str(model.absolute()), "out": str(out.absolute())}
+    return [
+        Piece(
+            name=f"{number}: {source.name}",
+            work=score_piece,
+            arguments=where
+            | options
+            | {
+                "number": number,
+                "path": str(Path(inputs[number]).absolute()),
+                "name": source.name,
+            },
+            log=parts_folder(out) / f"{number:06d}.log",
+        )
+        for number, source in sources.items()
+    ]
+
+
+def score_piece(
+    *,
+    model: str,
+    engine: EngineName,
+    out: str,
+    number: int,
+    path: str,
+    name: str,
+    batch_size: int,
+    threshold: float | None,
+    prevalence: float | None,
+    skip_bad: bool,
+) -> None:
+    """Score one input, the `number`-th, into the parts of `out`, which its command has claimed."""
+    if engine == "keras":
+        load_tensorflow()
+    network = load_engine(model, engine=engine)
+    source = open_source(path, stamp_shape=network.stamp_shape, keep_bad=skip_bad)
+    source.name = name
+    stream_scores(
+        network,
+        {number: source},
+        Parts(Path(out)),
+        finish=partial(decided, network.decision, threshold=threshold, prevalence=prevalence),
+        batch_size=batch_size,
+        skip_bad=skip_bad,
+        progress=False,
+    )

@@ -1,0 +1,64 @@
+"""`predict` on Dask, by real worker processes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rbkeras import predict
+from rbkeras.data.write_records import convert_survey
+from rbkeras.models.classifier import build_classifier
+from rbkeras.parts import parts_folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "model.keras"
+    build_classifier((11, 11, 3), network="compact", width=0.25).save(path)
+    return path
+
+
+@pytest.fixture
+def night(tmp_path):
+    rng = np.random.default_rng(0)
+    paths = []
+    for number, count in enumerate((30, 0, 50, 7)):
+        paths.append(tmp_path / f"night{number}.npy")
+        np.save(paths[-1], rng.normal(size=(count, 11, 11, 3)).astype(np.float32))
+    return paths
+
+
+def run(model, inputs, out, *flags):
+    return predict.main([str(one) for one in (model, *inputs, "--out", out, *flags)])
+
+
+def test_workers_write_the_table_that_one_process_writes(model, night, tmp_path):
+    common = ["--threshold", 0, "--batch_size", 16]
+    assert run(model, night, tmp_path / "alone.csv", *common) == 0
+    assert run(model, night, tmp_path / "shared.csv", "--dask", "local:2", *common) == 0
+    alone, shared = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("alone", "shared"))
+    assert len(shared) == 87
+    # The number of threads may change the order of sums.
+    pd.testing.assert_frame_equal(alone, shared, rtol=1e-4, atol=1e-5)
+    assert not parts_folder(tmp_path / "shared.csv").exists()
+
+
+def test_what_others_gave_is_kept_when_an_input_is_bad(model, night, tmp_path, make_survey, capsys):
+    survey = make_survey(tmp_path / "survey", shape=(11, 11, 3))
+    convert_survey(survey, tmp_path / "records", progress=False)
+    path = tmp_path / "records" / "data1.tfrecord"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    inputs, out = [night[0], tmp_path / "records", night[3]], tmp_path / "scores.csv"
+    assert run(model, inputs, out, "--dask", "local:2") == 2
+    assert "records: expected whole records" in capsys.readouterr().err.splitlines()[-1]
+    assert len(list(parts_folder(out).glob("*.parquet"))) == 2
+    flags = ["--dask", "local:2", "--skip_bad"]
+    assert run(model, inputs, out, *flags) == 1
+    assert "are scored already" in capsys.readouterr().err
+    assert set(pd.read_csv(out)["source"]) == {str(night[0]), str(night[3])}
+
+
+def test_a_wrong_scheduler_is_one_sentence(model, night, tmp_path, capsys):
+    assert run(model, night, tmp_path / "scores.csv", "--dask", "local:0") == 2
+    assert "--dask: expected local:N" in capsys.readouterr().err
