@@ -1,8 +1,7 @@
 """Reading records of one length by the block, without parsing: selected, shuffled, checked.
 
 Our uncompressed records all have the layout that `rbkeras.data.encoding` gives them. So a block of
-them is one read, seen as an array, and shuffling is copying its rows to random places of a pool.
-Buffers are used again: to hand out fresh memory takes the system longer than filling it.
+them is one read, seen as an array, and shuffling is copying its rows to random places.
 """
 
 from collections.abc import Iterator
@@ -33,10 +32,8 @@ def has_blocks(records: Records) -> bool:
     )
 
 
-def selected_blocks(
-    records: Records, targets: np.ndarray, *, rng: np.random.Generator | None = None
-) -> Iterator[Block]:
-    """Read the selected samples, a block of records at a time.
+def selected_blocks(records: Records, targets: np.ndarray) -> Iterator[Block]:
+    """Read the selected samples in the files' order, a block of records at a time.
 
     Parameters
     ----------
@@ -44,8 +41,6 @@ def selected_blocks(
         Of which `has_blocks` is true.
     targets
         int8 (N,) by unique_index; `SKIP` for samples that are not selected.
-    rng
-        Draws the order of the blocks; None keeps the files' order.
 
     Yields
     ------
@@ -57,19 +52,31 @@ def selected_blocks(
     ValueError
         When a record is damaged; it begins with 'corrupted', 'truncated' or 'unreadable record'.
     """
+    for pixels, rows, index in _read(records, targets, rng=None):
+        yield pixels[rows].view("<f4").reshape(-1, *records.stamp_shape), index
+
+
+def _read(
+    records: Records, targets: np.ndarray, *, rng: np.random.Generator | None
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Read blocks with selected samples, in random order if there is an `rng`.
+
+    Yields the pixels of all samples of a block as bytes (m, 4 H W C), which the next block
+    overwrites, and of the selected ones the rows and unique_index.
+    """
     length = frame_length(records.stamp_shape)
     chosen = targets != SKIP
     spans, start = [], 0
     for path, size in zip(records.files, records.sizes, strict=True):
         for first in range(0, size, BLOCK):
-            index = start + first + np.flatnonzero(chosen[start : start + size][first:][:BLOCK])
-            if len(index):
-                spans.append((path, first, min(BLOCK, size - first), start + first, index))
+            rows = np.flatnonzero(chosen[start : start + size][first:][:BLOCK])
+            if len(rows):
+                spans.append((path, first, min(BLOCK, size - first), rows, start + first + rows))
         start += size
     if rng is not None:
         rng.shuffle(spans)
     buffer = np.empty((BLOCK, length), np.uint8)
-    for path, first, count, start, index in spans:
+    for path, first, count, rows, index in spans:
         try:
             with path.open("rb", buffering=0) as file:
                 file.seek(first * length)
@@ -79,8 +86,7 @@ def selected_blocks(
             raise ValueError(f"unreadable record at {path.name}: {error.strerror}") from None
         if size < count * length:
             raise ValueError(f"truncated record at {path.name}, {first} or later")
-        pixels = pixels_of_frames(buffer, index - start, stamp_shape=records.stamp_shape)
-        yield pixels.view("<f4").reshape(-1, *records.stamp_shape), index
+        yield pixels_of_frames(buffer, rows, stamp_shape=records.stamp_shape), rows, index
 
 
 def ordered_blocks(records: Records, *, start: int, size: int) -> Iterator[Block]:
@@ -113,8 +119,9 @@ def _joined(blocks: list[Block]) -> Block:
 class ShuffledBatches:
     """The selected samples in random order, batch by batch; iterate once per epoch.
 
-    Blocks of records are read in random order into a pool, to random places of it, and given out
-    when it is full. With a pool as large as the selection every order is as likely.
+    Blocks of records are read in random order, and their samples copied to random places of a pool
+    of batches, which are given out when all are full. With a pool as large as the selection every
+    order is as likely.
 
     Parameters
     ----------
@@ -143,8 +150,6 @@ class ShuffledBatches:
         self._pool_size = min(-(-pool_size // batch_size) * batch_size, self._selected)
         self._batch_size = batch_size
         self._rng = np.random.default_rng(seed)
-        # More than one only if several iterations run at once.
-        self._pools: list[np.ndarray] = []
 
     def __call__(self) -> Iterator[Block]:
         """Iterate over batches.
@@ -155,41 +160,35 @@ class ShuffledBatches:
             float32 (B, H, W, C) and unique_index, int64 (B,).
         """
         rng = self._rng.spawn(1)[0]
-        shape = (self._pool_size, *self._records.stamp_shape)
-        pool = self._pools.pop() if self._pools else np.empty(shape, np.float32)
-        try:
-            yield from self._fill_and_empty(pool, rng)
-        finally:
-            self._pools.append(pool)
+        samples, left = self._samples(rng), self._selected
+        while left:
+            size = min(self._pool_size, left)
+            pool = self._empty_batches(size)
+            # Places come first: when they are used up, no sample has been taken in vain.
+            for place, (pixels, number) in zip(rng.permutation(size).tolist(), samples):  # noqa: B905
+                batch, at = divmod(place, self._batch_size)
+                stamps, index = pool[batch]
+                stamps[at], index[at] = pixels, number
+            left -= size
+            while pool:
+                stamps, index = pool.pop(0)
+                yield stamps.view("<f4").reshape(-1, *self._records.stamp_shape), index
 
-    def _fill_and_empty(self, pool: np.ndarray, rng: np.random.Generator) -> Iterator[Block]:
-        index = np.empty(len(pool), np.int64)
-        left = self._selected
-        places, filled = rng.permutation(len(pool)), 0
-        for block, numbers in selected_blocks(self._records, self._targets, rng=rng):
-            taken = 0
-            while taken < len(block):
-                count = min(len(block) - taken, len(places) - filled)
-                at = places[filled : filled + count]
-                pool[at] = block[taken : taken + count]
-                index[at] = numbers[taken : taken + count]
-                taken, filled = taken + count, filled + count
-                if filled == len(places):
-                    yield from self._batches(pool[:filled], index[:filled])
-                    left -= filled
-                    places, filled = rng.permutation(min(len(pool), left)), 0
+    def _samples(self, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, int]]:
+        for pixels, rows, index in _read(self._records, self._targets, rng=rng):
+            for row, number in zip(rows.tolist(), index.tolist(), strict=True):
+                yield pixels[row], number
 
-    def _batches(self, stamps: np.ndarray, index: np.ndarray) -> Iterator[Block]:
-        for first in range(0, len(index), self._batch_size):
-            part = slice(first, first + self._batch_size)
-            # Copied, since tf.data may keep the array itself, and the pool is filled again.
-            yield _aligned(stamps[part]), index[part].copy()
+    def _empty_batches(self, size: int) -> list[Block]:
+        """Make room for the bytes of so many stamps, and for their numbers, batch by batch."""
+        pixels = 4 * int(np.prod(self._records.stamp_shape))
+        counts = [min(self._batch_size, size - first) for first in range(0, size, self._batch_size)]
+        # Always fresh: tf.data keeps the arrays that it is given.
+        return [(_aligned(count, pixels), np.empty(count, np.int64)) for count in counts]
 
 
-def _aligned(stamps: np.ndarray) -> np.ndarray:
-    """Copy an array to where TensorFlow takes it over without another copy."""
-    memory = np.empty(stamps.nbytes + _ALIGNMENT, np.uint8)
+def _aligned(rows: int, length: int) -> np.ndarray:
+    """Make an array of bytes (rows, length) that TensorFlow takes over without a copy."""
+    memory = np.empty(rows * length + _ALIGNMENT, np.uint8)
     offset = -memory.ctypes.data % _ALIGNMENT
-    aligned = memory[offset : offset + stamps.nbytes].view(stamps.dtype).reshape(stamps.shape)
-    aligned[:] = stamps
-    return aligned
+    return memory[offset : offset + rows * length].reshape(rows, length)

@@ -119,21 +119,21 @@ def frame_length(stamp_shape: tuple[int, int, int]) -> int:
 def pixels_of_frames(
     frames: np.ndarray, rows: np.ndarray, *, stamp_shape: tuple[int, int, int]
 ) -> np.ndarray:
-    """Read what `frame_block` wrote, and check it.
+    """Find the pixels in what `frame_block` wrote, and check them.
 
     Parameters
     ----------
     frames
         uint8 (N, `frame_length`), C-contiguous.
     rows
-        Which frames, integers (n,); the others are not looked at.
+        Which frames are checked, integers (n,).
     stamp_shape
         Height, width, channels.
 
     Returns
     -------
     numpy.ndarray
-        uint8 (n, 4 H W C): the bytes of little-endian float32 pixels.
+        uint8 (N, 4 H W C), a view: the bytes of little-endian float32 pixels.
 
     Raises
     ------
@@ -150,4 +150,4 @@ def pixels_of_frames(
     if len(wrong):
         raise ValueError(f"corrupted record: {len(wrong)} of {len(rows)} fail their checksum")
     first = HEADER_BYTES + image_at
-    return frames[rows, first : first + size]
+    return frames[:, first : first + size]
