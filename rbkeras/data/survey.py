@@ -102,9 +102,11 @@ def open_stamps(path: str | Path, *, allow_none: bool = False) -> np.ndarray:
     except FileNotFoundError:
         raise InputError(f"{path}: expected a .npy file of stamps, found none") from None
     except (ValueError, EOFError, OSError) as error:
+        # numpy takes what is no array at all for a pickle, and tells how to run it.
+        reason = "it holds no array of numbers" if "pickle" in str(error) else error
         raise InputError(
             f"{path}: expected a whole .npy file of numbers (N, H, W, C), but it cannot be read: "
-            f"{error}"
+            f"{reason}"
         ) from None
     if not isinstance(stamps, np.ndarray) or stamps.dtype.kind not in "fiu":
         kind = getattr(stamps, "dtype", type(stamps).__name__)

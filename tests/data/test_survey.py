@@ -1,8 +1,10 @@
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from rbkeras.data.survey import find_detectors, read_params, read_survey
+from rbkeras.data.survey import find_detectors, open_stamps, read_params, read_survey
 from rbkeras.errors import InputError
 
 
@@ -168,3 +170,14 @@ def test_directory_without_stamps(tmp_path):
 
 def test_missing_directory(tmp_path):
     assert "nowhere: expected a survey directory, found none" in complaint(tmp_path / "nowhere")
+
+
+def test_nothing_advises_to_run_what_a_file_holds(tmp_path):
+    for name, content in (("a.npy", b"source,score\n1,2\n"), ("b.npy", pickle.dumps([1]))):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match="it holds no array of numbers") as caught:
+            open_stamps(tmp_path / name)
+        assert "pickle" not in str(caught.value)
+    np.save(tmp_path / "c.npy", np.array([{}, None]), allow_pickle=True)
+    with pytest.raises(InputError, match="Python objects"):
+        open_stamps(tmp_path / "c.npy")
