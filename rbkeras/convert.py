@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rbkeras.cli import load_tensorflow, run_command
+from rbkeras.cli import run_command
 from rbkeras.errors import InputError
 
 if TYPE_CHECKING:
@@ -117,11 +117,6 @@ def _refuse(arguments: argparse.Namespace, *names: str, kind: str) -> None:
 
 
 def _convert_survey(survey: Path, records: str, options: dict) -> int:
-    from rbkeras.data.survey import find_detectors
-
-    # TensorFlow takes seconds to load; a wrong path should not have to wait for it.
-    find_detectors(survey)
-    load_tensorflow()
     from rbkeras.data.write_records import convert_survey
 
     convert_survey(survey, records, **options)
@@ -165,7 +160,6 @@ def _size(arguments: argparse.Namespace) -> int | None:
 
 
 def _convert_source(source: "SampleSource", records: str, options: dict, bad: list[str]) -> int:
-    load_tensorflow()
     from rbkeras.data.write_source import convert_source
 
     convert_source(source, records, **options)

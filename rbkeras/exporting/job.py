@@ -1,6 +1,5 @@
 """The whole export: convert, check against Keras, and only then give the file its name."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from rbkeras.errors import InputError
 from rbkeras.exporting import notes as own_notes
 from rbkeras.exporting import parity, samples
 from rbkeras.exporting.runtimes import INPUT, SIGNATURE, LiteRTEngine, OnnxEngine
-from rbkeras.files import read_json, whole_file, write_json
+from rbkeras.files import checksum, read_json, whole_file, write_json
 from rbkeras.inference import load_classifier, predict_logits
 
 #: What is written for each format, in the output folder. TensorFlow Serving wants a folder whose
@@ -223,7 +222,7 @@ def _summarise(folder: Path, written: Sequence[Written], check: _Check, model: P
         except (InputError, KeyError, TypeError, ValueError):
             entries = {}
     file = model / "model.keras" if model.is_dir() else model
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    digest = checksum(file)
     for item in written:
         entries[item.format] = {
             "path": FILES[item.format],
