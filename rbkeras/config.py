@@ -218,7 +218,7 @@ class LabelErrorConfig:
 
     folds: int = 5
     repeats: int = 1
-    epochs: int = 10
+    epochs: int = 20
     min_steps: int = 750
     network: Literal["compact", "simple", "middle", "complex"] | None = None
     rule: Literal["posterior", "confident", "prune", "argmax"] = "posterior"
