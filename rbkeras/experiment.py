@@ -27,6 +27,8 @@ examples:
   python -m rbkeras.experiment label-noise --out STUDY --errors 1 2 3 4 --noise score
   python -m rbkeras.experiment label-noise --out STUDY --noise score --data RECORDS \\
       --test_real real.npy --test_bogus bogus.npy --noise_reviewed verdicts.csv
+  python -m rbkeras.experiment label-errors --out STUDY --data RECORDS --truth SIM/truth.csv \
+      --test_real SIM/test/real.npy --test_bogus SIM/test/bogus.npy
   python -m rbkeras.experiment label-errors --out STUDY --dask local:4
   python -m rbkeras.experiment losses --out STUDY --simulation.label_error 0.2 \\
       --simulation.test_bogus 20000
@@ -88,6 +90,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=None,
         help="label-noise: CSV of verdicts on a sample of --data, to estimate rate and bins from",
     )
+    parser.add_argument(
+        "--truth",
+        type=Path | None,
+        default=None,
+        help="CSV of detector_id, sample_index, true_label of --data, such as rbkeras.simulate "
+        "leaves; null looks for survey/truth.csv beside --data",
+    )
     add_dask_flag(parser, "surveys, folds and trainings")
     parser.add_argument("--plan", action="store_true", help="name the trainings and stop")
     config, parsed = parse_config(parser, argv, preset_without_data="default")
@@ -104,6 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             rate=parsed.noise_rate,
             table=parsed.noise_table,
             reviewed=parsed.noise_reviewed,
+            truth=parsed.truth,
         )
         study = Study(
             name=parsed.study,

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -91,6 +92,8 @@ def score_inputs(
         raise InputError(f"--prevalence: expected a fraction in (0, 1), got {prevalence}")
     if threshold is not None and true_positive_rate is not None:
         raise InputError("expected at most one of --threshold and --true_positive_rate, got both")
+    if threshold is not None and not math.isfinite(threshold):
+        raise InputError(f"--threshold: expected a finite score, got {threshold}")
     network = load_engine(model, engine=engine, threads=threads)
     file, engine = model_file(model, engine)
     threshold = _threshold(network.decision, model, threshold, true_positive_rate, prevalence)

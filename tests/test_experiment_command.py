@@ -116,6 +116,7 @@ def test_plan_trains_nothing(tmp_path, capsys):
         (["--noise_table", "bins.csv"], "--noise score"),
         (["--noise_table", "bins.csv", "--noise", "score"], "bins.csv: expected a CSV table"),
         (["--noise_reviewed", "verdicts.csv"], "--data"),
+        (["--truth", "truth.csv"], "--data"),
         (["--noise_reviewed", "verdicts.csv", "--noise_rate", "0.1"], "--noise_rate"),
         (["--noise_rate", "0.2"], "stays at most 0.5"),
         (["--label_errors.table", "x.csv"], "--label_errors.table"),

@@ -130,6 +130,7 @@ def test_scores_are_those_of_the_model_in_one_go(plain, night, tmp_path, batch_s
         (["--true_positive_rate", "0.7"], "0.5, 0.9"),
         (["--true_positive_rate", "0.5", "--threshold", "1"], "at most one"),
         (["--batch_size", "0"], "--batch_size"),
+        (["--threshold", "nan"], "--threshold"),
     ],
 )
 def test_bad_options_are_one_sentence(run, night, tmp_path, fails_with, flags, named):

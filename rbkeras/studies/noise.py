@@ -18,7 +18,7 @@ BIN_COLUMNS = ["r1", "r2", "probability"]
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:
-    """How label errors are added.
+    """What is known of the label errors there are, and how more are added.
 
     Attributes
     ----------
@@ -30,12 +30,16 @@ class Noise:
         CSV of bins for 'score'; None estimates it from the truth.
     reviewed
         CSV of a person's verdicts from which rate and bins are estimated in place of the truth.
+    truth
+        CSV of detector_id, sample_index, true_label (1 real, 0 bogus); None looks for the one that
+        a simulated survey has beside its records.
     """
 
     kind: str = "uniform"
     rate: float | None = None
     table: Path | None = None
     reviewed: Path | None = None
+    truth: Path | None = None
 
 
 def check_noise(noise: Noise, config: FitConfig, errors: Sequence[float]) -> None:
@@ -58,11 +62,53 @@ def check_noise(noise: Noise, config: FitConfig, errors: Sequence[float]) -> Non
         if config.data is None:
             raise InputError("--noise_reviewed: expected --data with it, whose sample was reviewed")
         read_verdicts(noise.reviewed, open_records(config.data).samples)
+    if noise.truth is not None:
+        if config.data is None:
+            raise InputError("--truth: expected --data with it, whose true labels these are")
+        read_truth(noise.truth, open_records(config.data).samples)
     rate = noise.rate
     if rate is None and config.data is None:
         rate = config.simulation.label_error
     if rate is not None and noise.kind == "uniform":
         uniform_probability(rate, max(errors))
+
+
+def read_truth(path: Path, samples: pd.DataFrame) -> np.ndarray:
+    """Read the true label of every sample of a records directory.
+
+    Parameters
+    ----------
+    path
+        CSV with detector_id, sample_index and true_label (1 real, 0 bogus), in any order.
+    samples
+        Table of the records, in order of unique_index.
+
+    Returns
+    -------
+    numpy.ndarray
+        int8 (N,).
+
+    Raises
+    ------
+    InputError
+        When a column, or the label of a sample, is missing, there twice, or neither 0 nor 1.
+    """
+    key = ["detector_id", "sample_index"]
+    truth = read_table(path, [*key, "true_label"])
+    for name in key:
+        # Otherwise pandas refuses to join texts with numbers.
+        truth[name] = pd.to_numeric(truth[name], errors="coerce")
+    truth = truth.dropna(subset=key)
+    if truth.duplicated(key).any():
+        raise InputError(f"{path}: expected each sample once")
+    found = samples[key].merge(truth, on=key, how="left")["true_label"]
+    lacking = int((~found.isin((0, 1))).sum())
+    if lacking:
+        raise InputError(
+            f"{path}: expected a true label of 0 or 1 for every sample of the records, found "
+            f"{lacking} of {len(samples)} without"
+        )
+    return found.to_numpy(np.int8)
 
 
 def flip_labels(

@@ -4,7 +4,7 @@ What the pieces leave in the study's folder is what its trainings find finished 
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +78,12 @@ class _Schedule:
         return self._folds[errors, part]
 
     def _add(self, name: str, work: Any, *, after: tuple[str, ...] = (), **arguments: Any) -> str:
-        table = self.noise.table and self.noise.table.absolute()
         common = {
             "settings": as_plain(self.config),
-            "noise": asdict(replace(self.noise, table=table)),
+            "noise": {
+                name: value.absolute() if isinstance(value, Path) else value
+                for name, value in asdict(self.noise).items()
+            },
             "seed": self.seed,
         }
         self._pieces.append(
@@ -100,8 +102,8 @@ class _Schedule:
 
 
 def _seed(settings: dict[str, Any], noise: dict[str, Any], seed: int) -> Seed:
-    table = noise["table"] and Path(noise["table"])
-    return open_seed(from_plain(settings), seed, Noise(**noise | {"table": table}))
+    files = {name: noise[name] and Path(noise[name]) for name in ("table", "reviewed", "truth")}
+    return open_seed(from_plain(settings), seed, Noise(**noise | files))
 
 
 def simulate_elsewhere(*, settings: dict[str, Any], noise: dict[str, Any], seed: int) -> None:

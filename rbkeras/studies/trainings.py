@@ -24,6 +24,7 @@ from rbkeras.studies.noise import (
     flip_labels,
     probability_by_bin,
     read_bins,
+    read_truth,
     reviewed_bins,
     uniform_probability,
 )
@@ -53,19 +54,10 @@ class Seed:
 
     @cached_property
     def truth(self) -> np.ndarray | None:
-        """True labels, int8 (N,), where a simulation has left them beside its records."""
-        path = self.config.data.parent / "survey" / "truth.csv"
-        if not path.exists():
-            return None
-        key = ["detector_id", "sample_index"]
-        table = self.records.samples[key].merge(
-            pd.read_csv(path)[[*key, "true_label"]], on=key, how="left", validate="one_to_one"
-        )
-        if table["true_label"].isna().any():
-            raise InputError(
-                f"{path}: expected the true label of every sample of {self.config.data}"
-            )
-        return table["true_label"].to_numpy(np.int8)
+        """True labels, int8 (N,), where they are known."""
+        beside = self.config.data.parent / "survey" / "truth.csv"
+        path = self.noise.truth or beside
+        return read_truth(path, self.records.samples) if path.exists() else None
 
     # --- labels ---------------------------------------------------------------------------------
 
@@ -121,8 +113,8 @@ class Seed:
         if self.truth is None:
             raise InputError(
                 "label errors can only be multiplied where their rate is known: expected "
-                "--noise_rate, --noise_table or --noise_reviewed with data whose true labels are "
-                "not known"
+                "--truth, --noise_rate, --noise_table or --noise_reviewed with data whose true "
+                "labels are not known"
             )
         return self.truth
 

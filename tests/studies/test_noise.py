@@ -10,6 +10,7 @@ from rbkeras.studies.noise import (
     flip_labels,
     probability_by_bin,
     read_bins,
+    read_truth,
     reviewed_bins,
     uniform_probability,
 )
@@ -121,3 +122,34 @@ def test_bins_are_read_in_any_order(tmp_path):
 def test_broken_tables_are_refused(tmp_path, text, complaint):
     with pytest.raises(InputError, match=complaint):
         read_bins(write(tmp_path, text))
+
+
+# --- the truth of given data ----------------------------------------------------------------------
+
+SAMPLES = pd.DataFrame({"detector_id": [3, 3, 7], "sample_index": [0, 1, 0]})
+
+
+def test_the_truth_is_matched_by_detector_and_sample(tmp_path):
+    path = tmp_path / "truth.csv"
+    # In another order, with a sample that the records do not have, and a column of other things.
+    path.write_text("sample_index,true_label,detector_id,snr\n0,1,7,5\n1,0,3,\n0,1,3,\n9,0,9,\n")
+    found = read_truth(path, SAMPLES)
+    assert found.tolist() == [1, 0, 1]
+    assert found.dtype == np.int8
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("detector_id,sample_index\n3,0\n", "true_label"),
+        ("detector_id,sample_index,true_label\n3,0,1\n3,1,0\n", "1 of 3 without"),
+        ("detector_id,sample_index,true_label\n3,0,1\n3,1,-1\n7,0,\n", "2 of 3 without"),
+        ("detector_id,sample_index,true_label\n3,0,1\n3,0,0\n7,0,0\n", "each sample once"),
+        ("detector_id,sample_index,true_label\na,0,1\nb,1,0\nc,0,0\n", "3 of 3 without"),
+    ],
+)
+def test_a_truth_that_lacks_samples_is_refused(tmp_path, text, complaint):
+    path = tmp_path / "truth.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=complaint):
+        read_truth(path, SAMPLES)

@@ -60,6 +60,21 @@ def test_errors_like_those_that_are_there_wait_for_the_first_stage_one():
     assert table == str(Path("bins.csv").absolute())
 
 
+def test_files_about_label_errors_are_found_from_any_folder():
+    noise = Noise(reviewed=Path("verdicts.csv"), truth=Path("truth.csv"))
+    (arguments,) = {
+        json.dumps(piece.arguments["noise"])
+        for piece in pieces_of("label-errors", noise=noise, seeds=(0,)).values()
+    }
+    assert json.loads(arguments) == {
+        "kind": "uniform",
+        "rate": None,
+        "table": None,
+        "reviewed": str(Path("verdicts.csv").absolute()),
+        "truth": str(Path("truth.csv").absolute()),
+    }
+
+
 def test_parts_of_given_data_need_nothing_and_have_logs_of_their_own():
     pieces = pieces_of("treatments", config=replace(CONFIG, data=Path("records")), seeds=(0,))
     assert {piece.after for piece in pieces.values()} == {()}

@@ -48,6 +48,17 @@ def test_errors_of_unknown_rate_cannot_be_multiplied(seed):
         unknown.labels(errors=2.0, part=None)
 
 
+def test_a_named_truth_makes_the_rate_known(seed, tmp_path):
+    samples = seed.records.samples
+    wrong = samples["label"].ge(0) & (samples["unique_index"] % 10 == 0)
+    true = samples["label"].clip(lower=0) ^ wrong
+    samples.assign(true_label=true).to_csv(tmp_path / "truth.csv", index=False)
+    known = replace(seed, noise=Noise(truth=tmp_path / "truth.csv"))
+    assert (known.truth == true).all()
+    flipped = known.labels(errors=2.0, part=None) != seed.given
+    assert 0 < flipped.mean() < 0.3
+
+
 @pytest.fixture
 def reviewed(seed, tmp_path):
     """The seed with a stage 1 that doubts every fourth label, half of these doubts reviewed."""
