@@ -30,14 +30,15 @@ examples:
   python -m rbkeras.experiment label-errors --out STUDY --data RECORDS --truth SIM/truth.csv \
       --test_real SIM/test/real.npy --test_bogus SIM/test/bogus.npy
   python -m rbkeras.experiment label-errors --out STUDY --dask local:4
-  python -m rbkeras.experiment losses --out STUDY --simulation.label_error 0.2 \\
-      --simulation.test_bogus 20000
+  python -m rbkeras.experiment losses --out STUDY --errors 4 --simulation.test_bogus 20000
   python -m rbkeras.experiment treatments --out STUDY --data RECORDS \\
       --test_real real.npy --test_bogus bogus.npy --networks simple --optimizer.name adadelta
 
 All flags of fit hold for every training. Called again with the same settings, it goes on where it
 was interrupted; more seeds, networks or factors may be added later. --plan names the trainings.
 """
+# Studies that take factors on the label errors, and those they take by default.
+_ERRORS = {"label-noise": [1.0, 2.0, 3.0, 4.0], "losses": [1.0]}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,32 +64,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--errors",
         type=float,
         nargs="+",
-        default=[1.0, 2.0, 3.0, 4.0],
-        help="label-noise: factors on the label errors",
+        default=None,
+        help="label-noise and losses: factors on the label errors; by default 1 2 3 4, in losses 1",
     )
     parser.add_argument(
         "--noise",
         type=Literal["uniform", "score"],
         default="uniform",
-        help="label-noise: flip any label, or by bins of out-of-fold probability",
+        help="added errors: flip any label, or by bins of out-of-fold probability",
     )
     parser.add_argument(
         "--noise_rate",
         type=float | None,
         default=None,
-        help="label-noise: fraction of wrong labels in --data; null takes it from the truth",
+        help="added errors: fraction of wrong labels in --data; null takes it from the truth",
     )
     parser.add_argument(
         "--noise_table",
         type=Path | None,
         default=None,
-        help="label-noise: CSV of r1, r2, probability; null estimates it from the truth",
+        help="added errors: CSV of r1, r2, probability; null estimates it from the truth",
     )
     parser.add_argument(
         "--noise_reviewed",
         type=Path | None,
         default=None,
-        help="label-noise: CSV of verdicts on a sample of --data, to estimate rate and bins from",
+        help="added errors: CSV of verdicts on a sample of --data, to estimate rate and bins from",
     )
     parser.add_argument(
         "--truth",
@@ -115,17 +116,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             reviewed=parsed.noise_reviewed,
             truth=parsed.truth,
         )
+        if parsed.errors is not None and parsed.study not in _ERRORS:
+            raise InputError(f"--errors: expected the study {' or '.join(_ERRORS)} with it")
+        errors = tuple(parsed.errors or _ERRORS.get(parsed.study, [1.0]))
         study = Study(
             name=parsed.study,
             config=_without_table(config),
             seeds=tuple(parsed.seeds),
             networks=tuple(parsed.networks or [config.model.network]),
-            errors=tuple(parsed.errors),
+            errors=errors,
             policies=tuple(parsed.policies),
             noise=noise,
         )
         check_study(study)
-        check_noise(noise, config, parsed.errors if parsed.study == "label-noise" else [1.0])
+        check_noise(noise, config, errors)
         if parsed.plan:
             print("\n".join(plan(study)))
         else:

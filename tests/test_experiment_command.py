@@ -128,6 +128,11 @@ def test_wrong_flags(arguments, complaint, tmp_path, fails_with):
     )
 
 
+def test_factors_on_label_errors_need_a_study_that_takes_them(tmp_path, fails_with):
+    arguments = ["treatments", "--out", tmp_path, "--errors", "2", *TINY]
+    assert "label-noise or losses" in fails_with(experiment.main, arguments)
+
+
 def test_a_review_of_other_records_is_refused_before_training(records_dir, tmp_path, fails_with):
     verdicts = tmp_path / "verdicts.csv"
     verdicts.write_text("detector_id,sample_index,verdict\n99,0,real\n")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 STUDIES = ("treatments", "label-errors", "label-noise", "losses")
@@ -73,7 +74,7 @@ def make_grid(
     networks
         Networks that are trained.
     errors
-        Factors on the label errors, for 'label-noise' alone.
+        Factors on the label errors, for 'label-noise' and 'losses'.
     detectors
         Numbers of the detectors, for 'treatments' alone.
     policies
@@ -84,7 +85,7 @@ def make_grid(
         "treatments": lambda: _treatments(networks, detectors),
         "label-errors": lambda: _policies(networks, [1.0], policies),
         "label-noise": lambda: _policies(networks, errors, policies),
-        "losses": lambda: _losses(networks),
+        "losses": lambda: _losses(networks, errors),
     }
     return make[study]()
 
@@ -113,7 +114,7 @@ def _policies(networks: Sequence[str], errors: Sequence[float], policies: Sequen
     for network in networks:
         settings = {"model.network": network}
         for factor in errors:
-            prefix = network if len(errors) == 1 else f"{network}, errors x {factor:g}"
+            prefix = _prefix(network, factor, errors)
             for policy in treated:
                 arms.append(
                     Arm(
@@ -145,7 +146,11 @@ def _policies(networks: Sequence[str], errors: Sequence[float], policies: Sequen
     return Grid(tuple(arms), tuple(pairs))
 
 
-def _losses(networks: Sequence[str]) -> Grid:
+def _prefix(network: str, factor: float, errors: Sequence[float]) -> str:
+    return network if len(errors) == 1 else f"{network}, errors x {factor:g}"
+
+
+def _losses(networks: Sequence[str], errors: Sequence[float]) -> Grid:
     off = {"loss.lambda_auc": 0.0, "loss.lambda_vat": 0.0}
     # A weight that a variant does not switch off keeps the value of the study's own settings.
     variants: dict[str, dict[str, Any]] = {
@@ -156,15 +161,17 @@ def _losses(networks: Sequence[str]) -> Grid:
         "CE + AUC + VAT": {},
         "CE + VAT on raw pixels": {"loss.lambda_auc": 0.0, "loss.vat_space": "input"},
     }
-    arms = [
-        Arm(name=f"{network}, {name}", settings=settings | {"model.network": network})
-        for network in networks
-        for name, settings in variants.items()
-    ]
-    pairs = [
-        (f"{network}, {name}", f"{network}, CE")
-        for network in networks
-        for name in variants
-        if name != "CE"
-    ]
+    arms: list[Arm] = []
+    pairs: list[tuple[str, str]] = []
+    for network, factor in product(networks, errors):
+        prefix = _prefix(network, factor, errors)
+        arms += [
+            Arm(
+                name=f"{prefix}, {name}",
+                settings=settings | {"model.network": network},
+                errors=factor,
+            )
+            for name, settings in variants.items()
+        ]
+        pairs += [(f"{prefix}, {name}", f"{prefix}, CE") for name in variants if name != "CE"]
     return Grid(tuple(arms), tuple(pairs))

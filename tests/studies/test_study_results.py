@@ -38,6 +38,14 @@ def test_policies_without_the_default_one_have_nothing_to_compare():
     assert grid.pairs == ()
 
 
+def test_losses_are_compared_at_each_factor_on_the_label_errors():
+    grid = make_grid("losses", networks=["simple"], errors=[1, 4], detectors=[3], policies=[])
+    assert {arm.errors for arm in grid.arms} == {1, 4}
+    factor = {arm.name: arm.errors for arm in grid.arms}
+    assert len(grid.pairs) == 10
+    assert all(factor[one] == factor[other] for one, other in grid.pairs)
+
+
 def test_treatments_use_each_detector():
     grid = make_grid("treatments", networks=["simple"], errors=[1], detectors=[3, 5], policies=[])
     assert [arm.parts for arm in grid.arms] == [(3, 5), ("mix",), (None,)]
