@@ -64,7 +64,8 @@ class BestWeights(keras.callbacks.Callback):
     """Keep the weights with the lowest validation loss, stop when they stay so, restore them.
 
     Unlike `EarlyStopping`, it remembers across interruptions what the best was: its state lies in
-    `folder`, which is removed when training ends.
+    `folder`. That has to be inside the folder of `Backup`, which removes it: later callbacks may
+    be interrupted too, and a training that is taken up again has to end with the same weights.
 
     Parameters
     ----------
@@ -117,7 +118,6 @@ class BestWeights(keras.callbacks.Callback):
         """Put the best weights back."""
         if self._weights.exists():
             self.model.load_weights(self._weights)
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class OutOfFoldPredictions(keras.callbacks.Callback):

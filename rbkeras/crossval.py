@@ -19,7 +19,7 @@ from rbkeras.resume import claim, mark_finished
 from rbkeras.training import fit_classifier, set_seed
 
 PREDICTIONS_FILE = "validation_result.csv"
-_MARKER = "fold.json"
+FOLD_MARKER = "fold.json"
 
 
 def fold_targets(
@@ -84,7 +84,7 @@ def train_fold(
     settings, overwrite
         As in `rbkeras.resume.claim`.
     """
-    marker = folder / _MARKER
+    marker = folder / FOLD_MARKER
     products = [folder / PREDICTIONS_FILE, folder / "model.keras"]
     others = [folder / name for name in ("log.csv", "tensorboard", "backup")]
     if claim(marker, settings, products=[*products, *others], overwrite=overwrite):

@@ -11,12 +11,15 @@ import numpy as np
 from rbkeras.decision import Decision
 from rbkeras.errors import InputError
 from rbkeras.exporting.runtimes import LiteRTEngine, OnnxEngine, as_stamps
+from rbkeras.files import checksum, read_json
 
 EngineName = Literal["keras", "onnx", "litert"]
 
 #: Folder of a run directory that `rbkeras.export` writes to, and the file of each engine in it.
 EXPORTED = "exported"
 EXPORTED_FILES = {"onnx": "model.onnx", "litert": "model.tflite"}
+#: Beside them: how well each agrees with Keras, and of which model it was made.
+EXPORT_SUMMARY = "export.json"
 
 _ENDINGS = {".keras": "keras", ".onnx": "onnx", ".tflite": "litert"}
 
@@ -124,9 +127,25 @@ def model_file(path: str | Path, engine: EngineName) -> tuple[Path, EngineName]:
                 f"{path}: expected an exported model, found none; "
                 f"`python -m rbkeras.export {model} --formats {engine}` makes it"
             )
+        _check_origin(path, model, engine)
     if not path.exists():
         raise InputError(f"{path}: expected a trained model, found none")
     return path, engine
+
+
+def _check_origin(path: Path, model: Path, engine: EngineName) -> None:
+    """Refuse an exported file that was made of an earlier model than the one there is now."""
+    summary = path.with_name(EXPORT_SUMMARY)
+    try:
+        made_of = read_json(summary)["files"][engine]["model_sha256"]
+    except (InputError, KeyError, TypeError):
+        # Nothing is known of it, as of a file that was copied here alone.
+        return
+    if made_of != checksum(model):
+        raise InputError(
+            f"{path}: expected it exported from {model}, which is another model by now; "
+            f"`python -m rbkeras.export {model} --formats {engine}` makes it anew"
+        )
 
 
 class KerasEngine:

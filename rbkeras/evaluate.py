@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see `--help`."""
     parser = argparse.ArgumentParser(
         prog="rbkeras evaluate",
-        description="Measure AUC and false positive rates of a model, with 95%% intervals.",
+        description="Measure AUC and false positive rates of a model, with 95% intervals.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         model = load_classifier(arguments.model)
         files = {"real": arguments.test_real, "bogus": arguments.test_bogus}
         scores = evaluation.score_test_set(model, **files)
-        result = evaluation.write_evaluation(arguments.out, *scores)
+        result = evaluation.write_evaluation(arguments.out, *scores, **files)
         findings = gather_evaluation(arguments.model, model, scores, metrics=result, **files)
         write_report(Path(arguments.out) / "report.html", findings)
         print("\n".join(evaluation.format_metrics(result)))

@@ -13,6 +13,9 @@ from rbkeras.errors import InputError
 from rbkeras.files import whole_file, write_json
 from rbkeras.inference import score_array
 
+#: In the folder of an evaluation: which files its stamps are from.
+SOURCE = "source.json"
+
 
 def summarise(
     real_scores: np.ndarray, bogus_scores: np.ndarray, *, resamples: int = 1000, seed: int = 0
@@ -72,9 +75,17 @@ def score_test_set(
 
 
 def write_evaluation(
-    folder: str | Path, real_scores: np.ndarray, bogus_scores: np.ndarray
+    folder: str | Path,
+    real_scores: np.ndarray,
+    bogus_scores: np.ndarray,
+    *,
+    real: str | Path,
+    bogus: str | Path,
 ) -> dict[str, Any]:
-    """Write `metrics.json`, `scores.csv`, `roc.png` and `scores.png`; return the metrics."""
+    """Write `metrics.json`, `scores.csv`, `roc.png` and `scores.png`; return the metrics.
+
+    `source.json` names the files of the stamps, `real` and `bogus`, so that a report shows those.
+    """
     from rbkeras import pictures
 
     folder = Path(folder)
@@ -86,6 +97,7 @@ def write_evaluation(
             "score": np.r_[real_scores, bogus_scores],
         }
     )
+    write_json(folder / SOURCE, {"test_real": real, "test_bogus": bogus})
     with whole_file(folder / "scores.csv") as temporary:
         table.to_csv(temporary, index=False)
     for name, draw in (("roc", pictures.roc_figure), ("scores", pictures.score_figure)):

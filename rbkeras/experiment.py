@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from rbkeras.cli import load_tensorflow, run_command
-from rbkeras.config import FitConfig
+from rbkeras.config import FitConfig, lookup
 from rbkeras.distribution import check_dask
 from rbkeras.errors import InputError
 from rbkeras.options import add_dask_flag, checked, make_parser, parse_config
@@ -27,7 +27,7 @@ examples:
   python -m rbkeras.experiment label-noise --out STUDY --errors 1 2 3 4 --noise score
   python -m rbkeras.experiment label-noise --out STUDY --noise score --data RECORDS \\
       --test_real real.npy --test_bogus bogus.npy --noise_reviewed verdicts.csv
-  python -m rbkeras.experiment label-errors --out STUDY --data RECORDS --truth SIM/truth.csv \
+  python -m rbkeras.experiment label-errors --out STUDY --data RECORDS --truth SIM/truth.csv \\
       --test_real SIM/test/real.npy --test_bogus SIM/test/bogus.npy
   python -m rbkeras.experiment label-errors --out STUDY --dask local:4
   python -m rbkeras.experiment losses --out STUDY --errors 4 --simulation.test_bogus 20000
@@ -121,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         errors = tuple(parsed.errors or _ERRORS.get(parsed.study, [1.0]))
         study = Study(
             name=parsed.study,
-            config=_without_table(config),
+            config=_of_all(config),
             seeds=tuple(parsed.seeds),
             networks=tuple(parsed.networks or [config.model.network]),
             errors=errors,
@@ -138,12 +138,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command(work)
 
 
-def _without_table(config: FitConfig) -> FitConfig:
-    if config.label_errors.table is not None:
-        raise InputError(
-            "--label_errors.table: expected none, since a study does its own stage 1, got "
-            f"{config.label_errors.table}"
-        )
+def _of_all(config: FitConfig) -> FitConfig:
+    """Refuse what every training has of its own."""
+    for flag, value, reason in (
+        ("label_errors.table", config.label_errors.table, "a study does its own stage 1"),
+        ("seed", config.seed, "--seeds names those of the trainings"),
+        ("policy", config.policy, "--policies names those of the trainings"),
+        ("verdicts", config.verdicts, "a study compares what is done without them"),
+    ):
+        if value != lookup(FitConfig(), flag):
+            raise InputError(f"--{flag}: expected none, since {reason}, got {value}")
     return config
 
 

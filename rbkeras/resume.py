@@ -9,8 +9,17 @@ from rbkeras.errors import InputError
 from rbkeras.files import plain, read_json, write_json
 
 
+class OtherSettingsError(InputError):
+    """Work is there that was done, or begun, with other settings."""
+
+
 def claim(
-    marker: str | Path, settings: dict[str, Any], *, products: Sequence[Path], overwrite: bool
+    marker: str | Path,
+    settings: dict[str, Any],
+    *,
+    products: Sequence[Path],
+    derived: Sequence[Path] = (),
+    overwrite: bool,
 ) -> bool:
     """Say whether a piece of work is finished, and claim it for these settings if it is not.
 
@@ -22,6 +31,8 @@ def claim(
         All that the result depends on; plain values in nested dicts.
     products
         Files and folders that the work makes; removed where they are of other settings.
+    derived
+        What others may have made of them: removed with them, and not missed.
     overwrite
         Begin anew where the marker has other settings.
 
@@ -33,7 +44,7 @@ def claim(
 
     Raises
     ------
-    InputError
+    OtherSettingsError
         When the marker has other settings and `overwrite` is false; it names what differs.
     """
     marker = Path(marker)
@@ -46,14 +57,24 @@ def claim(
                 return True
         elif not overwrite:
             shown = "; ".join(differences[:4]) + ("; ..." if len(differences) > 4 else "")
-            raise InputError(
+            raise OtherSettingsError(
                 f"{marker}: expected the settings of this run, found others ({shown}); choose "
                 "another --out, or pass --overwrite to begin anew"
             )
         else:
-            _remove(products)
+            _remove([*products, *derived])
     write_json(marker, {"finished": False, "settings": settings})
     return False
+
+
+def is_finished(marker: str | Path, settings: dict[str, Any]) -> bool:
+    """Say whether a piece of work is finished with these settings, without claiming it."""
+    marker = Path(marker)
+    if not marker.exists():
+        return False
+    earlier = read_json(marker)
+    different = any(_differences(earlier.get("settings", {}), plain(settings)))
+    return bool(earlier.get("finished")) and not different
 
 
 def _remove(products: Sequence[Path]) -> None:

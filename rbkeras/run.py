@@ -1,7 +1,9 @@
 """What `fit` and `find_label_errors` do, from settings to a finished run directory."""
 
+import contextlib
 import os
 import platform
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from importlib import metadata
 from typing import Any
@@ -20,14 +22,14 @@ from rbkeras.data.survey import open_stamps
 from rbkeras.data.write_records import convert_survey
 from rbkeras.distribution import do_on_dask, is_local
 from rbkeras.errors import InputError
-from rbkeras.files import alone, read_json, write_json
+from rbkeras.files import alone, read_json, whole_file, write_json
 from rbkeras.label_errors import most_suspicious, suspects_per_class
 from rbkeras.options import as_plain, from_plain, write_config
 from rbkeras.pictures import roc_figure, score_figure, stamps_figure
 from rbkeras.pieces import Piece
 from rbkeras.report.gather import gather_run
 from rbkeras.report.page import write_report
-from rbkeras.resume import claim, mark_finished
+from rbkeras.resume import OtherSettingsError, claim, mark_finished
 from rbkeras.review.gallery import write_gallery
 from rbkeras.rundir import Run
 
@@ -43,17 +45,20 @@ def fit(config: FitConfig, *, dask: str | None = None) -> None:
     are where the processors are.
     """
     config, run = _start(config, dask)
-    rated = stage1.find_label_errors(run, dask=dask)
-    if rated is not None:
-        _show_suspects(run, rated)
-        _write_cross_validation(run, rated)
-    if dask is not None and not is_local(dask):
-        do_on_dask([_stage2_piece(run)], dask, title="stage 2")
-    model = stage2.train_final(run, rated)
+    with _described(config):
+        rated = stage1.find_label_errors(run, dask=dask)
+        if rated is not None:
+            _show_suspects(run, rated)
+            _write_cross_validation(run, rated)
+        if dask is not None and not is_local(dask):
+            do_on_dask([_stage2_piece(run)], dask, title="stage 2")
+        model = stage2.train_final(run, rated)
     result = None
     if config.test_real and config.test_bogus:
         scores = evaluation.score_test_set(model, real=config.test_real, bogus=config.test_bogus)
-        result = evaluation.write_evaluation(config.out / "evaluation", *scores)
+        result = evaluation.write_evaluation(
+            config.out / "evaluation", *scores, real=config.test_real, bogus=config.test_bogus
+        )
         with _writer(run, "test"):
             log_figure("test/roc", roc_figure(*scores, title="test set"))
             log_figure("test/scores", score_figure(*scores, title="test set"))
@@ -84,14 +89,14 @@ def find_label_errors(
     """Do stage 1, one fold of it, or its merging alone."""
     config, run = _start(config, dask)
     if not merge_only:
-        stage1.train_folds(run, fold, dask=dask)
-    missing = [
-        folder.name for folder in stage1.fold_folders(run) if not (folder / "model.keras").exists()
-    ]
+        with _described(config):
+            stage1.train_folds(run, fold, dask=dask)
+    missing = stage1.unfinished_folds(run)
     if fold is not None and missing and not merge_only:
         print(f"fold {fold} is finished; label_errors.csv needs {', '.join(missing)} too")
         return
     rated = stage1.merge(run)
+    _describe(config)
     _show_suspects(run, rated)
     _write_cross_validation(run, rated)
     print("\n".join(_summary(config, rated, None)))
@@ -110,9 +115,31 @@ def _start(config: FitConfig, dask: str | None) -> tuple[FitConfig, Run]:
     check_test_files(config, run.records)
     if run.verdicts is not None:
         print(f"{config.verdicts}: {len(run.verdicts)} verdicts")
-    write_config(config.out / "config.yaml", config)
-    write_json(config.out / "environment.json", _environment())
     return config, run
+
+
+_DESCRIPTIONS = ("config.yaml", "environment.json")
+
+
+def _describe(config: FitConfig) -> None:
+    write_config(config.out / _DESCRIPTIONS[0], config)
+    write_json(config.out / _DESCRIPTIONS[1], _environment())
+
+
+@contextlib.contextmanager
+def _described(config: FitConfig) -> Iterator[None]:
+    """Say in the run directory what is done there; take it back where that is refused."""
+    paths = [config.out / name for name in _DESCRIPTIONS]
+    before = [path.read_bytes() if path.exists() else None for path in paths]
+    _describe(config)
+    try:
+        yield
+    except OtherSettingsError:
+        for path, content in zip(paths, before, strict=True):
+            if content is not None:
+                with whole_file(path) as temporary:
+                    temporary.write_bytes(content)
+        raise
 
 
 def simulated(config: FitConfig) -> FitConfig:
@@ -124,10 +151,13 @@ def simulated(config: FitConfig) -> FitConfig:
     marker = config.out / "simulation.json"
     products = [survey, records]
     with alone(survey):
+        # What an interrupted command of ours has left may be replaced; a survey of others may not.
+        replace_them = config.overwrite or marker.exists()
         if not claim(marker, settings, products=products, overwrite=config.overwrite):
             print(f"{survey}: no --data given, simulating a survey")
-            simulate_survey(survey, seed=config.seed, **asdict(config.simulation))
-            convert_survey(survey / "raw", records)
+            own = asdict(config.simulation) | {"seed": config.seed}
+            simulate_survey(survey, **own, overwrite=replace_them)
+            convert_survey(survey / "raw", records, overwrite=replace_them)
             mark_finished(marker, settings)
     return replace(
         config,

@@ -1,6 +1,7 @@
 """A run directory: its data and settings, and the networks and datasets that follow from them."""
 
 import hashlib
+import shutil
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -124,16 +125,25 @@ class Run:
             )
         return classifier
 
+    def _cache(self, targets: np.ndarray) -> Path:
+        return self.folder / "cache" / digest(targets)
+
+    def forget(self, *targets: np.ndarray) -> None:
+        """Remove what `dataset` has kept of these targets on disk."""
+        for one in targets:
+            shutil.rmtree(self._cache(one), ignore_errors=True)
+
     def dataset(self, targets: np.ndarray, *, training: bool) -> tf.data.Dataset:
         """Stream the selected stamps; shuffled and augmented for training."""
         own, devices = self.config.training, self.strategy.num_replicas_in_sync
         if not training:
             dataset = stamp_dataset(self.records, targets, batch_size=512)
             return padded_batches(dataset, devices) if devices > 1 else dataset
-        cache: Any = {"none": None, "memory": "memory", "disk": self.folder / "cache" / "stamps"}
+        cache: Any = {"none": None, "memory": "memory", "disk": self._cache(targets) / "stamps"}
         cache = cache[own.cache]
         if own.cache == "disk":
-            cache = cache.with_name(digest(targets))
+            # What an interrupted training has left may be cut short, or of other records.
+            self.forget(targets)
             cache.parent.mkdir(parents=True, exist_ok=True)
         return stamp_dataset(
             self.records,

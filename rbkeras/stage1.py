@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rbkeras.crossval import fold_targets, merge_folds, train_fold
+from rbkeras.crossval import FOLD_MARKER, fold_targets, merge_folds, train_fold
 from rbkeras.data.records import open_records
 from rbkeras.data.splits import repeat_seed, stratified_folds
 from rbkeras.distribution import do_on_dask
@@ -17,6 +17,7 @@ from rbkeras.label_errors import rate_labels, read_label_errors, write_label_err
 from rbkeras.losses import RealBogusLoss
 from rbkeras.options import as_plain, from_plain
 from rbkeras.pieces import Piece
+from rbkeras.resume import is_finished
 from rbkeras.rundir import Run
 from rbkeras.verdicts import gather_verdicts
 
@@ -72,38 +73,71 @@ def train_fold_elsewhere(*, settings: dict[str, Any], fold: int) -> None:
     train_folds(Run(config, open_records(config.data)), fold)
 
 
-def _train_fold(run: Run, k: int) -> None:
-    settings = run.config.label_errors
-    folder = fold_folders(run)[k]
+def _targets(run: Run, k: int) -> tuple[np.ndarray, np.ndarray]:
+    repeat, fold = divmod(k, run.config.label_errors.folds)
+    return fold_targets(run.labels, _folds(run, repeat), fold)
+
+
+def _fold_settings(run: Run, k: int, training: np.ndarray) -> dict[str, Any]:
+    """Collect what a fold depends on; not the number of repeats, since more change no fold."""
+    own = run.config.label_errors
     model = asdict(run.config.model)
-    if settings.network and settings.network != run.config.model.network:
+    if own.network and own.network != run.config.model.network:
         # Options and normalisation of stage 2's network do not carry over to another one.
-        model = {"network": settings.network}
-    repeat, fold = divmod(k, settings.folds)
-    targets = fold_targets(run.labels, _folds(run, repeat), fold)
-    epochs = run.epochs(settings.epochs, settings.min_steps, targets[0])
+        model = {"network": own.network}
+    return run.settings() | {
+        "fold": k,
+        "folds": own.folds,
+        "epochs": run.epochs(own.epochs, own.min_steps, training),
+        "model": model,
+    }
+
+
+def _train_fold(run: Run, k: int) -> None:
+    folder, targets = fold_folders(run)[k], _targets(run, k)
+    settings = _fold_settings(run, k, targets[0])
     with alone(folder):
         train_fold(
             run.records,
             targets,
             folder=folder,
-            make_model=lambda steps: run.compiled(model, RealBogusLoss(), steps),
+            make_model=lambda steps: run.compiled(settings["model"], RealBogusLoss(), steps),
             make_dataset=run.dataset,
-            epochs=epochs,
+            epochs=settings["epochs"],
             seed=run.config.seed + k,
             deterministic=run.config.deterministic,
             # A network trained on every orientation may be asked in every one.
             symmetries=run.config.training.augment,
-            # Not the number of repeats: with more of them, the first ones stay as they are.
-            settings=run.settings()
-            | {"fold": k, "folds": settings.folds, "epochs": epochs}
-            | {"model": model},
+            settings=settings,
             overwrite=run.config.overwrite,
         )
+        run.forget(*targets)
+
+
+def unfinished_folds(run: Run) -> list[str]:
+    """Name the folds that are not finished with the settings of this run."""
+    return [
+        folder.name
+        for k, folder in enumerate(fold_folders(run))
+        if not is_finished(folder / FOLD_MARKER, _fold_settings(run, k, _targets(run, k)[0]))
+    ]
 
 
 def merge(run: Run) -> pd.DataFrame:
-    """Join the folds, rate the labels and write `label_errors.csv`."""
+    """Join the folds, rate the labels and write `label_errors.csv`.
+
+    Raises
+    ------
+    InputError
+        When a fold is not finished, or is of other settings or other records.
+    """
+    missing = unfinished_folds(run)
+    if missing:
+        raise InputError(
+            f"{run.folder / 'folds'}: expected all {len(fold_folders(run))} folds finished with "
+            f"the settings of this run, missing {', '.join(missing)}; train them with "
+            "rbkeras.find_label_errors --fold"
+        )
     own = run.config.label_errors
     predictions = merge_folds(fold_folders(run), repeats=own.repeats)
     # Those of the run, which a study may have changed, are judged, and not those of the records.
@@ -116,9 +150,10 @@ def merge(run: Run) -> pd.DataFrame:
 
 def known_verdicts(run: Run) -> pd.Series:
     """All verdicts: of the file that is named, of `label_errors.csv` and of a named table."""
-    paths = [run.config.verdicts, run.folder / "label_errors.csv"]
-    paths.append(run.config.label_errors.table)
-    return gather_verdicts([path for path in paths if path], run.records.samples)
+    kept = [run.folder / "label_errors.csv", run.config.label_errors.table]
+    return gather_verdicts(
+        run.config.verdicts, [path for path in kept if path], run.records.samples
+    )
 
 
 def _write(run: Run, rated: pd.DataFrame) -> pd.DataFrame:

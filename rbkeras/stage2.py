@@ -1,6 +1,7 @@
 """Stage 2 in a run directory: training on what the policy leaves, and `model.keras`."""
 
 from dataclasses import asdict
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -83,7 +84,13 @@ def _train_final(run: Run, rated: pd.DataFrame | None) -> RealBogusClassifier:
     }
     marker, path = run.folder / "stage2.json", run.folder / "model.keras"
     others = [run.folder / name for name in ("log.csv", "tensorboard", "backup")]
-    if claim(marker, settings, products=[path, *others], overwrite=run.config.overwrite):
+    if claim(
+        marker,
+        settings,
+        products=[path, *others],
+        derived=_derived(run),
+        overwrite=run.config.overwrite,
+    ):
         print(f"{path}: finished already")
         return _decided(run, training, validation)
     keras.backend.clear_session()
@@ -112,8 +119,16 @@ def _train_final(run: Run, rated: pd.DataFrame | None) -> RealBogusClassifier:
                 SaveModel(path),
             ],
         )
+    run.forget(training)
     mark_finished(marker, settings, decision=asdict(run.config.decision))
     return model
+
+
+def _derived(run: Run) -> list[Path]:
+    """List what tells of the model, and would tell of another one once it is replaced."""
+    names = ("metrics.json", "scores.csv", "roc.png", "scores.png", "source.json")
+    evaluation = [run.folder / "evaluation" / name for name in names]
+    return [run.folder / "validation.csv", run.folder / "report.html", *evaluation]
 
 
 def _decide(

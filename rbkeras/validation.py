@@ -18,7 +18,7 @@ _AT_LEAST: Mapping[str, float] = {
     "training.epochs": 1,
     "training.min_steps": 0,
     "training.batch_size": 1,
-    "training.patience": 0,
+    "training.patience": 1,
     "training.shift": 0,
     "training.shuffle_buffer": 1,
     "label_errors.repeats": 1,

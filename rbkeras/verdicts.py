@@ -23,7 +23,7 @@ _BY_NUMBER = ("unique_index",)
 _INTEGER = re.compile(r"-?\d{1,18}")
 
 
-def read_verdicts(path: str | Path, samples: pd.DataFrame) -> pd.Series:
+def read_verdicts(path: str | Path, samples: pd.DataFrame, *, blank: bool = False) -> pd.Series:
     """Read a table of verdicts and find the samples that it speaks of.
 
     Parameters
@@ -35,11 +35,13 @@ def read_verdicts(path: str | Path, samples: pd.DataFrame) -> pd.Series:
         those of the records. `label_errors.csv` is such a table.
     samples
         The records' table: unique_index, detector_id, sample_index, label.
+    blank
+        Return empty verdicts too, as '': such a row takes back what an earlier table said.
 
     Returns
     -------
     pandas.Series
-        Verdicts in lower case, indexed by unique_index in its order; empty ones are left out.
+        Verdicts in lower case, indexed by unique_index in its order.
 
     Raises
     ------
@@ -48,7 +50,7 @@ def read_verdicts(path: str | Path, samples: pd.DataFrame) -> pd.Series:
         not have, or one named twice; it names the file, and the row as a spreadsheet counts it.
     """
     path = Path(path)
-    rows = list(_rows(path))
+    rows = [row for row in _rows(path) if blank or row[1]["verdict"]]
     if not rows:
         return _series({})
     numbers = np.array([number for number, _ in rows])
@@ -73,15 +75,24 @@ def read_verdicts(path: str | Path, samples: pd.DataFrame) -> pd.Series:
     return _series(dict(zip(unique.tolist(), (row["verdict"] for _, row in rows), strict=True)))
 
 
-def gather_verdicts(paths: Sequence[Path], samples: pd.DataFrame) -> pd.Series:
+def gather_verdicts(named: Path | None, kept: Sequence[Path], samples: pd.DataFrame) -> pd.Series:
     """Join the verdicts of several tables; of two on one sample the first table's counts.
 
-    Files that do not exist, and tables without a column `verdict`, have none; for others see
-    `read_verdicts`.
+    Parameters
+    ----------
+    named
+        Table that a person named now, the first one; its empty verdicts count too: they take back
+        what the others say.
+    kept
+        Tables of before. Those that do not exist, or have no column `verdict`, have none.
+    samples
+        As for `read_verdicts`.
     """
-    found = [read_verdicts(path, samples) for path in paths if _has_verdicts(path)]
+    found = [] if named is None else [read_verdicts(named, samples, blank=True)]
+    found += [read_verdicts(path, samples) for path in kept if _has_verdicts(path)]
     joined = pd.concat([_series({}), *found])
-    return joined[~joined.index.duplicated()].sort_index()
+    joined = joined[~joined.index.duplicated()].sort_index()
+    return joined[joined != ""]
 
 
 def _has_verdicts(path: Path) -> bool:
@@ -97,7 +108,7 @@ def _series(verdicts: dict[int, str]) -> pd.Series:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Rows that have a verdict, with their numbers; the header is row 1."""
+    """Rows, verdicts in lower case, with their numbers; the header is row 1."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
@@ -117,9 +128,8 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                         f"{path}, row {number}: expected a verdict of {', '.join(VERDICTS)} or "
                         f"none, found {word[:40]!r}"
                     )
-                if word:
-                    row = dict(zip(header, (cell.strip() for cell in cells), strict=True))
-                    yield number, row | {"verdict": word}
+                row = dict(zip(header, (cell.strip() for cell in cells), strict=True))
+                yield number, row | {"verdict": word}
     except OSError as error:
         raise InputError(
             f"{path}: expected a table of verdicts, but it cannot be read: {error.strerror}"

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from rbkeras import experiment
+from rbkeras.errors import InputError
 from rbkeras.studies.grid import STUDIES
 from rbkeras.studies.trainings import load_scores
 
@@ -75,10 +76,19 @@ def test_each_study_runs_and_resumes(study, tmp_path, capsys, fails_with):
         metrics = json.loads((path.parent / "evaluation" / "metrics.json").read_text())
         assert metrics["n_bogus"] == 60
 
+    # Scores of another model, or of other test stamps, are none of this one's.
+    damaged = next(iter(stored)) if study == "treatments" else None
+    if damaged:
+        origin = tmp_path / "seed0" / "runs" / damaged / "test_scores.json"
+        origin.write_text(origin.read_text().replace('"bytes": ', '"bytes": 1'))
+        kept = load_scores(stored[damaged])
+        np.savez(stored[damaged], real=np.zeros(1), bogus=np.zeros(1))
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("seed0/runs/*/model.keras")}
     capsys.readouterr()
     assert experiment.main(arguments) == 0
     assert "training on" not in capsys.readouterr().out
+    if damaged:
+        np.testing.assert_allclose(load_scores(stored[damaged])[1], kept[1], atol=1e-5)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     error = fails_with(experiment.main, [*arguments, "--optimizer.learning_rate", "0.5"])
     assert "learning_rate was" in error
@@ -98,11 +108,41 @@ def test_true_labels_differ_from_the_given_ones_as_planted(tmp_path):
     assert np.bincount(seed.truth[wrong]).tolist() == [10, 10]
 
 
+def test_an_interrupted_simulation_is_begun_again(tmp_path, monkeypatch):
+    from rbkeras import run
+    from rbkeras.config import FitConfig, SimulationConfig
+
+    simulation = SimulationConfig(detectors=2, per_detector=20, test_real=4, test_bogus=4)
+    config = FitConfig(out=tmp_path, simulation=simulation)
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        # The survey is there, its records are not.
+        patched.setattr(run, "convert_survey", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run.simulated(config)
+    assert (tmp_path / "survey" / "raw").exists()
+    assert (run.simulated(config).data / "manifest.json").exists()
+
+
+def test_a_survey_of_somebody_else_is_not_replaced(tmp_path):
+    from rbkeras.config import FitConfig
+    from rbkeras.run import simulated
+
+    (tmp_path / "survey" / "raw").mkdir(parents=True)
+    (tmp_path / "survey" / "raw" / "images1.npy").write_bytes(b"years of work")
+    with pytest.raises(InputError, match="expected an empty folder"):
+        simulated(FitConfig(out=tmp_path))
+    assert (tmp_path / "survey" / "raw" / "images1.npy").exists()
+
+
 def test_plan_trains_nothing(tmp_path, capsys):
     assert experiment.main(["losses", "--out", str(tmp_path), "--plan", "--seeds", "4", *TINY]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "simple, CE + AUC, seed 4" in lines
-    assert not list(tmp_path.rglob("model.keras"))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -117,6 +157,8 @@ def test_plan_trains_nothing(tmp_path, capsys):
         (["--noise_table", "bins.csv", "--noise", "score"], "bins.csv: expected a CSV table"),
         (["--noise_reviewed", "verdicts.csv"], "--data"),
         (["--truth", "truth.csv"], "--data"),
+        (["--seed", "3"], "--seed: expected none, since --seeds"),
+        (["--policy", "remove"], "--policies"),
         (["--noise_reviewed", "verdicts.csv", "--noise_rate", "0.1"], "--noise_rate"),
         (["--noise_rate", "0.2"], "stays at most 0.5"),
         (["--label_errors.table", "x.csv"], "--label_errors.table"),
@@ -131,6 +173,37 @@ def test_wrong_flags(arguments, complaint, tmp_path, fails_with):
 def test_factors_on_label_errors_need_a_study_that_takes_them(tmp_path, fails_with):
     arguments = ["treatments", "--out", tmp_path, "--errors", "2", *TINY]
     assert "label-noise or losses" in fails_with(experiment.main, arguments)
+
+
+def test_errors_of_unknown_rate_are_told_before_training(records_dir, tmp_path, fails_with):
+    test = ["--test_real", tmp_path / "real.npy", "--test_bogus", tmp_path / "bogus.npy"]
+    for path in (test[1], test[3]):
+        np.save(path, np.zeros((4, 21, 21, 3), np.float32))
+    arguments = ["label-noise", "--out", tmp_path / "out", "--data", records_dir, *TINY, *test]
+    assert "--truth, --noise_rate" in fails_with(experiment.main, arguments)
+    assert not list(tmp_path.rglob("stage1"))
+    assert not list(tmp_path.rglob("runs"))
+
+
+def test_seeds_that_share_a_test_set_are_known_to(tmp_path):
+    from rbkeras.config import FitConfig
+    from rbkeras.studies.runner import Study
+    from rbkeras.studies.trainings import Noise
+
+    def study(**given):
+        return Study(
+            name="losses",
+            config=FitConfig(out=tmp_path, **given),
+            seeds=(0, 1),
+            networks=("simple",),
+            errors=(1.0,),
+            policies=("keep",),
+            noise=Noise(),
+        )
+
+    assert not study().shared
+    # Even where each simulates a survey of its own to be trained on.
+    assert study(test_real=tmp_path / "real.npy", test_bogus=tmp_path / "bogus.npy").shared
 
 
 def test_a_review_of_other_records_is_refused_before_training(records_dir, tmp_path, fails_with):

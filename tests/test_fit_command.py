@@ -103,11 +103,24 @@ def test_its_own_config_file_repeats_the_run(run, capsys):
 def test_a_changed_setting_is_noticed_and_named(run, survey, capsys):
     arguments = [*data_flags(survey), "--out", str(run), *SMALL, "--optimizer.learning_rate", "0.5"]
     model = (run / "model.keras").read_bytes()
+    config = (run / "config.yaml").read_bytes()
     assert fit.main(arguments) == 2
     message = capsys.readouterr().err
     assert "optimizer.learning_rate was 0.002, is 0.5" in message
     assert "--overwrite" in message
     assert (run / "model.keras").read_bytes() == model
+    # It goes on telling of the run that is there.
+    assert (run / "config.yaml").read_bytes() == config
+
+
+def test_another_network_takes_what_was_said_of_the_first_with_it(run, survey, tmp_path):
+    out = shutil.copytree(run, tmp_path / "run")
+    more = ["--overwrite", "--training.epochs", "1", "--policy", "keep"]
+    # No test set this time.
+    assert fit.main([*data_flags(survey)[:2], "--out", str(out), *SMALL, *more]) == 0
+    assert not (out / "evaluation" / "scores.csv").exists()
+    assert not (out / "evaluation" / "metrics.json").exists()
+    assert "The run has no test set" in (out / "report.html").read_text()
 
 
 def test_the_model_carries_a_threshold_measured_on_the_validation_part(run):

@@ -2,7 +2,7 @@ import pytest
 
 from rbkeras.errors import InputError
 from rbkeras.files import read_json
-from rbkeras.resume import claim, mark_finished
+from rbkeras.resume import claim, is_finished, mark_finished
 
 SETTINGS = {"epochs": 3, "loss": {"margin": 0.25, "beta": None}, "shape": (29, 29, 3)}
 
@@ -96,3 +96,30 @@ def test_overwriting_with_the_same_settings_keeps_what_is_finished(work):
     mark_finished(work.marker, SETTINGS)
     assert work(overwrite=True) is True
     assert all(path.exists() for path in work.products)
+
+
+def test_what_was_made_of_replaced_work_goes_with_it(work, tmp_path):
+    report = tmp_path / "report.html"
+    report.write_text("about the model")
+
+    def run(settings, *, overwrite):
+        return claim(work.marker, settings, products=[], derived=[report], overwrite=overwrite)
+
+    run(SETTINGS, overwrite=False)
+    mark_finished(work.marker, SETTINGS)
+    assert run(SETTINGS, overwrite=True) is True
+    assert report.exists()
+    assert run(SETTINGS | {"epochs": 4}, overwrite=True) is False
+    assert not report.exists()
+    # Not missed: work is finished without it.
+    mark_finished(work.marker, SETTINGS)
+    assert run(SETTINGS, overwrite=False) is True
+
+
+def test_work_is_finished_with_its_own_settings_alone(work):
+    assert not is_finished(work.marker, SETTINGS)
+    work()
+    assert not is_finished(work.marker, SETTINGS)
+    mark_finished(work.marker, SETTINGS)
+    assert is_finished(work.marker, SETTINGS)
+    assert not is_finished(work.marker, SETTINGS | {"epochs": 4})

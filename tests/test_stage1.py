@@ -85,9 +85,22 @@ def test_the_fold_flag_reaches_all_repeats(flags, trained, capsys):
     assert run(flags, "--fold", 3) == 0
     assert "needs 0, 1, 2 too" in capsys.readouterr().out
     assert run(flags, "--merge") == 2
-    assert "expected all 4 folds finished, missing 0, 1, 2" in capsys.readouterr().err
+    assert "the settings of this run, missing 0, 1, 2;" in capsys.readouterr().err
     assert run(flags, "--fold", 4) == 2
     assert "--fold: expected 0 to 3, got 4" in capsys.readouterr().err
+
+
+def test_folds_of_other_settings_are_not_merged(flags, trained, tmp_path, capsys):
+    assert run(flags) == 0
+    table, config = tmp_path / "run" / "label_errors.csv", tmp_path / "run" / "config.yaml"
+    before = table.read_bytes(), config.read_bytes()
+    assert run(flags, "--merge", "--optimizer.learning_rate", 0.5) == 2
+    assert "the settings of this run, missing 0, 1;" in capsys.readouterr().err
+    # Three folds of the same names would leave two fifths of the labels unjudged.
+    assert run(flags, "--merge", "--label_errors.folds", 1) == 2
+    assert (table.read_bytes(), config.read_bytes()) == before
+    # Another rule trains nothing anew.
+    assert run(flags, "--merge", "--label_errors.threshold", 0.9) == 0
 
 
 def test_settings_of_a_fold_do_not_know_of_repeats(records_dir, tmp_path, monkeypatch):

@@ -229,6 +229,20 @@ def test_without_keep_best_the_last_weights_stay(tmp_path, dictate):
     assert same(model.get_weights(), script.weights[2])
 
 
+def test_a_kill_while_training_ends_does_not_change_what_is_kept(tmp_path, dictate):
+    class Killed(keras.callbacks.Callback):
+        def on_train_end(self, logs=None):
+            raise KeyboardInterrupt
+
+    script = Script([2.0, 1.0, 3.0])
+    with pytest.raises(KeyboardInterrupt):
+        fit(dictate(script), tmp_path, epochs=3, callbacks=[script, Killed()])
+    again = make_model()
+    fit(again, tmp_path, epochs=3)
+    assert same(again.get_weights(), script.weights[1])
+    assert not (tmp_path / "backup").exists()
+
+
 def test_patience_stops(tmp_path, dictate):
     script = Script([3.0, 2.0, 2.5, 2.5, 1.0])
     model = dictate(script)

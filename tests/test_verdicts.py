@@ -183,8 +183,17 @@ def test_of_two_tables_the_first_one_counts(tmp_path):
     paths = [tmp_path / f"{number}.csv" for number in range(4)]
     for path, text in zip(paths, texts, strict=False):
         path.write_text(text)
-    assert gather_verdicts(paths, SAMPLES).to_dict() == {1: "ok", 4: "bogus"}
-    assert gather_verdicts(paths[2:], SAMPLES).empty
+    assert gather_verdicts(paths[0], paths[1:], SAMPLES).to_dict() == {1: "ok", 4: "bogus"}
+    assert gather_verdicts(None, paths, SAMPLES).to_dict() == {1: "ok", 4: "bogus"}
+    assert gather_verdicts(None, paths[2:], SAMPLES).empty
+
+
+def test_an_empty_verdict_of_the_named_table_takes_back_what_others_say(tmp_path):
+    named, kept = tmp_path / "named.csv", tmp_path / "kept.csv"
+    named.write_text("unique_index,verdict\n1,\n2,ok\n")
+    kept.write_text("unique_index,verdict\n1,real\n2,\n4,bogus\n")
+    assert gather_verdicts(named, [kept], SAMPLES).to_dict() == {2: "ok", 4: "bogus"}
+    assert gather_verdicts(None, [named, kept], SAMPLES)[1] == "real"
 
 
 def test_verdicts_overrule_the_policy():
@@ -193,7 +202,7 @@ def test_verdicts_overrule_the_policy():
     words = pd.Series({1: "ok", 2: "real", 3: "bogus", 4: "unlabelled", 5: "real"})
     assert apply_verdicts(targets, labels, words).tolist() == [0, 1, 1, 0, -1, 1]
     assert targets.tolist() == [0, -1, SKIP, -1, 0, -1]
-    nothing = apply_verdicts(targets, labels, gather_verdicts([], SAMPLES))
+    nothing = apply_verdicts(targets, labels, gather_verdicts(None, [], SAMPLES))
     assert nothing.tolist() == targets.tolist()
     assert nothing.dtype == np.int8
 

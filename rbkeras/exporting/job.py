@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rbkeras import __version__
-from rbkeras.engines import EXPORTED, EXPORTED_FILES
+from rbkeras.engines import EXPORT_SUMMARY, EXPORTED, EXPORTED_FILES
 from rbkeras.errors import InputError
 from rbkeras.exporting import notes as own_notes
 from rbkeras.exporting import parity, samples
@@ -25,9 +25,6 @@ FILES = {
     "int8": "model_int8.tflite",
 }
 FORMATS = tuple(FILES)
-
-#: What was written and how it compared, in the output folder.
-SUMMARY = "export.json"
 
 
 @dataclass(frozen=True)
@@ -214,7 +211,7 @@ def _sentence(written: Written) -> str:
 
 def _summarise(folder: Path, written: Sequence[Written], check: _Check, model: Path) -> None:
     """Write `export.json`; entries of other formats, from earlier calls, stay."""
-    path = folder / SUMMARY
+    path = folder / EXPORT_SUMMARY
     entries = {}
     if path.exists():
         try:

@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 
 from rbkeras.errors import InputError
+from rbkeras.evaluation import SOURCE
 from rbkeras.files import read_json
 from rbkeras.label_errors import COLUMNS
 
@@ -99,12 +100,16 @@ def gather_run(folder: str | Path, *, model: Any = None) -> Findings:
     if config.get("data"):
         records = _optional(lambda: open_records(_located(config["data"], folder, config)))
     samples = _optional(lambda: records.samples) if records is not None else None
+    source = _optional(lambda: read_json(folder / "evaluation" / SOURCE)) or config
     files = {
-        label: _located(config[name], folder, config)
+        label: _located(source[name], folder, config)
         for label, name in ((1, "test_real"), (0, "test_bogus"))
-        if config.get(name)
+        if source.get(name)
     }
-    rated = _optional(lambda: pd.read_csv(folder / "label_errors.csv"))
+    rated = None
+    if config.get("policy") != "keep":
+        # With that policy, a table would be of an earlier run.
+        rated = _optional(lambda: pd.read_csv(folder / "label_errors.csv"))
     if rated is not None and not set(COLUMNS) <= set(rated):
         rated = None
     return Findings(
@@ -123,7 +128,7 @@ def gather_run(folder: str | Path, *, model: Any = None) -> Findings:
         out_of_fold=_of_records("out-of-fold predictions of stage 1", rated, samples),
         metrics=_metrics(folder / "evaluation" / "metrics.json"),
         rated=rated,
-        logs=_logs(folder),
+        logs=_logs(folder, config.get("label_errors") or {}),
         test_files=files,
     )
 
@@ -207,12 +212,11 @@ def _of_records(
     return _whole(name, _renamed(table))
 
 
-def _logs(folder: Path) -> dict[str, pd.DataFrame]:
+def _logs(folder: Path, stage1: dict[str, Any]) -> dict[str, pd.DataFrame]:
     paths = {"stage 2": folder / "log.csv"}
-    for fold in sorted(
-        (folder / "folds").glob("[0-9]*"), key=lambda path: (len(path.name), path.name)
-    ):
-        paths[f"fold {fold.name}"] = fold / "log.csv"
+    # Not all that are there: an earlier run may have had more folds.
+    for fold in range(stage1.get("folds", 0) * stage1.get("repeats", 1)):
+        paths[f"fold {fold}"] = folder / "folds" / str(fold) / "log.csv"
     logs = {name: _optional(lambda path=path: pd.read_csv(path)) for name, path in paths.items()}
     return {name: log for name, log in logs.items() if log is not None and "epoch" in log}
 

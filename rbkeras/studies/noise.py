@@ -13,6 +13,10 @@ from rbkeras.errors import InputError
 from rbkeras.tables import read_table
 from rbkeras.verdicts import VERDICTS, read_verdicts
 
+UNKNOWN = (
+    "label errors can only be multiplied where their rate is known: expected --truth, "
+    "--noise_rate, --noise_table or --noise_reviewed with data whose true labels are not known"
+)
 BIN_COLUMNS = ["r1", "r2", "probability"]
 
 
@@ -66,11 +70,24 @@ def check_noise(noise: Noise, config: FitConfig, errors: Sequence[float]) -> Non
         if config.data is None:
             raise InputError("--truth: expected --data with it, whose true labels these are")
         read_truth(noise.truth, open_records(config.data).samples)
+    if config.data is not None and max(errors) > 1 and not _known(noise, config.data):
+        raise InputError(UNKNOWN)
     rate = noise.rate
     if rate is None and config.data is None:
         rate = config.simulation.label_error
     if rate is not None and noise.kind == "uniform":
         uniform_probability(rate, max(errors))
+
+
+def truth_file(noise: Noise, data: Path) -> Path | None:
+    """Find the true labels of a records directory: the file named, or one that lies beside it."""
+    beside = data.parent / "survey" / "truth.csv"
+    return noise.truth or (beside if beside.exists() else None)
+
+
+def _known(noise: Noise, data: Path) -> bool:
+    own = noise.rate if noise.kind == "uniform" else noise.table
+    return own is not None or noise.reviewed is not None or truth_file(noise, data) is not None
 
 
 def read_truth(path: Path, samples: pd.DataFrame) -> np.ndarray:

@@ -61,18 +61,23 @@ class Study:
     @property
     def shared(self) -> bool:
         """Whether all seeds are tested on the same samples."""
-        return self.config.data is not None
+        return self.config.test_real is not None
 
     @cached_property
     def grid(self) -> Grid:
-        """Arms and pairs; needs the data of the first seed."""
-        first = self.seed(self.seeds[0])
+        """Arms and pairs; needs the data, where some are given."""
+        if self.config.data is None:
+            detectors, known = list(range(1, self.config.simulation.detectors + 1)), True
+        else:
+            first = self.seed(self.seeds[0])
+            detectors = sorted(first.records.samples["detector_id"].unique().tolist())
+            known = first.truth is not None
         return make_grid(
             self.name,
             networks=self.networks,
             errors=self.errors,
-            detectors=sorted(first.records.samples["detector_id"].unique().tolist()),
-            policies=[p for p in self.policies if p != TRUTH or first.truth is not None],
+            detectors=detectors,
+            policies=[p for p in self.policies if p != TRUTH or known],
         )
 
     @cached_property
@@ -98,7 +103,7 @@ def check_study(study: Study) -> None:
         raise InputError(
             f"--seeds: expected different seeds of at least 0, at least one, got {study.seeds}"
         )
-    if study.shared and study.config.test_real is None:
+    if study.config.data is not None and not study.shared:
         raise InputError("--data: expected --test_real and --test_bogus with it, got neither")
     if not study.errors or min(study.errors) < 1 or len(set(study.errors)) < len(study.errors):
         raise InputError(f"--errors: expected different factors of at least 1, got {study.errors}")

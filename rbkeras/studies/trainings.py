@@ -14,11 +14,12 @@ from rbkeras.data.labels import SKIP
 from rbkeras.data.records import Records, open_records
 from rbkeras.data.splits import validation_mask
 from rbkeras.errors import InputError
-from rbkeras.files import alone, read_json, whole_file, write_json
+from rbkeras.files import alone, checksum, read_json, state_of, whole_file, write_json
 from rbkeras.options import with_settings, write_config
 from rbkeras.statistics import Scores
 from rbkeras.studies.grid import MIX, Arm
 from rbkeras.studies.noise import (
+    UNKNOWN,
     Noise,
     bin_probabilities,
     flip_labels,
@@ -26,11 +27,14 @@ from rbkeras.studies.noise import (
     read_bins,
     read_truth,
     reviewed_bins,
+    truth_file,
     uniform_probability,
 )
 from rbkeras.verdicts import read_verdicts
 
 _SCORES = "test_scores.npz"
+# Of which model and which test stamps the scores are.
+_ORIGIN = "test_scores.json"
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,8 @@ class Seed:
     @cached_property
     def truth(self) -> np.ndarray | None:
         """True labels, int8 (N,), where they are known."""
-        beside = self.config.data.parent / "survey" / "truth.csv"
-        path = self.noise.truth or beside
-        return read_truth(path, self.records.samples) if path.exists() else None
+        path = truth_file(self.noise, self.config.data)
+        return None if path is None else read_truth(path, self.records.samples)
 
     # --- labels ---------------------------------------------------------------------------------
 
@@ -111,11 +114,7 @@ class Seed:
 
     def _known_truth(self) -> np.ndarray:
         if self.truth is None:
-            raise InputError(
-                "label errors can only be multiplied where their rate is known: expected "
-                "--truth, --noise_rate, --noise_table or --noise_reviewed with data whose true "
-                "labels are not known"
-            )
+            raise InputError(UNKNOWN)
         return self.truth
 
     def _select(self, labels: np.ndarray, part: int | str | None) -> np.ndarray:
@@ -183,14 +182,19 @@ class Seed:
             rated = self.rated(errors=arm.errors, part=part)
         out.mkdir(parents=True, exist_ok=True)
         write_config(out / "config.yaml", config)
-        before = _finished(out)
         model = train_final(Run(config, self.records, labels), rated)
-        if before and before == _finished(out) and (out / _SCORES).exists():
+        tests = {"real": config.test_real, "bogus": config.test_bogus}
+        origin = {"model": checksum(out / "model.keras")}
+        origin |= {name: state_of(path) for name, path in tests.items()}
+        known = out / _ORIGIN
+        if known.exists() and read_json(known) == origin and (out / _SCORES).exists():
             return load_scores(out / _SCORES)
-        scores = evaluation.score_test_set(model, real=config.test_real, bogus=config.test_bogus)
+        known.unlink(missing_ok=True)
+        scores = evaluation.score_test_set(model, **tests)
         with whole_file(out / _SCORES) as temporary, open(temporary, "wb") as stream:
             np.savez(stream, real=scores[0], bogus=scores[1])
         write_json(out / "evaluation" / "metrics.json", evaluation.summarise(*scores))
+        write_json(known, origin)
         return scores
 
 
@@ -202,11 +206,6 @@ def open_seed(config: FitConfig, number: int, noise: Noise) -> Seed:
     folder.mkdir(parents=True, exist_ok=True)
     config = replace(config, out=folder, seed=number)
     return Seed(simulated(config) if config.data is None else config, folder, noise)
-
-
-def _finished(out: Path) -> Any:
-    marker = out / "stage2.json"
-    return read_json(marker) if marker.exists() else None
 
 
 def load_scores(path: Path) -> Scores:

@@ -27,6 +27,19 @@ def test_all_carry_shape_and_decision(exported, engines):
         assert engine.decision == model.decision
 
 
+def test_a_file_of_an_earlier_model_is_not_run(exported, tmp_path):
+    run = shutil.copytree(exported[0], tmp_path / "run")
+    changed = bytearray((run / "model.keras").read_bytes())
+    changed[-1] ^= 1
+    (run / "model.keras").write_bytes(changed)
+    with pytest.raises(InputError, match=r"another model by now; `python -m rbkeras.export"):
+        load_engine(run, engine="onnx")
+    # Asked for by its name it runs, and so it does where nothing is known of its origin.
+    assert load_engine(run / "exported" / "model.onnx", engine="keras")
+    (run / "exported" / "export.json").write_text("[]")
+    assert load_engine(run, engine="onnx")
+
+
 @pytest.mark.parametrize("name", ENGINES)
 def test_any_number_of_stamps_in_their_order(exported, engines, name):
     _, _, stamps, logits = exported

@@ -74,6 +74,12 @@ def reported(run, tmp_path):
     return Page(out.read_text())
 
 
+def point(run, old, new):
+    """Let a run and its evaluation name other files."""
+    for path in (run / "config.yaml", run / "evaluation" / "source.json"):
+        path.write_text(path.read_text().replace(str(old), str(new)))
+
+
 SECTIONS = [
     *("headline", "curves", "thresholds", "calibration", "detectors", "brightness", "families"),
     *("mistakes", "suspects", "training", "settings"),
@@ -129,9 +135,7 @@ def test_kinds_and_detectors_come_from_the_tables_beside_the_test_stamps(page):
 
 def test_without_tables_the_validation_part_serves(own_run, tmp_path, tiny_survey):
     """The settings point at test stamps that have gone, so that no table is beside them."""
-    config = (own_run / "config.yaml").read_text()
-    gone = config.replace(str(tiny_survey / "sim" / "test"), str(tmp_path / "gone"))
-    (own_run / "config.yaml").write_text(gone)
+    point(own_run, tiny_survey / "sim" / "test", tmp_path / "gone")
     page = reported(own_run, tmp_path)
     assert "Detectors of the validation part" in page.text("detectors")
     assert "galx_artificial_real" in page.text("families")
@@ -200,9 +204,9 @@ def test_hostile_names_are_texts(own_run, tmp_path, tiny_survey):
         table.loc[::2, "family"] = HOSTILE
         table["magnitude"] = HOSTILE
         table.to_csv(test / f"{name}.csv", index=False)
-    config = (own_run / "config.yaml").read_text()
-    config = config.replace(str(tiny_survey / "sim" / "test"), str(test))
-    (own_run / "config.yaml").write_text(config + f"'{HOSTILE.replace(chr(39), '')}': 1\n")
+    point(own_run, tiny_survey / "sim" / "test", test)
+    with (own_run / "config.yaml").open("a") as config:
+        config.write(f"'{HOSTILE.replace(chr(39), '')}': 1\n")
     hostile = own_run.rename(tmp_path / "<b>run & co<")
     page = reported(hostile, tmp_path)
     assert "script" not in page.tags

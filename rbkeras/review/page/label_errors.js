@@ -5,6 +5,8 @@ const key = "rbkeras-verdicts-" + document.body.dataset.key;
 const control = (id) => document.getElementById(id);
 const name = (card) => card.dataset.detector + "," + card.dataset.sample;
 
+for (const card of cards) card.dataset.before = card.dataset.verdict;
+
 function judge(card, word) {
   card.dataset.verdict = word;
   for (const button of card.querySelectorAll("button"))
@@ -52,7 +54,8 @@ function sort() {
 }
 
 function csv() {
-  const rows = cards.filter((card) => card.dataset.verdict)
+  // A verdict that the page came with and that was taken back stays as an empty one.
+  const rows = cards.filter((card) => card.dataset.verdict || card.dataset.before)
     .map((card) => [card.dataset.detector, card.dataset.sample, card.dataset.verdict]);
   return [["detector_id", "sample_index", "verdict"], ...hidden, ...rows]
     .map((row) => row.join(",") + "\n").join("");
