@@ -113,7 +113,7 @@ def do_piece(order: Mapping[str, Any], *, environment: Mapping[str, str]) -> dic
 def main() -> None:
     """Do the piece that standard input describes, and write to standard output how it went."""
     order = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_stdin, daemon=True).start()
     # What is printed, by native code too, belongs into the log.
     answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -121,7 +121,17 @@ def main() -> None:
         json.dump(_outcome(order), answer)
 
 
-def _end_with_parent() -> None:
+#: Variable that tells a process of a command of ours to end when its standard input does.
+END_WITH_PARENT = "RBKERAS_END_WITH_PARENT"
+
+
+def end_with_parent() -> None:
+    """End this process with the one that started it, if that has asked for it."""
+    if os.environ.pop(END_WITH_PARENT, None):
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
+
+
+def _end_with_stdin() -> None:
     sys.stdin.read()
     os._exit(1)
 

@@ -2,9 +2,9 @@
 
 The false positive rate at a true positive rate of 0.9 comes in steps of one bogus, and on a small
 validation part most trials tie at 0. Ties are broken by the mean false positive rate over true
-positive rates from 0.9 to 1, scaled to less than a step, so that it never outvotes one bogus. The
-validation loss would not do: its terms have other weights in every trial, and the cross-entropy
-alone punishes networks that rank well but are trained to be sure of less.
+positive rates from 0.9 to 1, scaled to less than a step, so that on one part it never outvotes one
+bogus. The validation loss would not do: its terms have other weights in every trial, and the
+cross-entropy alone punishes networks that rank well but are trained to be sure of less.
 
 Folds are averaged, each with a threshold of its own: scores of different networks have different
 scales, so pooling them would measure that too.
@@ -53,12 +53,15 @@ class Objective:
         bogus
             Bogus in a validation part, the resolution of the rate.
         """
-        left = score if self.direction == "min" else 1 - score
-        return float(np.log10(max(left, 0.0) + 0.1 / max(bogus, 1)))
+        return float(np.log10(max(self.left(score), 0.0) + 0.1 / max(bogus, 1)))
+
+    def left(self, score: float) -> float:
+        """Tell what is left to gain, 0 at best."""
+        return score if self.direction == "min" else 1 - score
 
 
 OBJECTIVES = {
-    "fpr90": Objective("fpr_at_tpr90_tied", "min", "FPR at TPR 0.9"),
+    "fpr90": Objective("fpr_at_tpr90_tied", "min", "FPR at TPR 0.9, ties broken"),
     "auc": Objective("auc", "max", "AUC"),
 }
 
@@ -140,3 +143,27 @@ def hopeless(
     best = same[means.argmin() if objective.direction == "min" else means.argmax()]
     behind = all(objective.better(b, m) for m, b in zip(mine, best, strict=True))
     return behind and objective.better(float(np.median(means)), float(np.mean(mine)))
+
+
+def projected(objective: Objective, mine: Sequence[float], best: Sequence[float]) -> float:
+    """Estimate the score over all folds of a trial that was given up after some.
+
+    Folds differ in difficulty, so a mean over some of them stands beside no mean over all. The
+    estimate is as many times worse than the best trial over all folds as it is over those seen.
+
+    Parameters
+    ----------
+    objective
+        Says which direction is better.
+    mine
+        The trial's figures, fold by fold.
+    best
+        Those of the best trial, over all folds.
+    """
+    own, seen, whole = (
+        objective.left(float(np.mean(figures))) for figures in (mine, best[: len(mine)], best)
+    )
+    # No factor can be told to a best of nothing left.
+    estimate = whole * own / seen if seen > 0 else own
+    estimate = max(estimate, whole)
+    return estimate if objective.direction == "min" else 1 - estimate

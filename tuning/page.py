@@ -35,7 +35,10 @@ def write_page(
     table = trials_table(results, plan)
     best = best_result(results, plan)
     number = None if best is None else best["trial"]
-    good = table[table["objective"].notna()]
+    # Of a trial that was given up, what it would have reached: parts differ in difficulty.
+    scores = [result.get("projected", result["score"]) for result in results]
+    good = table.assign(objective=pd.to_numeric(pd.Series(scores)))
+    good = good[good["objective"].notna()]
     names = list(dict.fromkeys(name for r in results for name in r["values"]))
     names = [name for name in names if not name.startswith("tuner/")]
     found = importances(good.reset_index(drop=True), names)

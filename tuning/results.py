@@ -75,6 +75,8 @@ def best_settings(best: dict[str, Any], plan: Plan) -> FitConfig:
     config = replace(
         config,
         out=(plan.folder / "best").resolve(),
+        # What the sweep was told about its own folder.
+        overwrite=False,
         label_errors=replace(config.label_errors, table=table and table.resolve()),
     )
     paths = {
@@ -101,6 +103,12 @@ def write_best(path: Path, best: dict[str, Any], plan: Plan, *, policy: str) -> 
         f"{len(best['parts'])} validation parts.",
         f"# Searched: {', '.join(settings_of(best['values'])) or 'nothing that applies'}.",
     ]
+    epochs = best["values"].get("tuner/epochs", plan.config.training.epochs)
+    if epochs < plan.config.training.epochs:
+        lines.append(
+            f"# Hyperband's longest training so far had {epochs} epochs, not "
+            f"{plan.config.training.epochs}; more trials go on to longer ones."
+        )
     if plan.config.label_errors.table is None and policy != "keep":
         lines.append("# The search took labels as given; fit will do stage 1 first.")
     text = "\n".join(lines) + "\n" + yaml.safe_dump(plain(settings), sort_keys=False)

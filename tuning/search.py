@@ -15,8 +15,8 @@ from rbkeras.options import checked, make_parser, parse_config
 _DESCRIPTION = """\
 Search the settings of training and network for those that let the fewest bogus through.
 
-A trial trains on all folds but one, takes turns, and is judged by what it had not seen. All flags
-of fit hold for every trial, except those that are searched.
+Each trial is cross-validated and judged on the folds held out. All flags of fit hold for every
+trial, except those that are searched.
 """
 _EXAMPLES = """\
 examples:
@@ -73,7 +73,12 @@ def add_flags(parser: ArgumentParser) -> None:
     )
     add("process_per_trial", action="store_true", help="so that memory does not grow")
     add("workers", type=int, default=0, help="processes that share the trials; 0 has none")
-    add("threads_per_worker", type=int | None, default=None, help="null takes all processors")
+    add(
+        "threads_per_worker",
+        type=int | None,
+        default=None,
+        help="of --workers; null shares the processors",
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,6 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work() -> int:
         checked(config)
         load_tensorflow()
+        from rbkeras.pieces import end_with_parent
         from tuning.sweep import check_sweep, run_sweep, work_for_chief
         from tuning.workers import role, wait_for_chief
 
@@ -96,6 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for flag in ("workers", "threads_per_worker"):
             if (getattr(parsed, flag) or 0) < 0:
                 raise InputError(f"--{flag}: expected at least 0, got {getattr(parsed, flag)}")
+        end_with_parent()
         if role() == "worker":
             wait_for_chief()
             return work_for_chief(with_data(sweep))

@@ -1,7 +1,7 @@
 """A sweep from its settings to its results."""
 
-import hashlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ import keras_tuner
 from rbkeras import __version__
 from rbkeras.data.records import open_records
 from rbkeras.errors import InputError
-from rbkeras.files import whole_file
+from rbkeras.files import alone, checksum, whole_file
 from rbkeras.models.classifier import build_classifier
 from rbkeras.resume import claim
 from tuning.cost import multiply_adds
@@ -86,7 +86,7 @@ class Sweep:
         return {
             "rbkeras": __version__,
             "records": open_records(config.data).fingerprint,
-            "files": {name: path and _digest(path) for name, path in files.items()},
+            "files": {name: path and checksum(path) for name, path in files.items()},
             "common": common | {"verdicts": None},
             "policy": self.policy,
             "space": self.hyperparameters.get_config()["space"],
@@ -111,10 +111,6 @@ class Sweep:
         return multiply_adds(network) <= self.max_multiply_adds
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-
-
 def start(sweep: Sweep) -> None:
     """Check the data and claim the folder for these settings.
 
@@ -135,7 +131,7 @@ def work_for_chief(sweep: Sweep) -> int:
     """Do trials that a chief hands out; the results are its business."""
     marker = sweep.folder / "sweep.json"
     claim(marker, sweep.settings(), products=[], overwrite=False)
-    search(sweep, alone=False)
+    search(sweep, chief=False)
     return 0
 
 
@@ -164,8 +160,8 @@ def run_sweep(sweep: Sweep, *, by: Callable[[], int] | None = None) -> int:
     return conclude(results, sweep.plan, sweep.limits) or status
 
 
-def search(sweep: Sweep, *, alone: bool = True) -> None:
-    """Do trials until a limit is reached; one of several workers leaves the table to others."""
+def search(sweep: Sweep, *, chief: bool = True) -> None:
+    """Do trials until a limit is reached; a worker of a chief leaves state and table to it."""
     plan, limits = sweep.plan, sweep.limits
     if sweep.max_multiply_adds is not None:
         limits = replace(limits, accepts=sweep.affords)
@@ -181,18 +177,22 @@ def search(sweep: Sweep, *, alone: bool = True) -> None:
         announce(trial, values, sweep.limits)
         result = do_trial(plan, trial, values, own_process=sweep.process_per_trial)
         if result["status"] != "failed":
-            result[SCORE] = plan.goal.for_oracle(result["score"], result["n_bogus"])
+            score = result.get("projected", result["score"])
+            result[SCORE] = plan.goal.for_oracle(score, result["n_bogus"])
         return result
 
     def after(result: dict[str, Any]) -> None:
         results = read_results(plan)
-        if alone:
+        if chief:
             _write_table(sweep, results)
         report(result, results, plan)
 
-    tuner = SweepTuner(oracle, folder=str(sweep.folder), evaluate=evaluate, after=after)
+    # A second search of the folder waits for the first, whose state it then takes up.
+    held = alone(sweep.folder / "keras_tuner") if chief else nullcontext()
     try:
-        tuner.search()
+        with held:
+            folder = str(sweep.folder)
+            SweepTuner(oracle, folder=folder, evaluate=evaluate, after=after).search()
     except keras_tuner.errors.FatalError as error:
         # What KerasTuner would have taken for a failed trial.
         raise error.__cause__ or error from None

@@ -1,5 +1,6 @@
 """One trial, in this process or in one of its own: `python -m tuning.trial SWEEP NUMBER`."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -15,10 +16,11 @@ import numpy as np
 from rbkeras.cli import load_tensorflow, run_command
 from rbkeras.data.records import open_records
 from rbkeras.errors import InputError
-from rbkeras.files import plain, read_json, whole_file, write_json
+from rbkeras.files import alone, plain, read_json, whole_file, write_json
+from rbkeras.pieces import END_WITH_PARENT, end_with_parent
 from rbkeras.rundir import Run
 from rbkeras.validation import validate
-from tuning.objectives import hopeless
+from tuning.objectives import hopeless, projected
 from tuning.parts import split, targets_of, train_part
 from tuning.plan import (
     RESULT_FILE,
@@ -50,24 +52,32 @@ def do_trial(
     -------
     dict
         trial, values, status ('completed', 'abandoned' or 'failed'), error, score (by
-        `plan.goal`), score_error (standard error over the parts; NaN of a single one), the means
-        of all figures, seconds, parts. Also in `result.json`.
+        `plan.goal`, over the parts that were trained), score_error (standard error over the parts,
+        where there are several), the means of all figures, seconds, parts; of an abandoned one
+        `projected`, its score over all parts as estimated. Also in `result.json`.
     """
     folder = plan.trial_folder(trial)
     if folder.exists() and read_values(plan, trial) != plain(values):
         shutil.rmtree(folder)
     write_values(plan, trial, values)
-    if not (folder / RESULT_FILE).exists():
-        if own_process:
+    if own_process:
+        if not (folder / RESULT_FILE).exists():
             _in_own_process(plan, trial)
-        else:
-            _work(plan, trial, values)
+    else:
+        # Another process may be at it still, whose search was killed.
+        with alone(folder):
+            if not (folder / RESULT_FILE).exists():
+                _work(plan, trial, values)
     return read_json(folder / RESULT_FILE)
 
 
 def _in_own_process(plan: Plan, trial: str) -> None:
     command = [sys.executable, "-m", "tuning.trial", str(plan.folder.resolve()), trial]
-    status = subprocess.run(command, check=False).returncode
+    # Its end of this pipe tells it when this process has ended, however it did.
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, env=os.environ | {END_WITH_PARENT: "1"}
+    )
+    status = process.wait()
     if not (plan.trial_folder(trial) / RESULT_FILE).exists():
         if status == -signal.SIGINT:
             raise KeyboardInterrupt
@@ -93,20 +103,23 @@ def _train_parts(plan: Plan, trial: str, values: dict[str, Any]) -> dict[str, An
     config = replace(plan.configured(values), out=plan.trial_folder(trial))
     validate(config)
     run = Run(config, open_records(config.data))
-    status = "completed"
     figures: list[float] = []
     for number, pair in enumerate(split(plan, run, targets_of(plan, run.records))):
         folder = plan.trial_folder(trial) / "parts" / str(number)
         figures.append(train_part(plan, run, number, *pair, folder)[plan.goal.figure])
         last = number + 1 == plan.parts
-        if plan.abandon and not last and _is_hopeless(plan, trial, figures, values):
-            status = "abandoned"
-            break
-    return {"status": status}
+        if plan.abandon and not last:
+            others = _others(plan, trial, values)
+            whole = [folds for folds in others if len(folds) == plan.parts]
+            if whole and hopeless(plan.goal, figures, others, least=_LEAST_TO_COMPARE):
+                best = min(whole, key=lambda folds: plan.goal.left(float(np.mean(folds))))
+                return {"status": "abandoned", "projected": projected(plan.goal, figures, best)}
+    return {"status": "completed"}
 
 
-def _is_hopeless(plan: Plan, trial: str, figures: list[float], values: dict[str, Any]) -> bool:
-    others = [
+def _others(plan: Plan, trial: str, values: dict[str, Any]) -> list[list[float]]:
+    """Figures, part by part, of the other trials that did not fail."""
+    return [
         [part[plan.goal.figure] for part in other["parts"]]
         for other in read_results(plan)
         # A training of other length says nothing about this one.
@@ -114,7 +127,6 @@ def _is_hopeless(plan: Plan, trial: str, figures: list[float], values: dict[str,
         and other["trial"] != trial
         and other["values"].get("tuner/epochs") == values.get("tuner/epochs")
     ]
-    return hopeless(plan.goal, figures, others, least=_LEAST_TO_COMPARE)
 
 
 def _write(plan: Plan, trial: str, outcome: dict[str, Any]) -> None:
@@ -143,6 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("usage: python -m tuning.trial SWEEP NUMBER", file=sys.stderr)
         return 2
     folder, trial = Path(arguments[0]), arguments[1]
+    end_with_parent()
 
     def work() -> None:
         load_tensorflow()

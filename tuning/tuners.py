@@ -10,12 +10,15 @@ import keras_tuner
 from keras_tuner import oracles
 from keras_tuner.engine import base_tuner
 from keras_tuner.errors import FailedTrialError, FatalError
+from keras_tuner.src.engine import conditions
 
 from rbkeras.errors import InputError
 from rbkeras.files import whole_file
 from tuning.grid import GridOracle
 from tuning.words import TUNER_NAMES
 
+# KerasTuner 1.4 prints every condition that it sends from one process to another.
+conditions.print = lambda *_: None
 #: Name under which trials report to the oracle, which minimises it.
 SCORE = "search_score"
 _NEVER = 10**9
@@ -50,10 +53,11 @@ class _Careful:
 
     limits: Limits
     started: float
+    ended_before: int
 
     def limit(self, limits: Limits) -> None:
         """Set the limits; the clock of `hours` starts now."""
-        self.limits, self.started = limits, time.monotonic()
+        self.limits, self.started, self.ended_before = limits, time.monotonic(), 0
         self.max_trials = limits.max_trials
         # Counted here instead: KerasTuner raises inside a lock, which other workers then wait for.
         self.max_consecutive_failed_trials = _NEVER
@@ -64,7 +68,9 @@ class _Careful:
         hours = self.limits.hours
         if hours is not None and time.monotonic() - self.started > 3600 * hours:
             return {"status": "STOPPED", "values": None}
-        last = [self.trials[trial].status for trial in self.end_order[-self.limits.failures :]]
+        # Failures of an earlier call may have had causes that are mended.
+        ended = self.end_order[self.ended_before :]
+        last = [self.trials[trial].status for trial in ended[-self.limits.failures :]]
         if len(last) == self.limits.failures and set(last) == {"FAILED"}:
             return {"status": "STOPPED", "values": None}
         response = self._acceptable(super().populate_space(trial_id))
@@ -77,10 +83,15 @@ class _Careful:
         """Tell whether values are worth a trial."""
         return self.limits.accepts is None or self.limits.accepts(values)
 
+    def _is_new_and_accepted(self, values: dict[str, Any]) -> bool:
+        # A Gaussian process may propose over again what it thinks best; others look themselves.
+        again = isinstance(self, oracles.BayesianOptimizationOracle) and self._duplicate(values)
+        return not again and self.accepts(values)
+
     def _acceptable(self, response: dict[str, Any]) -> dict[str, Any]:
         """Put random values in place of unacceptable ones; a model would propose them again."""
         for _ in range(_REFUSALS):
-            if response["status"] != "RUNNING" or self.accepts(response["values"]):
+            if response["status"] != "RUNNING" or self._is_new_and_accepted(response["values"]):
                 return response
             drawn = self._random_values()
             if drawn is None:
@@ -107,6 +118,7 @@ class _Careful:
         listed = {*self.end_order, *self._retry_queue}
         self._retry_queue += sorted(set(self.trials) - listed, reverse=True)
         self.start_order += sorted(set(self.trials) - set(self.start_order))
+        self.ended_before = len(self.end_order)
 
 
 class _Random(_Careful, oracles.RandomSearchOracle):
@@ -202,6 +214,8 @@ class SweepTuner(base_tuner.BaseTuner):
 
     def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Do a trial; an error outside of it ends the search instead of failing the trial."""
+        # What comes from a chief also has values that mean nothing beside the others.
+        trial.hyperparameters.ensure_active_values()
         try:
             result = self.evaluate(trial.trial_id, dict(trial.hyperparameters.values))
         except Exception as error:

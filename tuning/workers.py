@@ -13,11 +13,12 @@ import time
 from collections.abc import Sequence
 
 from rbkeras.errors import InputError
-from rbkeras.pieces import thread_limits
+from rbkeras.pieces import END_WITH_PARENT, thread_limits
 
 _NAMES = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
-#: Seconds that a worker waits for its chief, and a chief that is done has to end.
-_PATIENCE, _FAREWELL = 600, 3
+#: Seconds that a worker waits for its chief, that one may need to hear that a search is over, and
+#: that a chief which is done has to end.
+_PATIENCE, _LATE, _FAREWELL = 600, 20, 3
 
 
 def role() -> str:
@@ -45,7 +46,10 @@ def wait_for_chief() -> None:
     InputError
         When it does not.
     """
-    address = (os.environ["KERASTUNER_ORACLE_IP"], int(os.environ["KERASTUNER_ORACLE_PORT"]))
+    port = os.environ["KERASTUNER_ORACLE_PORT"]
+    if not port.isdecimal():
+        raise InputError(f"KERASTUNER_ORACLE_PORT: expected a number, got {port!r}")
+    address = (os.environ["KERASTUNER_ORACLE_IP"], int(port))
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -70,7 +74,7 @@ def run_workers(argv: Sequence[str], *, workers: int, threads: int | None) -> li
     workers
         How many.
     threads
-        Threads of each for one operation; None leaves TensorFlow's choice, all processors.
+        Threads of each for one operation; None gives each its share of the processors.
 
     Returns
     -------
@@ -83,32 +87,41 @@ def run_workers(argv: Sequence[str], *, workers: int, threads: int | None) -> li
     own = [argument for argument in argv if argument != "--overwrite"]
     command = [sys.executable, "-m", "tuning.search", *own, "--workers", "0"]
     environment = os.environ | dict(zip(_NAMES[1:], ("127.0.0.1", str(port)), strict=True))
-    if threads is not None:
-        environment |= thread_limits(threads)
+    threads = threads or max((os.cpu_count() or 1) // workers, 1)
+    environment |= thread_limits(threads)
 
     def begin(name: str) -> subprocess.Popen:
-        return subprocess.Popen(command, env=environment | {_NAMES[0]: name})
+        # Their end of the pipe tells them when this process has ended, however it did.
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            env=environment | {_NAMES[0]: name, END_WITH_PARENT: "1"},
+        )
 
     chief = begin("chief")
     running = [begin(f"worker{number}") for number in range(workers)]
     try:
-        while any(process.poll() is None for process in running):
-            if chief.poll() not in (None, 0):
-                # Workers would ask it for an hour.
-                break
+        while chief.poll() is None and any(process.poll() is None for process in running):
             time.sleep(0.2)
+        if chief.poll() == 0:
+            # Who has not heard yet that there is no more to do would ask for an hour.
+            late = _end(running, patience=_LATE)
+            return [0 if process in late else process.returncode for process in running]
     finally:
         # All that counts is in files by now; a chief waits for a worker that died for ever.
         _end([chief, *running], patience=_FAREWELL)
     return [process.returncode for process in running]
 
 
-def _end(processes: Sequence[subprocess.Popen], *, patience: float) -> None:
-    """Give processes some time to end by themselves, and end those that have not."""
+def _end(processes: Sequence[subprocess.Popen], *, patience: float) -> list[subprocess.Popen]:
+    """Give processes some time to end by themselves; end those that have not, and return them."""
     deadline = time.monotonic() + patience
+    late = []
     for process in processes:
         try:
             process.wait(max(deadline - time.monotonic(), 0))
         except subprocess.TimeoutExpired:
+            late.append(process)
             process.terminate()
             process.wait()
+    return late

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rbkeras.metrics import threshold_at_tpr
-from tuning.objectives import OBJECTIVES, hopeless, mean_fpr_above, measure
+from tuning.objectives import OBJECTIVES, hopeless, mean_fpr_above, measure, projected
 
 
 def test_mean_rate_above_is_the_mean_over_thresholds():
@@ -34,6 +34,16 @@ def test_the_oracle_minimises_both():
     rate, auc = OBJECTIVES["fpr90"], OBJECTIVES["auc"]
     assert rate.for_oracle(0.0, 100) < rate.for_oracle(1e-4, 100) < rate.for_oracle(0.5, 100)
     assert auc.for_oracle(1.0, 100) < auc.for_oracle(0.9, 100) < auc.for_oracle(0.5, 100)
+
+
+def test_what_was_given_up_is_told_as_of_all_folds():
+    # An easy first fold: 0.002 there is twice the best's, whose mean over all is 0.007.
+    best = [0.001, 0.01, 0.01]
+    assert projected(OBJECTIVES["fpr90"], [0.002], best) == pytest.approx(0.014)
+    # What is left to an AUC of 1 is compared, not the area.
+    assert projected(OBJECTIVES["auc"], [0.98], [0.99, 0.97]) == pytest.approx(0.96)
+    # Never better than the best, and finite beside a perfect fold.
+    assert projected(OBJECTIVES["fpr90"], [0.001], [0.0, 0.03]) == pytest.approx(0.015)
 
 
 def test_only_what_is_behind_everywhere_is_given_up():

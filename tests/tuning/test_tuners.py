@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from keras_tuner import HyperParameters
 
 from rbkeras.config import FitConfig
 from tuning.space import choose_rows, make_space
@@ -24,8 +25,8 @@ class Search:
         score = abs(values.get("loss.lambda_auc", 1.0) - 0.3)
         return {"trial": trial, "status": "completed", SCORE: score}
 
-    def run(self, max_trials, **limits):
-        rows = choose_rows("none", vary=["use_auc", "loss.lambda_auc", "loss.auc_margin"])
+    def run(self, max_trials, *, rows=("use_auc", "loss.lambda_auc", "loss.auc_margin"), **limits):
+        rows = choose_rows("none", vary=rows)
         space = make_space(rows, FitConfig(), grid_points=3 if self.name == "grid" else None)
         oracle = make_oracle(
             self.name,
@@ -98,6 +99,42 @@ def test_failures_are_told_and_end_the_search_only_in_a_row(tmp_path):
     search = Search(tmp_path / "all", fails=lambda trial: True)
     search.run(8, failures=3)
     assert len(search.seen) == 3
+    # What broke may be mended by the next call, which tries new ones.
+    search.fails = lambda trial: False
+    search.run(5, failures=3)
+    assert [result["status"] for result in search.seen] == ["failed"] * 3 + ["completed"] * 2
+
+
+@pytest.mark.parametrize("name", ["random", "bayesian"])
+def test_nothing_is_tried_twice(name, tmp_path):
+    search = Search(tmp_path, name)
+    search.run(9, rows=["use_auc"])
+    tried = [tuple(sorted(values.items())) for _, values in search.done]
+    # There are two settings, and the search ends when both are tried.
+    assert len(tried) == len(set(tried)) == 2
+
+
+def test_values_from_a_chief_are_those_that_mean_something(tmp_path, capfd):
+    space = make_space(choose_rows("architecture"), FitConfig())
+    oracle = make_oracle("random", space, limits=Limits(max_trials=30), seed=0, max_epochs=1)
+    seen = []
+
+    def evaluate(trial, values):
+        seen.append(values)
+        return {"trial": trial, "status": "completed", SCORE: 0.5}
+
+    tuner = SweepTuner(oracle, folder=str(tmp_path), evaluate=evaluate, after=lambda _: None)
+    for number in range(30):
+        trial = oracle.create_trial("here")
+        sent = dict(trial.hyperparameters.values)
+        trial.hyperparameters = HyperParameters.from_proto(trial.hyperparameters.to_proto())
+        tuner.run_trial(trial)
+        assert seen[number].keys() == sent.keys()
+        oracle.update_trial(trial.trial_id, {SCORE: 0.5})
+        trial.status = "COMPLETED"
+        oracle.end_trial(trial)
+    # Nor does KerasTuner print what it sends.
+    assert "compact" not in capfd.readouterr().out
 
 
 def test_hours_end_the_search(tmp_path):
