@@ -21,6 +21,10 @@ except ImportError:  # not a Unix
     fcntl = None  # type: ignore[assignment]
 
 
+#: What a file system without locks answers.
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path beside `path`, and rename it to `path` if the block succeeds.
@@ -78,7 +82,7 @@ def alone(folder: str | os.PathLike[str]) -> Iterator[None]:
                 print(f"{folder}: waiting for another process that is at work there", flush=True)
                 fcntl.flock(stream, fcntl.LOCK_EX)
             except OSError as error:
-                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                if error.errno not in NO_LOCKS:
                     raise
         yield
 
@@ -109,7 +113,8 @@ def state_of(path: str | os.PathLike[str], *, besides: Sequence[Path] = ()) -> d
     Returns
     -------
     dict
-        `files` and `bytes`, their numbers; `modified`, the latest time, or None.
+        `files` and `bytes`, their numbers; `modified`, the latest time, or None; `listing`, a
+        checksum of the names inside, sizes and times, so that a renamed file is noticed.
     """
     path, left_out = Path(path), {Path(one).absolute() for one in besides}
     found = [path]
@@ -119,16 +124,24 @@ def state_of(path: str | os.PathLike[str], *, besides: Sequence[Path] = ()) -> d
             here = Path(folder)
             folders[:] = [name for name in folders if here / name not in left_out]
             found += [here / name for name in names if here / name not in left_out]
-    states = []
-    for one in found:
+    states, listing = [], hashlib.sha256()
+    for one in sorted(found):
         with contextlib.suppress(OSError):
-            states.append(one.stat())
+            state = one.stat()
+            states.append(state)
+            name = "" if one == path else one.relative_to(path.absolute())
+            listing.update(f"{name}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
     modified = None
     if states:
         latest = max(state.st_mtime_ns for state in states)
         modified = datetime.fromtimestamp(latest / 1e9, UTC).isoformat()
     total = sum(state.st_size for state in states)
-    return {"files": len(states), "bytes": total, "modified": modified}
+    return {
+        "files": len(states),
+        "bytes": total,
+        "modified": modified,
+        "listing": listing.hexdigest(),
+    }
 
 
 def plain(value: Any) -> Any:

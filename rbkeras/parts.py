@@ -18,7 +18,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from rbkeras.errors import InputError
-from rbkeras.files import whole_file
+from rbkeras.files import NO_LOCKS, checksum, whole_file
 from rbkeras.resume import claim
 
 try:
@@ -44,6 +44,7 @@ class Parts:
     def __init__(self, out: Path):
         self._out = out
         self._folder = parts_folder(out)
+        self._claim = self._claimed_now()
         self._stored: dict[int, list[Path]] = {}
         self._rows: dict[int, int] = {}
         for path in sorted(self._folder.glob("[0-9]*.parquet")):
@@ -93,7 +94,15 @@ class Parts:
         return self._rows.get(number, 0)
 
     def add(self, number: int, table: pd.DataFrame) -> None:
-        """Store the next rows of input `number`; they survive whatever happens later."""
+        """Store the next rows of input `number`; they survive whatever happens later.
+
+        Raises
+        ------
+        InputError
+            When another command has begun the table anew, or finished it, in the meantime.
+        """
+        if self._claimed_now() != self._claim:
+            raise InputError(f"{self._folder}: expected the parts that were begun, found others")
         path = self._folder / f"{number:06d}-{self.rows(number):012d}.parquet"
         with whole_file(path) as temporary:
             table.to_parquet(temporary, index=False)
@@ -132,7 +141,7 @@ class Parts:
         try:
             with _writer(whole, schema) as writer:
                 for path in paths:
-                    part = pq.read_table(path).replace_schema_metadata(None)
+                    part = _with_texts(pq.read_table(path).replace_schema_metadata(None), schema)
                     rows = pa.concat_tables(
                         [schema.empty_table(), part], promote_options="permissive"
                     )
@@ -140,7 +149,14 @@ class Parts:
             os.replace(whole, self._out)
         finally:
             whole.unlink(missing_ok=True)
-        shutil.rmtree(self._folder)
+        # Under another name first: what a kill leaves of it stands in nobody's way.
+        done = self._folder.with_name(f".{os.getpid()}.part.{self._folder.name}")
+        self._folder.rename(done)
+        shutil.rmtree(done)
+
+    def _claimed_now(self) -> str | None:
+        marker = self._folder / _MARKER
+        return checksum(marker) if marker.exists() else None
 
     def _count(self, number: int, path: Path, rows: int) -> None:
         self._stored.setdefault(number, []).append(path)
@@ -155,14 +171,29 @@ def _rows_of(path: Path) -> int:
 
 
 def _joined_schema(schemas: Sequence[pa.Schema], last: Sequence[str]) -> pa.Schema:
-    plain = [schema.remove_metadata() for schema in schemas]
-    joined = pa.unify_schemas(plain, promote_options="permissive")
-    names = [name for name in joined.names if name not in last]
-    names += [name for name in last if name in joined.names]
-    schema = pa.schema([joined.field(name) for name in names])
+    fields: dict[str, pa.Field] = {}
+    for field in (field for schema in schemas for field in schema.remove_metadata()):
+        known = fields.get(field.name, field)
+        try:
+            pair = [pa.schema([known]), pa.schema([field])]
+            fields[field.name] = pa.unify_schemas(pair, promote_options="permissive").field(0)
+        except pa.ArrowTypeError:
+            # Numbers of one input, words of another.
+            fields[field.name] = pa.field(field.name, pa.string())
+    names = [name for name in fields if name not in last]
+    names += [name for name in last if name in fields]
+    schema = pa.schema([fields[name] for name in names])
     # pandas keeps small integers with gaps as integers where the schema says so.
     frame = schema.empty_table().to_pandas(types_mapper={pa.int8(): pd.Int8Dtype()}.get)
     return schema.with_metadata(pa.Schema.from_pandas(frame, preserve_index=False).metadata)
+
+
+def _with_texts(part: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Turn columns into texts that are texts in the schema."""
+    for place, name in enumerate(part.column_names):
+        if pa.types.is_string(schema.field(name).type):
+            part = part.set_column(place, name, part[name].cast(pa.string()))
+    return part
 
 
 def _writer(path: Path, schema: pa.Schema):
@@ -192,4 +223,7 @@ def _locked(folder: Path) -> Iterator[None]:
             raise InputError(
                 f"{folder}: expected to be alone, but another process is writing there"
             ) from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
         yield

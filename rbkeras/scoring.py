@@ -116,7 +116,7 @@ def score_inputs(
             print(f"{out}: {done} of {total} stamps are scored already", file=sys.stderr)
         if dask is not None:
             options = {"engine": engine, "batch_size": batch_size, "threshold": threshold}
-            options |= {"prevalence": prevalence, "skip_bad": skip_bad}
+            options |= {"prevalence": prevalence, "skip_bad": skip_bad, "threads": threads}
             left = {n: one for n, one in sources.items() if parts.rows(n) < len(one)}
             do_on_dask(scoring_pieces(file, left, inputs, out, options), dask, title="scoring")
             # What is missing now is at fault, and is told by trying once more.

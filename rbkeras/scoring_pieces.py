@@ -8,6 +8,7 @@ from typing import Any
 from rbkeras.cli import load_tensorflow
 from rbkeras.data.sources import Source, open_source
 from rbkeras.engines import EngineName, load_engine
+from rbkeras.files import alone
 from rbkeras.parts import Parts, parts_folder
 from rbkeras.pieces import Piece
 from rbkeras.score_table import decided
@@ -52,19 +53,22 @@ def score_piece(
     threshold: float | None,
     prevalence: float | None,
     skip_bad: bool,
+    threads: int | None,
 ) -> None:
     """Score one input, the `number`-th, into the parts of `out`, which its command has claimed."""
     if engine == "keras":
         load_tensorflow()
-    network = load_engine(model, engine=engine)
+    network = load_engine(model, engine=engine, threads=threads)
     source = open_source(path, stamp_shape=network.stamp_shape, keep_bad=skip_bad)
     source.name = name
-    stream_scores(
-        network,
-        {number: source},
-        Parts(Path(out)),
-        finish=partial(decided, network.decision, threshold=threshold, prevalence=prevalence),
-        batch_size=batch_size,
-        skip_bad=skip_bad,
-        progress=False,
-    )
+    # A worker that was given up, or whose command was killed, may be at the same input still.
+    with alone(parts_folder(Path(out)) / f"{number:06d}"):
+        stream_scores(
+            network,
+            {number: source},
+            Parts(Path(out)),
+            finish=partial(decided, network.decision, threshold=threshold, prevalence=prevalence),
+            batch_size=batch_size,
+            skip_bad=skip_bad,
+            progress=False,
+        )

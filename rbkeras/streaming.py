@@ -18,6 +18,8 @@ PART_ROWS = 8192
 
 #: Column of sources that give samples at fault a row: the sentence that says why.
 FAULT = "fault"
+#: Columns of the table of scores that no column riding along may be called.
+OWN_COLUMNS = ("source", "score", "probability_real", "decision")
 
 
 def stream_scores(
@@ -86,6 +88,8 @@ def stream_scores(
                 bar.total -= len(source) - scored
                 continue
             identity, stamps = block
+            # Columns that ride along may tell of another network's scores.
+            identity = identity.rename(columns={name: f"table_{name}" for name in OWN_COLUMNS})
             logits = network.logits(stamps)
             score = logits[:, 1] - logits[:, 0]
             if FAULT in identity:

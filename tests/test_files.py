@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 import threading
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from rbkeras import files
 from rbkeras.errors import InputError
-from rbkeras.files import alone, read_json, whole_file, write_json
+from rbkeras.files import alone, read_json, state_of, whole_file, write_json
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, OSError])
@@ -163,3 +164,20 @@ def test_file_systems_without_locks_do_without(tmp_path, monkeypatch):
     monkeypatch.setattr(files.fcntl, "flock", refuse)
     with alone(tmp_path / "work"):
         pass
+
+
+def test_the_state_of_a_folder_knows_its_files_by_name(tmp_path):
+    for name in "ab":
+        (tmp_path / name).write_text(name)
+        os.utime(tmp_path / name, ns=(10, 10))
+    before = state_of(tmp_path)
+    assert (before["files"], before["bytes"]) == (2, 2)
+    assert state_of(tmp_path) == before
+    (tmp_path / "a").rename(tmp_path / "z")
+    assert state_of(tmp_path) != before
+    (tmp_path / "z").rename(tmp_path / "a")
+    assert state_of(tmp_path) == before
+    # Replaced by an older file of the same size, as a copy that keeps times does.
+    os.utime(tmp_path / "a", ns=(5, 5))
+    assert state_of(tmp_path) != before
+    assert state_of(tmp_path, besides=[tmp_path / "a"])["files"] == 1

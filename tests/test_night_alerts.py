@@ -84,6 +84,18 @@ def test_fits_stamps(engine, run, tmp_path):
     assert pd.read_csv(tmp_path / "scores.csv")["score"].tolist() == expected(0, 1, 2)
 
 
+def test_columns_of_a_table_never_stand_for_ours(engine, run, tmp_path):
+    (tmp_path / "0.fits").write_bytes(fits_bytes(np.stack(images_of(0))))
+    header = "file,source,score,fault,decision,night"
+    (tmp_path / "stamps.csv").write_text(f"{header}\n0.fits,north,-7,dome,yes,3\n")
+    assert run([tmp_path], tmp_path / "out.csv") == 0
+    (row,) = pd.read_csv(tmp_path / "out.csv").to_dict("records")
+    assert [row["score"]] == expected(0)
+    assert row["source"] == str(tmp_path)
+    own = ("table_source", "table_score", "table_fault", "table_decision", "night")
+    assert [row[name] for name in own] == ["north", -7, "dome", "yes", 3]
+
+
 @needs_real("ztf")
 @needs_real("lsst")
 def test_real_packets(engine, run, tmp_path):

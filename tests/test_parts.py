@@ -127,3 +127,43 @@ def test_no_rows_give_the_columns_alone(out):
     with claim(out) as parts:
         parts.write([], empty=EMPTY, last=LAST)
     assert list(pd.read_csv(out)) == ["source", "score"]
+
+
+def test_a_kill_while_parts_are_removed_is_in_nobodys_way(out, monkeypatch):
+    def killed(folder):
+        (folder / "settings.json").unlink()
+        raise KeyboardInterrupt
+
+    with claim(out) as parts:
+        parts.add(0, rows(0, 2))
+        monkeypatch.setattr("rbkeras.parts.shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            parts.write([0], empty=EMPTY, last=LAST)
+    assert len(pd.read_csv(out)) == 2
+    monkeypatch.undo()
+    store(out, rows(0, 1))
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_who_was_overtaken_adds_nothing(out, finished):
+    with claim(out, {"threshold": 1}) as parts:
+        parts.add(0, rows(0, 2))
+        late = Parts(out)
+    with claim(out, {"threshold": 2}, overwrite=True) as parts:
+        parts.add(0, rows(0, 2))
+        if finished:
+            parts.write([0], empty=EMPTY, last=LAST)
+    with pytest.raises(InputError, match="expected the parts that were begun, found others"):
+        late.add(0, rows(2, 2))
+    assert parts_folder(out).exists() != finished
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_numbers_of_one_input_and_words_of_another_are_texts(tmp_path, ending):
+    out = tmp_path / f"scores{ending}"
+    store(out, rows(0, 1, night=20260101))
+    store(out, rows(0, 1, night="first"), number=1)
+    with claim(out) as parts:
+        parts.write([0, 1], empty=EMPTY, last=LAST)
+    found = pd.read_csv(out) if ending == ".csv" else pd.read_parquet(out)
+    assert found["night"].tolist() == ["20260101", "first"]

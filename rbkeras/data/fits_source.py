@@ -113,6 +113,8 @@ class FitsSource:
     def _rows(self, samples: Sequence[Sample]) -> pd.DataFrame:
         index = [sample.identity["sample_index"] for sample in samples]
         table = self.table.iloc[index].reset_index(drop=True)
+        # A column `fault` beside stamps says which have no score.
+        table = table.rename(columns={"fault": "table_fault"})
         table.insert(0, "sample_index", np.asarray(index, np.int64))
         return table
 

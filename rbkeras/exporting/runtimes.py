@@ -131,6 +131,10 @@ def _damaged(path: str | Path, kind: str, error: Exception) -> str:
 
 
 def _processors() -> int:
+    # What a worker is given of its machine, see `rbkeras.pieces.thread_limits`.
+    share = os.environ.get("OMP_NUM_THREADS", "")
+    if share.isdecimal() and int(share) > 0:
+        return int(share)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
