@@ -1,7 +1,7 @@
 """Settings of a run: frozen dataclasses that become flags, a YAML file and `--help`.
 
-Only command modules and the orchestration in `rbkeras.run` know these classes; everything below
-takes plain keyword arguments.
+Commands, orchestration, studies and tuning know these classes; the rooms above them in
+docs/architecture.md take plain keyword arguments.
 """
 
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ class ModelConfig:
     normalisation
         What happens to the pixel values inside the network; null takes the network's own.
     width
-        Factor on the channels of every layer; null takes the network's own, as below.
+        Factor on the channels of every layer; null, here and below, takes the network's own value.
     depth
         Number of repeated layers or blocks.
     kernel
@@ -103,7 +103,7 @@ class OptimizerConfig:
     Parameters
     ----------
     name
-        Which one.
+        Optimization algorithm.
     learning_rate
         Peak learning rate.
     schedule
