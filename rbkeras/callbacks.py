@@ -22,7 +22,8 @@ from rbkeras.losses import score
 class Backup(keras.callbacks.BackupAndRestore):
     """`BackupAndRestore` that survives being killed while it writes.
 
-    Two states are kept, and a state whose metadata were cut short is replaced by the one before.
+    Two states are kept, and a state that was cut short is replaced by the one before; where there
+    is none, because it was the first, training begins anew.
     """
 
     def __init__(self, folder: str | Path):
@@ -40,7 +41,12 @@ class Backup(keras.callbacks.BackupAndRestore):
                     path.unlink(missing_ok=True)
                     if previous.exists():
                         shutil.copy(previous, path)
-        super().on_train_begin(logs)
+        try:
+            super().on_train_begin(logs)
+        except OSError:
+            # Keras, too, takes the one before, and raises where none can be read.
+            for path in (Path(self._weights_path), metadata):
+                path.unlink(missing_ok=True)
 
 
 class StopOnDivergence(keras.callbacks.Callback):

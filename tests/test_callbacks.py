@@ -97,6 +97,15 @@ def test_backup_without_an_earlier_state_starts_anew(tmp_path):
     assert resume(folder).epochs == [0, 1, 2, 3, 4]
 
 
+def test_a_first_state_cut_short_begins_anew(tmp_path):
+    folder = tmp_path / "backup"
+    folder.mkdir()
+    # A kill while the first weights were written, before there were metadata.
+    (folder / "latest.weights.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(40))
+    assert resume(folder).epochs == [0, 1, 2, 3, 4]
+    assert not folder.exists()
+
+
 def test_best_weights_name_a_value_that_is_not_logged(tmp_path):
     with pytest.raises(ValueError, match=r"monitor: expected one of \['loss'\], got 'val_loss'"):
         fit_tiny(BestWeights(tmp_path / "best"))
