@@ -187,7 +187,7 @@ def test_errors_of_unknown_rate_are_told_before_training(records_dir, tmp_path, 
 
 def test_seeds_that_share_a_test_set_are_known_to(tmp_path):
     from rbkeras.config import FitConfig
-    from rbkeras.studies.runner import Study
+    from rbkeras.studies.runner import Study, _remarks
     from rbkeras.studies.trainings import Noise
 
     def study(**given):
@@ -203,7 +203,9 @@ def test_seeds_that_share_a_test_set_are_known_to(tmp_path):
 
     assert not study().shared
     # Even where each simulates a survey of its own to be trained on.
-    assert study(test_real=tmp_path / "real.npy", test_bogus=tmp_path / "bogus.npy").shared
+    same = study(test_real=tmp_path / "real.npy", test_bogus=tmp_path / "bogus.npy")
+    assert same.shared
+    assert "a survey of its own and the same test set" in _remarks(same)[0]
 
 
 def test_a_review_of_other_records_is_refused_before_training(records_dir, tmp_path, fails_with):

@@ -180,7 +180,12 @@ def _suspects(study: Study) -> pd.DataFrame:
 
 def _remarks(study: Study) -> list[str]:
     count = len(study.seeds)
-    data = "the same data" if study.shared else "a survey and a test set of its own"
+    if study.config.data is not None:
+        data = "the same data"
+    elif study.shared:
+        data = "a survey of its own and the same test set"
+    else:
+        data = "a survey and a test set of its own"
     plural = "s" if count > 1 else ""
     remarks = [
         f"{count} seed{plural} ({', '.join(map(str, study.seeds))}), each with {data}.",
