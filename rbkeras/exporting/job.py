@@ -12,7 +12,7 @@ from rbkeras.engines import EXPORT_SUMMARY, EXPORTED, EXPORTED_FILES
 from rbkeras.errors import InputError
 from rbkeras.exporting import notes as own_notes
 from rbkeras.exporting import parity, samples
-from rbkeras.exporting.runtimes import INPUT, SIGNATURE, LiteRTEngine, OnnxEngine
+from rbkeras.exporting.runtimes import INPUT, OUTPUTS, SIGNATURE, LiteRTEngine, OnnxEngine
 from rbkeras.files import checksum, read_json, whole_file, write_json
 from rbkeras.inference import load_classifier, predict_logits
 
@@ -25,6 +25,9 @@ FILES = {
     "int8": "model_int8.tflite",
 }
 FORMATS = tuple(FILES)
+
+#: Stamps (N, H, W, C) to arrays by the names of `OUTPUTS`.
+Outputs = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -115,16 +118,17 @@ class _Check:
             model, np.array_split(self.stamps, -(-len(self.stamps) // 256))
         )
 
-    def compare(
-        self, logits_of: Callable[[np.ndarray], np.ndarray], *, usual_only: bool
-    ) -> parity.Parity:
+    def compare(self, outputs_of: Outputs, *, usual_only: bool) -> tuple[parity.Parity, str | None]:
+        """Compare logits with Keras's, and the other outputs with what they should make of them."""
         count = self.usual if usual_only else len(self.stamps)
-        return parity.compare_logits(
+        outputs = outputs_of(self.stamps[:count])
+        found = parity.compare_logits(
             self.logits[:count],
-            logits_of(self.stamps[:count]),
+            outputs["logits"],
             labels=self.labels[:count],
             decision=self.decision,
         )
+        return found, parity.outputs_fault(outputs, self.decision)
 
 
 def _write(
@@ -139,12 +143,12 @@ def _write(
 
             write_saved_model(model, temporary)
             write_json(temporary / own_notes.SAVED_MODEL_NOTES, notes)
-            logits_of = _saved_model_logits(temporary)
+            outputs_of = _saved_model_outputs(temporary)
         elif name == "onnx":
             from rbkeras.exporting.onnx_file import write_onnx
 
             write_onnx(model, temporary, notes=notes)
-            logits_of = OnnxEngine(temporary).logits
+            outputs_of = OnnxEngine(temporary).outputs
         else:
             from rbkeras.exporting import litert_file
 
@@ -152,27 +156,29 @@ def _write(
             if name == "int8":
                 content = litert_file.quantize(content, calibration)
             litert_file.write_litert(content, temporary, notes=notes)
-            logits_of = LiteRTEngine(temporary).logits
-        found = check.compare(logits_of, usual_only=name == "int8")
+            outputs_of = LiteRTEngine(temporary).outputs
+        found, inconsistent = check.compare(outputs_of, usual_only=name == "int8")
         fault = parity.int8_fault(found) if name == "int8" else parity.float_fault(found)
+        fault = fault or inconsistent
         if fault is not None:
             raise InputError(f"{path}: {fault}; nothing was written")
     return Written(name, path, found)
 
 
-def _saved_model_logits(folder: Path) -> Callable[[np.ndarray], np.ndarray]:
+def _saved_model_outputs(folder: Path) -> Outputs:
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(folder))
     signature = loaded.signatures[SIGNATURE]
 
-    def logits_of(stamps: np.ndarray) -> np.ndarray:
+    def outputs_of(stamps: np.ndarray) -> dict[str, np.ndarray]:
         # The signature lives only as long as what it was loaded with.
         assert loaded is not None
         parts = np.array_split(stamps, -(-len(stamps) // 256))
-        return np.concatenate([signature(**{INPUT: part})["logits"].numpy() for part in parts])
+        found = [signature(**{INPUT: part}) for part in parts]
+        return {name: np.concatenate([each[name] for each in found]) for name in OUTPUTS}
 
-    return logits_of
+    return outputs_of
 
 
 def _need_packages(formats: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from rbkeras.decision import Decision
 
@@ -117,6 +118,45 @@ def int8_fault(parity: Parity) -> str | None:
         )
     if not np.isfinite(parity.largest_difference):
         return "expected int8 scores to be finite where Keras's are, found others"
+    return None
+
+
+def outputs_fault(outputs: dict[str, np.ndarray], decision: Decision | None) -> str | None:
+    """Say where a file's score or probability is not what its own logits make of them.
+
+    Parameters
+    ----------
+    outputs
+        'logits' (N, 2), 'score' (N,) and 'probability' (N,), as the file gives them.
+    decision
+        The model's; None where the probability is the logistic of the score.
+
+    Returns
+    -------
+    str or None
+        None where both are right: the score to rounding, and the probability between those of a
+        slightly smaller and a slightly larger score, since calibration may rise in steps.
+    """
+    logits = outputs["logits"].astype(np.float64)
+    expected, score = logits[:, 1] - logits[:, 0], outputs["score"].astype(np.float64)
+    finite = np.isfinite(expected)
+    if (np.isfinite(score) != finite).any():
+        return "expected a score wherever the logits are finite, and only there"
+    margin = TOLERANCE + RELATIVE_TOLERANCE * np.abs(logits[finite]).max(axis=1, initial=0)
+    expected, score = expected[finite], score[finite]
+    if (np.abs(score - expected) > margin).any():
+        return f"expected scores that are logit differences, found {np.abs(score - expected).max()}"
+    probability = outputs["probability"].astype(np.float64)[finite]
+    probability_of = expit if decision is None else decision.probability
+    low = probability_of(score - margin) - TOLERANCE
+    high = probability_of(score + margin) + TOLERANCE
+    right = (probability >= low) & (probability <= high)
+    if not right.all():
+        worst = np.flatnonzero(~right)[0]
+        return (
+            f"expected a probability from {low[worst]:.4f} to {high[worst]:.4f} at a score of "
+            f"{score[worst]:.4f}, found {probability[worst]:.4f}"
+        )
     return None
 
 

@@ -13,8 +13,9 @@ from rbkeras.decision import Decision
 from rbkeras.errors import InputError
 from rbkeras.exporting import notes
 
-#: Name of the signature in LiteRT files and SavedModels, and of its input.
+#: Name of the signature in LiteRT files and SavedModels, and of its input and outputs.
 SIGNATURE, INPUT = "serving_default", "stamp"
+OUTPUTS = ("logits", "score", "probability")
 
 # Stamps that a thread takes at once: few enough that their activations stay in the processor's
 # cache. Each thread has stamps of its own, because threads that share every operation wait for one
@@ -60,6 +61,11 @@ class OnnxEngine:
         stamps = as_stamps(stamps, self.stamp_shape)
         return _joined(self._threads.map(self._run, _chunks(stamps)))
 
+    def outputs(self, stamps: np.ndarray) -> dict[str, np.ndarray]:
+        """Return what the file says of the stamps, by the names of `OUTPUTS`."""
+        stamps = as_stamps(stamps, self.stamp_shape)
+        return dict(zip(OUTPUTS, self._session.run(OUTPUTS, {INPUT: stamps}), strict=True))
+
     def _run(self, stamps: np.ndarray) -> np.ndarray:
         return self._session.run(["logits"], {INPUT: stamps})[0]
 
@@ -96,10 +102,17 @@ class LiteRTEngine:
         filled = np.concatenate([stamps, stamps[:missing]]) if missing else stamps
         return _joined(self._threads.map(self._run, _chunks(filled)))[: len(stamps)]
 
+    def outputs(self, stamps: np.ndarray) -> dict[str, np.ndarray]:
+        """Return what the file says of the stamps, by the names of `OUTPUTS`."""
+        return self._all_of(as_stamps(stamps, self.stamp_shape))
+
     def _run(self, stamps: np.ndarray) -> np.ndarray:
+        return self._all_of(stamps)["logits"]
+
+    def _all_of(self, stamps: np.ndarray) -> dict[str, np.ndarray]:
         runner = self._idle.get()
         try:
-            return runner(stamp=stamps)["logits"]
+            return runner(stamp=stamps)
         finally:
             self._idle.put(runner)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rbkeras import export
-from rbkeras.exporting import parity
+from rbkeras.exporting import parity, serving
 
 # Stands for an environment in which these packages are not installed.
 BLOCKED = """
@@ -131,8 +131,17 @@ def test_a_file_that_scores_otherwise_gets_no_name(model, tmp_path, fails_with, 
     assert (tmp_path / "exported" / "model.onnx").read_text() == "what was there before"
 
 
+def test_a_file_with_another_probability_gets_no_name(model, tmp_path, fails_with, monkeypatch):
+    right = serving._log_odds
+    monkeypatch.setattr(serving, "_log_odds", lambda score, decision: right(score, decision) + 0.1)
+    said = fails_with(export.main, [*model, "--formats", "onnx"])
+    assert "expected a probability from" in said
+    assert not list((tmp_path / "exported").glob("[!.]*.*"))
+
+
 def test_int8_that_decides_otherwise_gets_no_name(model, tmp_path, fails_with, monkeypatch):
     monkeypatch.setattr(parity, "MOST_CHANGED", -1.0)
+    monkeypatch.setattr(parity, "LARGEST_AUC_LOSS", 1.0)
     calibration = ["--calibration", model[2]]
     said = fails_with(export.main, [*model, "--formats", "int8", *calibration])
     assert "of the decisions" in said

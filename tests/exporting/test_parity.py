@@ -1,10 +1,18 @@
 """Comparing engines: what is counted, what is allowed, and the awkward stamps."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from rbkeras.decision import Decision, OperatingPoint
-from rbkeras.exporting.parity import awkward_stamps, compare_logits, float_fault, int8_fault
+from rbkeras.exporting.parity import (
+    awkward_stamps,
+    compare_logits,
+    float_fault,
+    int8_fault,
+    outputs_fault,
+)
 
 DECISION = Decision(
     operating_point=OperatingPoint(true_positive_rate=0.9, threshold=1.0, false_positive_rate=0.1),
@@ -57,6 +65,38 @@ def test_what_int8_is_allowed():
         compare(scores / 20, scores / 20 + 0.2, labels)
     )
     assert "finite" in int8_fault(compare(scores, np.r_[np.nan, scores[1:]], labels))
+
+
+STEPPED = replace(
+    DECISION, calibration="isotonic", knots=((0.0, 1.0, 1.0, 2.0), (0.1, 0.2, 0.7, 0.9))
+)
+
+
+@pytest.mark.parametrize(
+    ("decision", "score", "output", "probability", "said"),
+    [
+        (None, 0.0, 0.0, 0.5, None),
+        (None, 0.0, 0.0, 0.51, "a probability from 0.4999 to 0.5001 at a score of 0.0000"),
+        (None, 0.0, 0.01, 0.5, "logit differences"),
+        (None, np.nan, 1.0, 0.5, "wherever the logits are finite"),
+        (None, np.nan, np.nan, np.nan, None),
+        (replace(DECISION, temperature=2.0), 2.0, 2.0, 0.731059, None),
+        (replace(DECISION, temperature=2.0), 2.0, 2.0, 0.880797, "found 0.8808"),
+        # Either side of a step is right for a score that lies on it, and nothing beyond.
+        (STEPPED, 1.0, 1.0, 0.2, None),
+        (STEPPED, 1.0, 1.0, 0.7, None),
+        (STEPPED, 1.0, 1.0, 0.71, "found 0.7100"),
+        (STEPPED, 0.5, 0.5, 0.15, None),
+    ],
+)
+def test_score_and_probability_follow_from_the_logits(decision, score, output, probability, said):
+    outputs = {
+        "logits": np.float32([[0.0, score], [0.0, np.inf]]),
+        "score": np.float32([output, np.inf]),
+        "probability": np.float32([probability, 1.0]),
+    }
+    fault = outputs_fault(outputs, decision)
+    assert fault is None if said is None else said in fault
 
 
 def test_awkward_stamps_are_what_they_say():
