@@ -50,7 +50,8 @@ def conclude(results: list[dict[str, Any]], plan: Plan, limits: Limits) -> int:
             why = "no trial was begun"
         print(f"error: {plan.folder}: {why}", file=sys.stderr)
         return 1
-    last = results[-limits.failures :]
+    # With several workers trials do not end in the order of their numbers.
+    last = sorted(results, key=lambda result: result["ended"])[-limits.failures :]
     if len(last) == limits.failures and all(r["status"] == "failed" for r in last):
         print(
             f"error: {plan.folder}: given up after {len(last)} failures in a row", file=sys.stderr

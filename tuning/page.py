@@ -12,7 +12,7 @@ from rbkeras.pictures import png_bytes
 from tuning import pictures
 from tuning.importance import LEAST_TRIALS, importances
 from tuning.plan import Plan
-from tuning.results import best_result, trials_table
+from tuning.results import LENGTH, best_result, comparable, trials_table
 
 #: Trials whose learning curves are drawn, the best ones.
 _CURVES = 40
@@ -41,7 +41,9 @@ def write_page(
     good = good[good["objective"].notna()]
     names = list(dict.fromkeys(name for r in results for name in r["values"]))
     names = [name for name in names if not name.startswith("tuner/")]
-    found = importances(good.reset_index(drop=True), names)
+    # Hyperband's trials of other lengths tell of the length; most were drawn at the shortest.
+    judged = good[good[LENGTH] == good[LENGTH].mode().iloc[0]] if LENGTH in good else good
+    found = importances(judged.reset_index(drop=True), names)
     counts = {s: int((table["status"] == s).sum()) for s in ("completed", "abandoned", "failed")}
     text = page_template("tuning", "sweep.html").render(
         title=plan.folder.name,
@@ -67,11 +69,12 @@ def write_page(
 def _pictures(
     table: pd.DataFrame, good: pd.DataFrame, found: pd.DataFrame, plan: Plan, best: str | None
 ) -> dict[str, str]:
-    drawn = {"progress": pictures.progress_figure(table, plan.goal)} if len(good) else {}
+    final = comparable(table)
+    drawn = {"progress": pictures.progress_figure(table, plan.goal, final)} if len(good) else {}
     if len(found):
         drawn["importance"] = pictures.importance_figure(found)
-    if plan.cost and (table["status"] == "completed").any():
-        drawn["cost"] = pictures.cost_figure(table, plan.goal)
+    if plan.cost and final.any():
+        drawn["cost"] = pictures.cost_figure(table[final], plan.goal)
     curves = []
     for trial in _ranked(good, plan)["trial"][:_CURVES]:
         curve = pictures.learning_curve(plan.trial_folder(trial))

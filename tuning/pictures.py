@@ -34,8 +34,8 @@ def _logarithmic(axes: Axes, values: np.ndarray, which: str = "y") -> float:
     return float(positive.min()) / 2
 
 
-def progress_figure(table: pd.DataFrame, objective: Objective) -> Figure:
-    """Draw every trial's objective in order, and the best so far."""
+def progress_figure(table: pd.DataFrame, objective: Objective, final: pd.Series) -> Figure:
+    """Draw every trial's objective in order, and the best so far of those marked `final`."""
     picture = Figure(figsize=(8, 3.2), layout="constrained")
     axes = picture.subplots()
     loss = loss_of(table, objective)
@@ -52,8 +52,7 @@ def progress_figure(table: pd.DataFrame, objective: Objective) -> Figure:
             color=REAL_COLOUR if status == "completed" else _GREY,
             label=status,
         )
-    completed = np.where(table["status"] == "completed", loss, np.inf)
-    best = np.minimum.accumulate(completed)
+    best = np.minimum.accumulate(np.where(final, loss, np.inf))
     known = np.isfinite(best)
     axes.step(number[known], np.maximum(best[known], floor), where="post", color=BOGUS_COLOUR)
     failed = number[(table["status"] == "failed").to_numpy()]
@@ -86,10 +85,10 @@ def importance_figure(found: pd.DataFrame) -> Figure:
 
 
 def cost_figure(table: pd.DataFrame, objective: Objective) -> Figure:
-    """Draw objective against multiply-adds, and the Pareto front."""
+    """Draw objective against multiply-adds of comparable trials, and the Pareto front."""
     picture = Figure(figsize=(8, 3.6), layout="constrained")
     axes = picture.subplots()
-    rows = table[table["status"] == "completed"].sort_values("multiply_adds")
+    rows = table.sort_values("multiply_adds")
     loss, cost = loss_of(rows, objective), rows["multiply_adds"].to_numpy(float)
     floor = _logarithmic(axes, loss)
     _logarithmic(axes, cost, "x")

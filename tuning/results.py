@@ -16,6 +16,8 @@ from tuning.space import settings_of
 
 #: Columns of trials.csv ahead of the hyper-parameters.
 COLUMNS = ["trial", "status", "objective", "objective_error", "fpr_at_tpr90", "auc", "parts"]
+#: Hyperband's name for the epochs of a trial.
+LENGTH = "tuner/epochs"
 COST_COLUMNS = ["multiply_adds", "stamps_per_second", "parameters"]
 
 
@@ -54,16 +56,24 @@ def trials_table(results: Sequence[dict[str, Any]], plan: Plan) -> pd.DataFrame:
         table[name] = pd.to_numeric(table[name])
     if plan.cost:
         loss = table["objective"] * (1 if plan.goal.direction == "min" else -1)
-        loss = loss.where(table["status"] == "completed")
+        loss = loss.where(comparable(table))
         table["pareto"] = pareto_front(table["multiply_adds"].to_numpy(), loss.to_numpy())
     return table
+
+
+def comparable(table: pd.DataFrame) -> pd.Series:
+    """Mark trials that went through all parts, and for hyperband all epochs: bool, by row."""
+    completed = table["status"] == "completed"
+    if LENGTH not in table:
+        return completed
+    return completed & (table[LENGTH] == table.loc[completed, LENGTH].max())
 
 
 def best_result(results: Sequence[dict[str, Any]], plan: Plan) -> dict[str, Any] | None:
     """Give the best of the trials that went through all parts, and for hyperband all epochs."""
     completed = [result for result in results if result["status"] == "completed"]
-    longest = max((result["values"].get("tuner/epochs", 0) for result in completed), default=0)
-    completed = [r for r in completed if r["values"].get("tuner/epochs", 0) == longest]
+    longest = max((result["values"].get(LENGTH, 0) for result in completed), default=0)
+    completed = [r for r in completed if r["values"].get(LENGTH, 0) == longest]
     sign = 1 if plan.goal.direction == "min" else -1
     return min(completed, key=lambda result: sign * result["score"], default=None)
 
@@ -103,7 +113,7 @@ def write_best(path: Path, best: dict[str, Any], plan: Plan, *, policy: str) -> 
         f"{len(best['parts'])} validation parts.",
         f"# Searched: {', '.join(settings_of(best['values'])) or 'nothing that applies'}.",
     ]
-    epochs = best["values"].get("tuner/epochs", plan.config.training.epochs)
+    epochs = best["values"].get(LENGTH, plan.config.training.epochs)
     if epochs < plan.config.training.epochs:
         lines.append(
             f"# Hyperband's longest training so far had {epochs} epochs, not "

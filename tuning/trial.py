@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
@@ -53,7 +54,8 @@ def do_trial(
     dict
         trial, values, status ('completed', 'abandoned' or 'failed'), error, score (by
         `plan.goal`, over the parts that were trained), score_error (standard error over the parts,
-        where there are several), the means of all figures, seconds, parts; of an abandoned one
+        where there are several), the means of all figures, seconds, parts, ended (when: seconds
+        since 1970); of an abandoned one
         `projected`, its score over all parts as estimated. Also in `result.json`.
     """
     folder = plan.trial_folder(trial)
@@ -136,6 +138,7 @@ def _write(plan: Plan, trial: str, outcome: dict[str, Any]) -> None:
     parts = [read_json(path) for path in paths]
     result = {"trial": trial, "values": read_values(plan, trial), "error": "", "score": None}
     result |= outcome | {"seconds": sum(part["seconds"] for part in parts), "parts": parts}
+    result["ended"] = time.time()
     if parts:
         result |= {name: float(np.mean([part[name] for part in parts])) for name in _MEANS}
         extra = ("epochs", "parameters", "multiply_adds", "stamps_per_second")

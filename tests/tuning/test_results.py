@@ -10,12 +10,15 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from rbkeras.config import FitConfig
 from rbkeras.files import write_json
+from tuning import page
 from tuning.hparams import write_hparams
 from tuning.importance import importances
+from tuning.messages import conclude
 from tuning.page import write_page
 from tuning.plan import Plan, read_plan, read_results, read_settings, write_plan
 from tuning.results import best_result, trials_table, write_best
 from tuning.space import choose_rows, make_space
+from tuning.tuners import Limits
 
 
 @pytest.fixture
@@ -71,6 +74,24 @@ def test_hyperband_compares_its_longest_trainings(plan):
     short = result(0, 0.01, **{"tuner/epochs": 1})
     long = result(1, 0.05, **{"tuner/epochs": 9})
     assert best_result([short, long], plan)["trial"] == "1"
+    table = trials_table([short, long, result(2, 0.2, **{"tuner/epochs": 9})], plan)
+    # The first costs least and has the lowest rate, in a training that says nothing of the others.
+    assert table["pareto"].tolist() == [False, True, False]
+
+
+def test_hyperbands_importance_is_of_one_length(plan, tmp_path, monkeypatch):
+    judged = []
+
+    def seen(table, names):
+        judged.append(table)
+        return importances(table, names)
+
+    monkeypatch.setattr(page, "importances", seen)
+    results = [
+        result(n, 0.1 + 0.01 * n, **{"tuner/epochs": 9 if n % 3 == 0 else 3}) for n in range(12)
+    ]
+    write_page(tmp_path / "sweep.html", results, plan, begun=0)
+    assert judged[0]["trial"].tolist() == ["1", "2", "4", "5", "7", "8", "10", "11"]
 
 
 def test_the_table_has_every_trial(plan, results):
@@ -97,6 +118,16 @@ def test_best_settings_are_a_config_file(plan, results, tmp_path):
     write_best(tmp_path / "off.yaml", results[10], plan, policy="keep")
     config = read_settings(tmp_path / "off.yaml")
     assert (config.loss.lambda_auc, config.model.network) == (0.0, "simple")
+
+
+@pytest.mark.parametrize(("order", "status"), [((0, 2, 1), 1), ((1, 0, 2), 0), ((2, 1, 0), 0)])
+def test_a_search_is_given_up_by_its_last_failures_in_time(plan, capsys, order, status):
+    results = [result(0, 0.1), *(result(n, 0.0, status="failed") for n in (1, 2))]
+    for moment, number in enumerate(order):
+        results[number]["ended"] = float(moment)
+    limits = Limits(max_trials=3, failures=2)
+    assert conclude(results, plan, limits) == status
+    assert ("given up after 2 failures in a row" in capsys.readouterr().err) is bool(status)
 
 
 def test_importance_finds_what_matters():
