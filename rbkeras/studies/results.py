@@ -79,6 +79,7 @@ def summarise_study(
         row per figure and pair: figure, arm, beside, difference, low, high, p_value, ratio (of
         the means), significant. The interval of an arm's rate is widened to the exact binomial one
         of all samples tested: where none passed, neither seeds nor bootstrap know that one could.
+        A difference that is the same for all seeds and resamples gets what those intervals leave.
     """
     arm_rows, difference_rows = [], []
     for figure, function in FIGURES.items():
@@ -86,13 +87,18 @@ def summarise_study(
         # figure is what a study is decided by.
         count = resamples if figure == next(iter(FIGURES)) else max(resamples // 5, 50)
         resampled = resample_arms(scores, function, shared=shared, resamples=count)
+
+        def exact(arm: str, figure: str = figure, resampled: dict = resampled) -> tuple:
+            tested = _tested(scores[arm], _FRACTIONS[figure], shared=shared)
+            passed = resampled[arm].values.mean() * tested
+            return tuple(map(float, binomial_interval(passed, tested, confidence=confidence)))
+
         for name, values in resampled.items():
             found = estimate(values, confidence=confidence)
             low, high = max(found.low, 0.0), min(found.high, 1.0)
             if figure in _FRACTIONS:
-                tested = _tested(scores[name], _FRACTIONS[figure], shared=shared)
-                exact = binomial_interval(found.mean * tested, tested, confidence=confidence)
-                low, high = min(low, float(exact[0])), max(high, float(exact[1]))
+                least = exact(name)
+                low, high = min(low, least[0]), max(high, least[1])
             by_seed = {
                 f"seed {seed}": value for seed, value in zip(seeds, values.values, strict=True)
             }
@@ -105,6 +111,11 @@ def summarise_study(
             if arm not in resampled or beside not in resampled:
                 continue
             found = estimate(resampled[arm] - resampled[beside], confidence=confidence)
+            low, high = found.low, found.high
+            if low == high and figure in _FRACTIONS:
+                # No seed and no resample told the two apart; what was tested limits that.
+                ours, theirs = exact(arm), exact(beside)
+                low, high = min(low, ours[0] - theirs[1]), max(high, ours[1] - theirs[0])
             reference = resampled[beside].values.mean()
             difference_rows.append(
                 {
@@ -112,8 +123,8 @@ def summarise_study(
                     "arm": arm,
                     "beside": beside,
                     "difference": found.mean,
-                    "low": found.low,
-                    "high": found.high,
+                    "low": low,
+                    "high": high,
                     "p_value": found.p_value,
                     "ratio": resampled[arm].values.mean() / reference if reference else np.nan,
                     "significant": found.p_value < 1 - confidence,
@@ -138,6 +149,9 @@ def suspect_intervals(
     seed: int = 0,
 ) -> dict[str, float]:
     """Bootstrap intervals of recall, precision and F1 of suspected label errors.
+
+    Those of recall and precision are widened to the exact binomial ones: where all errors were
+    found, no resample knows that one could have been missed.
 
     Parameters
     ----------
@@ -167,6 +181,11 @@ def suspect_intervals(
             known = values[np.isfinite(values)]
             low, high = np.quantile(known, quantiles) if len(known) else (np.nan, np.nan)
             edges |= {f"{name}_low": float(low), f"{name}_high": float(high)}
+    for name, among in (("recall", cells[:2].sum()), ("precision", cells[[0, 2]].sum())):
+        if among:
+            low, high = binomial_interval(cells[0], among, confidence=confidence)
+            edges[f"{name}_low"] = min(edges[f"{name}_low"], float(low))
+            edges[f"{name}_high"] = max(edges[f"{name}_high"], float(high))
     return edges
 
 

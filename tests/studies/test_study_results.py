@@ -122,6 +122,8 @@ def test_a_rate_of_nothing_is_not_certain():
         row = arms[arms["figure"] == "fpr_at_tpr90"].iloc[0]
         assert (row["mean"], row["low"]) == (0, 0)
         assert row["high"] == pytest.approx(1 - 0.025 ** (1 / tested))
+        between = differences[differences["figure"] == "fpr_at_tpr90"].iloc[0]
+        assert (between["low"], between["high"]) == pytest.approx((-row["high"], row["high"]))
     assert not differences["significant"].any()
     assert "nan" not in differences_markdown(differences)
 
@@ -138,6 +140,9 @@ def test_suspect_intervals_are_those_of_a_bootstrap():
     low, high = np.quantile(recalls, [0.025, 0.975])
     assert (found["recall_low"], found["recall_high"]) == pytest.approx((low, high), abs=0.02)
     assert found["f1_low"] < found["f1_high"] < 1
+    all_found = suspect_intervals(np.arange(100) < 10, np.arange(100) < 12)
+    assert all_found["recall_low"] == pytest.approx(0.025 ** (1 / 10))
+    assert all_found["recall_high"] == 1
     nothing = suspect_intervals(np.zeros(9, bool), np.zeros(9, bool))
     assert np.isnan(list(nothing.values())).all()
 
