@@ -137,7 +137,16 @@ class Run:
         """Stream the selected stamps; shuffled and augmented for training."""
         own, devices = self.config.training, self.strategy.num_replicas_in_sync
         if not training:
-            dataset = stamp_dataset(self.records, targets, batch_size=512)
+            # Shuffled once, since surveys may be sorted by class, and batches of one class have no
+            # pairs for the AUC hinge to judge.
+            dataset = stamp_dataset(
+                self.records,
+                targets,
+                batch_size=512,
+                shuffle_buffer=4 * 512,
+                reshuffle=False,
+                seed=self.config.seed,
+            )
             return padded_batches(dataset, devices) if devices > 1 else dataset
         cache: Any = {"none": None, "memory": "memory", "disk": self._cache(targets) / "stamps"}
         cache = cache[own.cache]

@@ -79,6 +79,7 @@ ARCHITECTURE = (
     Row("model.depth@complex", (2, 4, 6), ("model.network", ("complex",))),
     Row("model.kernel", (3, 5, 7)),
     Row("model.stride", (1, 2)),
+    Row("model.padding", ("same", "valid")),
     Row("model.excitation", (True, False), ("model.network", ("compact", "complex"))),
     Row(
         "model.normalisation",

@@ -132,7 +132,9 @@ class ShuffledBatches:
     batch_size
         Samples given out at a time.
     seed
-        Of the order, which is another one every time.
+        Of the order.
+    reshuffle
+        Whether the order is another one every time.
     """
 
     def __init__(
@@ -143,13 +145,15 @@ class ShuffledBatches:
         pool_size: int,
         batch_size: int,
         seed: int,
+        reshuffle: bool = True,
     ):
         self._records = records
         self._targets = targets
         self._selected = int((targets != SKIP).sum())
         self._pool_size = min(-(-pool_size // batch_size) * batch_size, self._selected)
         self._batch_size = batch_size
-        self._rng = np.random.default_rng(seed)
+        self._seed = np.random.SeedSequence(seed)
+        self._reshuffle = reshuffle
 
     def __call__(self) -> Iterator[Block]:
         """Iterate over batches.
@@ -159,7 +163,7 @@ class ShuffledBatches:
         stamps, index
             float32 (B, H, W, C) and unique_index, int64 (B,).
         """
-        rng = self._rng.spawn(1)[0]
+        rng = np.random.default_rng(self._seed.spawn(1)[0] if self._reshuffle else self._seed)
         samples, left = self._samples(rng), self._selected
         while left:
             size = min(self._pool_size, left)

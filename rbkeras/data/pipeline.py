@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ def stamp_dataset(
     *,
     batch_size: int,
     shuffle_buffer: int = 0,
+    reshuffle: bool = True,
     seed: int = 0,
     augment: bool = False,
     shift: int = 0,
@@ -47,6 +49,8 @@ def stamp_dataset(
     shuffle_buffer
         Number of stamps among which the next one is drawn; 0 keeps the files' order. Blocks or
         files are then read in a new order every epoch, so that batches mix detectors.
+    reshuffle
+        Draw another order every epoch; False keeps the first one.
     seed
         Seed of shuffling and augmentation.
     augment
@@ -81,18 +85,20 @@ def stamp_dataset(
             count=selected,
             batch_size=batch_size,
             shuffle_buffer=shuffle_buffer,
+            reshuffle=reshuffle,
             seed=seed,
             with_index=with_index,
         )
     else:
-        dataset = _serialised(records, shuffle=bool(shuffle_buffer), seed=seed)
+        order = {"seed": seed, "reshuffle_each_iteration": reshuffle}
+        dataset = _serialised(records, order=order if shuffle_buffer else None)
         dataset = dataset.map(_parser(records, targets, with_index), num_parallel_calls=2)
         if shuffle_buffer or cache is not None:
             dataset = dataset.unbatch()
             if cache is not None:
                 dataset = dataset.cache("" if cache == "memory" else str(cache))
             if shuffle_buffer:
-                dataset = dataset.shuffle(shuffle_buffer, seed=seed)
+                dataset = dataset.shuffle(shuffle_buffer, **order)
             if multiple_of > 1:
                 dataset = dataset.take(selected)
             dataset = dataset.batch(batch_size)
@@ -186,13 +192,19 @@ def _from_blocks(
     count: int,
     batch_size: int,
     shuffle_buffer: int,
+    reshuffle: bool,
     seed: int,
     with_index: bool,
 ) -> tf.data.Dataset:
     """Batches of the first `count` stamps of an epoch; see `rbkeras.data.blocks`."""
     ordered = partial(selected_blocks, records, targets)
     shuffled = ShuffledBatches(
-        records, targets, pool_size=shuffle_buffer, batch_size=batch_size, seed=seed
+        records,
+        targets,
+        pool_size=shuffle_buffer,
+        batch_size=batch_size,
+        seed=seed,
+        reshuffle=reshuffle,
     )
 
     def elements() -> Iterator[Block]:
@@ -211,16 +223,16 @@ def _from_blocks(
     return dataset if shuffle_buffer else dataset.rebatch(batch_size)
 
 
-def _serialised(records: Records, *, shuffle: bool, seed: int) -> tf.data.Dataset:
-    """Batches of serialised records; interleaved over files when shuffling."""
+def _serialised(records: Records, *, order: dict[str, Any] | None) -> tf.data.Dataset:
+    """Batches of serialised records; interleaved over files when shuffling, in that order."""
 
     def batches(path: tf.Tensor) -> tf.data.Dataset:
         return tf.data.TFRecordDataset(path, records.compression).batch(_PARSE_BATCH)
 
     files = tf.data.Dataset.from_tensor_slices([str(path) for path in records.files])
-    if not shuffle:
+    if order is None:
         return files.flat_map(batches)
-    files = files.shuffle(len(records.files), seed=seed)
+    files = files.shuffle(len(records.files), **order)
     # Interleaving batches costs less than interleaving records; the shuffle buffer mixes them.
     return files.interleave(batches, cycle_length=min(len(records.files), _INTERLEAVED_FILES))
 

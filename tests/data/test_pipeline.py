@@ -130,6 +130,16 @@ def test_each_epoch_has_all_stamps_in_another_order(records, cache):
 
 
 @pytest.mark.parametrize("cache", [None, "memory"])
+def test_one_shuffled_order_can_be_kept(records, cache):
+    dataset = stamp_dataset(
+        records, ALL, batch_size=5, shuffle_buffer=36, reshuffle=False, cache=cache
+    )
+    first, second = yielded(dataset)[0], yielded(dataset)[0]
+    assert first == second != EVERYONE
+    assert sorted(first) == sorted(EVERYONE)
+
+
+@pytest.mark.parametrize("cache", [None, "memory"])
 def test_a_seed_gives_the_same_epochs_again_and_another_seed_others(records, cache):
     def epochs(seed):
         dataset = stamp_dataset(
