@@ -33,13 +33,13 @@ def test_the_test_set_of_the_run_comes_first(run):
 
 def test_then_its_records_then_simulated_stamps(run, records_dir):
     (run / "real.npy").unlink()
-    assert "simulated" in samples.check_sample(run, SHAPE).source
-    (run / "config.yaml").write_text(yaml.safe_dump({"data": str(records_dir)}))
     found = samples.check_sample(run, SHAPE)
     assert found.source == str(records_dir)
     # Detectors 1, 2 and 10 with 12 samples, whose first pixel says which one they are.
     assert len(set(found.stamps[:, 0, 0, 0])) == 36
     assert set(found.labels) == {0, 1, -1}
+    (run / "config.yaml").write_text(yaml.safe_dump({"data": str(run / "moved")}))
+    assert "simulated" in samples.check_sample(run, SHAPE).source
 
 
 @pytest.mark.parametrize("shape", [(9, 6, 2), (21, 21, 3), (17, 16, 4)])
