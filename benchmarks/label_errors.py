@@ -1,8 +1,8 @@
 """How well stage 1 finds planted label errors: every rule, threshold and score on known truth.
 
-Each folder holds the table of a stage 1 and the truth about it, as the folders `seed<N>` of a study
-and of `benchmarks/quality.py` do. With --work such folders are made, one per seed and error rate;
-called again, it goes on where it was interrupted.
+Each folder holds the tables of stage 1, one per factor of added label errors, and the truth about
+them, as the folders `seed<N>` of a study and of `benchmarks/quality.py` do. With --work such
+folders are made, one per seed and error rate; called again, it goes on where it was interrupted.
 """
 
 import argparse
@@ -33,7 +33,7 @@ examples:
 
 After -- come flags of rbkeras.fit.
 """
-THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
+THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7)
 # Of the other class, with the threshold 0.2.
 CERTAINTIES = (0.6, 2 / 3, 0.75)
 KEY = ["detector_id", "sample_index"]
@@ -82,27 +82,35 @@ def best_f1(wrong: np.ndarray, suspicion: np.ndarray) -> float:
 # --- folders --------------------------------------------------------------------------------------
 
 
-def read_folder(folder: Path) -> tuple[pd.DataFrame, np.ndarray]:
+def finished_stages(folder: Path) -> list[Path]:
+    """Directories of the finished stages 1 of a folder."""
+    found = sorted(folder.glob("stage1/errors-x*/label_errors.csv"))
+    if not found:
+        expected = folder / "stage1" / "errors-x1" / "label_errors.csv"
+        raise InputError(f"{expected}: expected a table of a finished stage 1, found none")
+    return [path.parent for path in found]
+
+
+def read_stage(stage: Path) -> tuple[pd.DataFrame, np.ndarray]:
     """Out-of-fold predictions in order of unique_index, and the true labels in that order."""
-    paths = [folder / "stage1" / "errors-x1" / "label_errors.csv", folder / "survey" / "truth.csv"]
-    for path in paths:
-        if not path.exists():
-            raise InputError(f"{path}: expected a table of a finished stage 1, found none")
-    rated, truth = map(pd.read_csv, paths)
+    path, known = stage / "label_errors.csv", stage.parents[1] / "survey" / "truth.csv"
+    if not known.exists():
+        raise InputError(f"{known}: expected the true labels of a simulated survey, found none")
+    rated, truth = pd.read_csv(path), pd.read_csv(known)
     joined = rated.sort_values("unique_index")[KEY].merge(
         truth[[*KEY, "true_label"]], on=KEY, how="left", validate="one_to_one"
     )
     if joined["true_label"].isna().any():
-        raise InputError(f"{paths[1]}: expected every sample of {paths[0]}, found some missing")
+        raise InputError(f"{known}: expected every sample of {path}, found some missing")
     return rated.sort_values("unique_index", ignore_index=True), joined["true_label"].to_numpy(int)
 
 
-def by_repeats(folder: Path) -> Iterator[tuple[int, pd.DataFrame]]:
+def by_repeats(stage: Path) -> Iterator[tuple[int, pd.DataFrame]]:
     """Merge the first 1, 2, ... repeats, where the folds are still there."""
     from rbkeras.crossval import merge_folds
     from rbkeras.files import read_json
 
-    folds = folder / "stage1" / "errors-x1" / "folds"
+    folds = stage / "folds"
     if not (folds / "0" / "fold.json").exists():
         return
     size = read_json(folds / "0" / "fold.json")["settings"]["folds"]
@@ -115,12 +123,16 @@ def by_repeats(folder: Path) -> Iterator[tuple[int, pd.DataFrame]]:
         yield repeats, merged.sort_values("unique_index", ignore_index=True)
 
 
-def evaluate_folder(folder: Path, thresholds: Sequence[float]) -> dict[str, object]:
-    """Judge a folder's table, and one per number of repeats where there are several."""
-    rated, truth = read_folder(folder)
+def evaluate_stage(stage: Path, thresholds: Sequence[float]) -> dict[str, object]:
+    """Judge a stage's table, and one per number of repeats where there are several."""
+    rated, truth = read_stage(stage)
     wrong = rated["label"].to_numpy() != truth
-    tables = dict(by_repeats(folder)) or {1: rated}
-    result: dict[str, object] = {"folder": str(folder), "labels": len(rated), "errors": wrong.sum()}
+    tables = dict(by_repeats(stage)) or {1: rated}
+    # A factor multiplies about the same rate everywhere; what comes out differs a little.
+    factor = stage.name.removeprefix("errors-")
+    group = f"{wrong.mean():.2f}" if factor == "x1" else factor
+    result: dict[str, object] = {"folder": str(stage), "group": group}
+    result |= {"labels": len(rated), "errors": wrong.sum()}
     for repeats, predictions in tables.items():
         again = rate_labels(predictions)
         labels, probability = again["label"].to_numpy(), again["probability_real"].to_numpy()
@@ -187,17 +199,17 @@ def print_rules(rules: list[dict]) -> None:
 
 
 def print_means(results: list[dict]) -> None:
-    """Mean over the folders of about the same rate of errors: F1, and the worst of the others."""
+    """Means over the tables of one rate or factor of label errors, and the worst."""
     rows = [
-        {"rate": round(result["errors"] / result["labels"], 2), "repeats": name, **rule}
+        {"errors": result["group"], "repeats": name, **rule}
         for result in results
         for name, judged in result.items()
         if name.startswith("repeats")
         for rule in judged["rules"]
     ]
-    table = pd.DataFrame(rows).groupby(["rate", "repeats", "rule"], sort=False)
+    table = pd.DataFrame(rows).groupby(["errors", "repeats", "rule"], sort=False)
     summary = table.agg(
-        folders=("F1", "size"),
+        tables=("F1", "size"),
         F1=("F1", "mean"),
         lowest_F1=("F1", "min"),
         precision=("precision", "mean"),
@@ -205,7 +217,7 @@ def print_means(results: list[dict]) -> None:
         recall=("recall", "mean"),
         lowest_recall=("recall", "min"),
     )
-    print("\nmeans over folders:")
+    print("\nmeans over tables:")
     print(summary.to_string(float_format="{:.3f}".format))
 
 
@@ -216,7 +228,8 @@ def run_benchmark(arguments: argparse.Namespace, flags: list[str]) -> None:
         folders += make_folders(arguments, flags)
     if not folders:
         raise InputError("expected folders of finished stages 1, or --work to make some")
-    results = [evaluate_folder(folder, arguments.thresholds) for folder in folders]
+    stages = [stage for folder in folders for stage in finished_stages(folder)]
+    results = [evaluate_stage(stage, arguments.thresholds) for stage in stages]
     for result in results:
         print_folder(result)
     print_means(results)
