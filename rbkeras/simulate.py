@@ -46,7 +46,8 @@ def _parser() -> argparse.ArgumentParser:
         ("seed", 0, "seed of everything"),
     ):
         parser.add_argument(
-            f"--{name}",
+            # The second spelling is that of every other command.
+            *dict.fromkeys((f"--{name}", f"--{name.replace('-', '_')}")),
             type=type(default),
             default=default,
             metavar="N" if isinstance(default, int) else "FRACTION",

@@ -352,7 +352,7 @@ def test_command_writes_a_survey(tmp_path, capsys):
     out = tmp_path / "out"
     command = [
         str(out),
-        *("--detectors", "1", "--per-detector", "20", "--test-real", "3", "--test-bogus", "4"),
+        *("--detectors", "1", "--per_detector", "20", "--test-real", "3", "--test_bogus", "4"),
         *("--size", "15", "--no-progress"),
     ]
     assert simulate.main(command) == 0
