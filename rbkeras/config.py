@@ -289,7 +289,8 @@ class FitConfig:
     test_bogus
         Test stamps that are bogus, a .npy file.
     preset
-        Settings to start from: default, quick (a few minutes on two cores) or original.
+        Settings to start from: default, whose values are shown here, quick (a few minutes on two
+        cores) or original. Null takes default; fit without --data takes quick.
     seed
         Seed of everything random.
     deterministic
