@@ -54,7 +54,12 @@ class Row:
     @property
     def flag(self) -> str:
         """The flag of `fit` that it sets."""
-        return self.name.partition("@")[0]
+        return flag_of(self.name)
+
+
+def flag_of(name: str) -> str:
+    """Give the flag of `fit` that a hyper-parameter of this name sets."""
+    return name.partition("@")[0]
 
 
 ON = (True,)
@@ -209,7 +214,7 @@ def settings_of(values: Mapping[str, Any]) -> dict[str, Any]:
     """
     settings: dict[str, Any] = {}
     for name, value in values.items():
-        flag = name.partition("@")[0]
+        flag = flag_of(name)
         if flag in SWITCHES:
             if not value:
                 settings[SWITCHES[flag]] = 0.0

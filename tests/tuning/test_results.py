@@ -169,7 +169,7 @@ def test_tensorboard_gets_hyperparameters_and_figures(plan, results, tmp_path):
     write_hparams(tmp_path / "tb", results, space, plan)
     write_hparams(tmp_path / "tb", results, space, plan)
     contents = {"experiment": 0, "session_start_info": 0}
-    tags = set()
+    tags, trials, axes = set(), {}, {}
     for path in (tmp_path / "tb").rglob("*tfevents*"):
         for event in tf.compat.v1.train.summary_iterator(str(path)):
             for value in event.summary.value:
@@ -179,5 +179,19 @@ def test_tensorboard_gets_hyperparameters_and_figures(plan, results, tmp_path):
                         value.metadata.plugin_data.content
                     )
                     contents[data.WhichOneof("data")] += 1
+                    trials[data.session_start_info.group_name] = data.session_start_info.hparams
+                    axes |= {info.name: info for info in data.experiment.hparam_infos}
     assert contents == {"experiment": 1, "session_start_info": 10}
     assert {"objective", "fpr_at_tpr90", "auc", "multiply_adds"} <= tags
+    # Parallel coordinates show a trial only if it has a value on every axis.
+    assert {"loss.lambda_auc", "model.depth", "model.network"} <= set(axes)
+    assert not [name for name in axes if "@" in name]
+    of_trials = [hparams for name, hparams in trials.items() if name]
+    assert len(of_trials) == 10
+    assert all(set(hparams) == set(axes) for hparams in of_trials)
+    values = sorted(hparams["loss.lambda_auc"].number_value for hparams in of_trials)
+    # The last trial had no AUC hinge.
+    assert values == pytest.approx([0.0] + [0.1 * n for n in range(1, 10)])
+    assert axes["loss.lambda_auc"].domain_interval.min_value == 0
+    assert axes["loss.lambda_auc"].domain_interval.max_value == 10
+    assert axes["model.depth"].domain_discrete.values[-1].number_value == 6
