@@ -66,7 +66,7 @@ def progress_figure(table: pd.DataFrame, objective: Objective, final: pd.Series)
             transform=axes.get_xaxis_transform(),
         )
     axes.set(xlabel="trial", ylabel=_label(objective))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(frameon=False)
     axes.grid(alpha=0.3)
     return picture
@@ -127,7 +127,7 @@ def curves_figure(curves: Sequence[tuple[str, pd.DataFrame]], best: str | None) 
             marker = "." if len(curve) == 1 else None
             axes.plot(curve.index + 1, np.maximum(value(curve), floor), marker=marker, **style)
         axes.set(xlabel="epoch", title=f"validation {title}")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
         if best is not None:
             axes.legend(frameon=False)
