@@ -30,7 +30,7 @@ def main() -> None:
     load_tensorflow()
     from rbkeras.data.write_records import convert_survey
 
-    settings = {"precision": "float32", "jit_compile": False}
+    settings = {"precision": "float32", "jit_compile": False, "vat_share": 1.0}
     settings |= {key: getattr(arguments, key) for key in ("network", "vat", "batch_size")}
     with tempfile.TemporaryDirectory(dir=arguments.work) as name:
         sides = []
@@ -38,10 +38,12 @@ def main() -> None:
             folder = Path(name) / str(stamps)
             survey = write_random_survey(folder / "survey", detectors=8, per_detector=stamps // 8)
             convert_survey(survey, folder / "records", progress=False)
+            count = stamps // 8 * 8
             work = {
-                "directory": folder / "records",
-                "training": stamps // 8 * 8 * 9 // 10,
-                "settings": settings,
+                "folder": folder,
+                "training": count * 9 // 10,
+                "settings": settings | {"stamps": count},
+                "original": False,
             }
             sides.append(Side(f"{stamps:,} stamps", epochs_of, work))
         measurements = compare(sides, arguments.repeats, warm_up=0)

@@ -297,7 +297,7 @@ class FitConfig:
         Make runs repeatable bit by bit (slower).
     policy
         What happens to suspected label errors: unlabel them, remove them, keep or flip their
-        labels, or unlabel only those more wrong than policy_threshold.
+        labels, or unlabel every label more wrong than policy_threshold.
     policy_threshold
         Probability of being wrong above which the policy threshold unlabels.
     verdicts

@@ -8,6 +8,7 @@ import pytest
 
 from rbkeras import simulate
 from rbkeras.data.simulation import bogus, simulate_stamps, simulate_survey
+from rbkeras.data.simulation import survey as survey_module
 from rbkeras.data.simulation.sky import Conditions, Psf, draw_conditions, psf_snr
 from rbkeras.data.simulation.survey import draw_label_errors
 from rbkeras.errors import InputError
@@ -362,6 +363,21 @@ def test_command_writes_a_survey(tmp_path, capsys):
     (out / "raw/images2.npy").write_bytes(b"left over")
     assert simulate.main([*command, "--overwrite"]) == 0
     assert not (out / "raw/images2.npy").exists()
+
+
+def test_an_interrupted_simulation_begins_anew(tmp_path, monkeypatch):
+    command = [str(tmp_path), "--detectors", "1", "--per_detector", "20", "--size", "15"]
+    command += ["--test_real", "3", "--test_bogus", "4", "--no-progress"]
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(survey_module, "_write_test", interrupted)
+        assert simulate.main(command) == 1
+    assert (tmp_path / "raw/images1.npy").exists()
+    assert simulate.main(command) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["raw", "test", "truth.csv"]
 
 
 @pytest.mark.parametrize(

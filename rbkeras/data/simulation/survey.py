@@ -20,6 +20,9 @@ REAL_NAMES = {"random": "rand_artificial_real", "near_galaxy": "galx_artificial_
 #: Of the tables beside the test stamps; the last two as a survey would measure them.
 TEST_COLUMNS = ["detector_id", "family", "snr", "magnitude"]
 
+# Stands in the folder while it is being filled.
+_UNFINISHED = ".unfinished"
+
 #: Test stamps drawn at a time.
 BLOCK = 2048
 
@@ -65,7 +68,7 @@ def simulate_survey(
     seed
         Seed of everything; not negative.
     overwrite
-        Replace an earlier survey in `out`.
+        Replace an earlier survey in `out`; one that was interrupted is replaced in any case.
     progress
         Show a progress bar.
 
@@ -83,6 +86,8 @@ def simulate_survey(
         raise InputError(f"real_fraction: expected a fraction in [0, 1], got {real_fraction}")
     out = Path(out)
     _make_room(out, overwrite=overwrite)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / _UNFINISHED).touch()
 
     sky_seed, stamp_seed, label_seed, test_seed = np.random.SeedSequence(seed).spawn(4)
     conditions = [draw_conditions(np.random.default_rng(s)) for s in sky_seed.spawn(detectors)]
@@ -110,6 +115,7 @@ def simulate_survey(
                 bar.update(drawn)
     with whole_file(out / "truth.csv") as temporary:
         pd.concat(truth).to_csv(temporary, index=False)
+    (out / _UNFINISHED).unlink()
 
 
 def draw_label_errors(
@@ -245,7 +251,8 @@ def _make_room(out: Path, *, overwrite: bool) -> None:
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: expected a folder to write into, got a file")
     if out.is_dir() and any(out.iterdir()):
-        if not overwrite:
+        # What an interrupted simulation has left is nobody's; other files may be somebody's.
+        if not overwrite and not (out / _UNFINISHED).exists():
             raise InputError(f"{out}: expected an empty folder, found files; --overwrite replaces")
         for folder in ("raw", "test"):
             shutil.rmtree(out / folder, ignore_errors=True)
