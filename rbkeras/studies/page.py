@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from rbkeras.files import whole_file
 from rbkeras.pages import page_template, png_address
@@ -41,6 +42,10 @@ def arms_figure(arms: pd.DataFrame, figure: str) -> Figure:
     axes.set(xlabel=FIGURE_NAMES[figure], ylim=(-0.6, len(rows) - 0.4))
     if rate and np.isfinite(floor):
         axes.set_xscale("log")
+        # Labels at every digit would run into each other.
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(axis="x", alpha=0.3)
     return picture
 
