@@ -107,7 +107,7 @@ EXPERIMENTS = [command for command in commands("Commands") if command[0] == "exp
         [
             ["simple-each 1", "simple-each 2", "simple-mix mix", "simple-all"],
             [f"{n}, {p}" for n in ("simple", "complex") for p in POLICY_NAMES.values()],
-            [f"simple, errors x {k}, all labels" for k in (1, 2, 3, 4)],
+            ["simple, all labels", *(f"simple, errors x {k}, all labels" for k in (2, 3, 4))],
             ["simple, CE", "simple, CE + AUC", "simple, CE + VAT", "simple, CE + AUC + VAT"],
         ],
         strict=True,

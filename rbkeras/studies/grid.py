@@ -114,7 +114,7 @@ def _policies(networks: Sequence[str], errors: Sequence[float], policies: Sequen
     for network in networks:
         settings = {"model.network": network}
         for factor in errors:
-            prefix = _prefix(network, factor, errors)
+            prefix = _prefix(network, factor)
             for policy in treated:
                 arms.append(
                     Arm(
@@ -146,8 +146,9 @@ def _policies(networks: Sequence[str], errors: Sequence[float], policies: Sequen
     return Grid(tuple(arms), tuple(pairs))
 
 
-def _prefix(network: str, factor: float, errors: Sequence[float]) -> str:
-    return network if len(errors) == 1 else f"{network}, errors x {factor:g}"
+def _prefix(network: str, factor: float) -> str:
+    """Begin an arm's name, which must not depend on what other factors a study has now."""
+    return network if factor == 1 else f"{network}, errors x {factor:g}"
 
 
 def _losses(networks: Sequence[str], errors: Sequence[float]) -> Grid:
@@ -164,7 +165,7 @@ def _losses(networks: Sequence[str], errors: Sequence[float]) -> Grid:
     arms: list[Arm] = []
     pairs: list[tuple[str, str]] = []
     for network, factor in product(networks, errors):
-        prefix = _prefix(network, factor, errors)
+        prefix = _prefix(network, factor)
         arms += [
             Arm(
                 name=f"{prefix}, {name}",

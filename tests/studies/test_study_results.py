@@ -46,6 +46,22 @@ def test_losses_are_compared_at_each_factor_on_the_label_errors():
     assert all(factor[one] == factor[other] for one, other in grid.pairs)
 
 
+@pytest.mark.parametrize("study", ["label-noise", "losses"])
+def test_more_factors_leave_the_names_of_arms(study):
+    names = [
+        {
+            arm.name
+            for arm in make_grid(
+                study, networks=["simple"], errors=errors, detectors=[3], policies=["keep", "truth"]
+            ).arms
+        }
+        for errors in ([1], [2], [1, 2])
+    ]
+    # What the true labels give is the same for all factors.
+    assert names[0] & names[1] <= {"simple, true labels"}
+    assert names[0] | names[1] == names[2]
+
+
 def test_treatments_use_each_detector():
     grid = make_grid("treatments", networks=["simple"], errors=[1], detectors=[3, 5], policies=[])
     assert [arm.parts for arm in grid.arms] == [(3, 5), ("mix",), (None,)]
