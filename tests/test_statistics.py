@@ -71,7 +71,7 @@ def test_differences_are_paired():
 def test_interval_covers_as_often_as_it_says():
     truth, covered, trials = stats.norm.cdf(1.5 / np.sqrt(2)), 0, 200
     for trial in range(trials):
-        found = estimate(resample(made_up(3, seed=trial), metrics.auc, shared=False, resamples=20))
+        found = estimate(resample(made_up(3, seed=trial), metrics.auc, shared=False, resamples=8))
         covered += found.low <= truth <= found.high
     assert stats.binomtest(covered, trials, 0.95).pvalue > 1e-3 or covered / trials > 0.95
 
