@@ -4,7 +4,7 @@ import sys
 from typing import Any
 
 from tuning.plan import Plan
-from tuning.results import best_result
+from tuning.results import best_result, given_result
 from tuning.tuners import Limits
 
 
@@ -30,8 +30,14 @@ def report(result: dict[str, Any], results: list[dict[str, Any]], plan: Plan) ->
     print(f"trial {int(result['trial'])} {text}; {result['seconds']:.0f} s", flush=True)
 
 
-def conclude(results: list[dict[str, Any]], plan: Plan, limits: Limits) -> int:
-    """Print what came out, and return the exit status."""
+def conclude(
+    results: list[dict[str, Any]],
+    plan: Plan,
+    limits: Limits,
+    *,
+    as_given: dict[str, Any] | None = None,
+) -> int:
+    """Print what came out, beside the trial of the settings as given; return the exit status."""
     counts = {
         status: sum(result["status"] == status for result in results)
         for status in ("completed", "abandoned", "failed")
@@ -58,6 +64,9 @@ def conclude(results: list[dict[str, Any]], plan: Plan, limits: Limits) -> int:
         )
         return 1
     print(f"best: trial {int(best['trial'])}, {plan.goal.title} {best['score']:.6g}")
+    given = given_result(results, as_given)
+    if given is not None:
+        print(f"settings as given: trial {int(given['trial'])}, {given['score']:.6g}")
     print(f"everything is in {plan.folder}; open {plan.folder / 'sweep.html'}")
     print(f"python -m rbkeras.fit --config {plan.folder / 'best.yaml'}")
     return 0

@@ -12,14 +12,19 @@ from rbkeras.pictures import png_bytes
 from tuning import pictures
 from tuning.importance import LEAST_TRIALS, importances
 from tuning.plan import Plan
-from tuning.results import LENGTH, best_result, comparable, trials_table
+from tuning.results import LENGTH, best_result, comparable, given_result, trials_table
 
 #: Trials whose learning curves are drawn, the best ones.
 _CURVES = 40
 
 
 def write_page(
-    path: str | Path, results: Sequence[dict[str, Any]], plan: Plan, *, begun: int
+    path: str | Path,
+    results: Sequence[dict[str, Any]],
+    plan: Plan,
+    *,
+    begun: int,
+    as_given: dict[str, Any] | None = None,
 ) -> None:
     """Write the page, whole or not at all.
 
@@ -31,6 +36,8 @@ def write_page(
         Of all trials that have ended, at least one.
     begun
         Trials that were begun and have not ended.
+    as_given
+        Hyper-parameter values of the command's own settings.
     """
     table = trials_table(results, plan)
     best = best_result(results, plan)
@@ -52,6 +59,7 @@ def write_page(
         parts=plan.parts,
         counts=counts | {"begun": begun},
         best=best,
+        given=given_result(results, as_given),
         names=names,
         rows=_ranked(table, plan).to_dict("records"),
         failures=table[table["status"] == "failed"].to_dict("records"),

@@ -78,6 +78,14 @@ def best_result(results: Sequence[dict[str, Any]], plan: Plan) -> dict[str, Any]
     return min(completed, key=lambda result: sign * result["score"], default=None)
 
 
+def given_result(
+    results: Sequence[dict[str, Any]], as_given: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    """Give the trial that had these values and was judged, of the command's own settings."""
+    alike = (r for r in results if r["values"] == as_given and r["score"] is not None)
+    return next(alike, None)
+
+
 def best_settings(best: dict[str, Any], plan: Plan) -> FitConfig:
     """Give the settings of the best trial for `fit`, which run from any directory."""
     config = plan.configured(best["values"])

@@ -12,6 +12,7 @@ import numpy as np
 
 from rbkeras.config import FitConfig, lookup
 from rbkeras.errors import InputError
+from rbkeras.models.backbones import NETWORKS
 
 #: Switches that are no flags of their own: off sets this weight to 0.
 SWITCHES = {"use_auc": "loss.lambda_auc", "use_vat": "loss.lambda_vat"}
@@ -191,7 +192,17 @@ def make_space(
 def _given(config: FitConfig, name: str) -> Any:
     if name in SWITCHES:
         return lookup(config, SWITCHES[name]) > 0
-    return lookup(config, name)
+    value = lookup(config, name)
+    section, _, option = name.partition(".")
+    if section == "model" and value is None:
+        # The network's own.
+        network = NETWORKS[config.model.network]
+        return (
+            network.normalisation
+            if option == "normalisation"
+            else getattr(network.defaults, option)
+        )
+    return value
 
 
 def _add(space: keras_tuner.HyperParameters, row: Row, grid_points: int | None) -> None:
@@ -205,6 +216,29 @@ def _add(space: keras_tuner.HyperParameters, row: Row, grid_points: int | None) 
         space.Boolean(row.name, default=bool(values[0]))
     else:
         space.Choice(row.name, list(values))
+
+
+def given_values(space: keras_tuner.HyperParameters, config: FitConfig) -> dict[str, Any] | None:
+    """Translate settings to hyper-parameter values, those that are active: a trial as they are.
+
+    Returns
+    -------
+    dict or None
+        None where a setting lies outside the range in which it is searched.
+    """
+    values: dict[str, Any] = {}
+    for parameter in space.space:
+        if not all(condition.is_active(values) for condition in parameter.conditions):
+            continue
+        value = _given(config, flag_of(parameter.name))
+        if hasattr(parameter, "min_value"):
+            inside = parameter.min_value <= value <= parameter.max_value
+        else:
+            inside = value in parameter.values
+        if not inside:
+            return None
+        values[parameter.name] = value
+    return values
 
 
 def settings_of(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from tuning.page import write_page
 from tuning.parts import check_parts
 from tuning.plan import Plan, read_results, write_plan
 from tuning.results import best_result, trials_table, write_best
-from tuning.space import choose_rows, make_space
+from tuning.space import choose_rows, given_values, make_space
 from tuning.trial import do_trial
 from tuning.tuners import SCORE, Limits, SweepTuner, make_oracle
 
@@ -73,6 +73,16 @@ class Sweep:
         rows = choose_rows(self.space, vary=self.vary, fix=self.fix)
         points = self.grid_points if self.tuner == "grid" else None
         return make_space(rows, self.plan.config, grid_points=points)
+
+    @cached_property
+    def as_given(self) -> dict[str, Any] | None:
+        """Hyper-parameter values of the command's own settings, the first trial; None has none.
+
+        A grid has its order, and hyperband compares what it has drawn together.
+        """
+        if self.tuner in ("grid", "hyperband"):
+            return None
+        return given_values(self.hyperparameters, self.plan.config)
 
     def settings(self) -> dict[str, Any]:
         """Collect what makes trials comparable: none of it may change when a sweep goes on."""
@@ -157,12 +167,12 @@ def run_sweep(sweep: Sweep, *, by: Callable[[], int] | None = None) -> int:
         results = read_results(sweep.plan)
         if results:
             write_results(sweep, results)
-    return conclude(results, sweep.plan, sweep.limits) or status
+    return conclude(results, sweep.plan, sweep.limits, as_given=sweep.as_given) or status
 
 
 def search(sweep: Sweep, *, chief: bool = True) -> None:
     """Do trials until a limit is reached; a worker of a chief leaves state and table to it."""
-    plan, limits = sweep.plan, sweep.limits
+    plan, limits = sweep.plan, replace(sweep.limits, first=sweep.as_given)
     if sweep.max_multiply_adds is not None:
         limits = replace(limits, accepts=sweep.affords)
     oracle = make_oracle(
@@ -210,7 +220,13 @@ def write_results(sweep: Sweep, results: list[dict[str, Any]]) -> None:
     if best is not None:
         write_best(sweep.folder / "best.yaml", best, sweep.plan, policy=sweep.policy)
     write_hparams(sweep.folder / "tensorboard", results, sweep.hyperparameters, sweep.plan)
-    write_page(sweep.folder / "sweep.html", results, sweep.plan, begun=_begun(sweep))
+    write_page(
+        sweep.folder / "sweep.html",
+        results,
+        sweep.plan,
+        begun=_begun(sweep),
+        as_given=sweep.as_given,
+    )
 
 
 def _begun(sweep: Sweep) -> int:

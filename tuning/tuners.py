@@ -40,12 +40,15 @@ class Limits:
         Trials that fail one after another before the search is given up.
     accepts
         Whether values are worth a trial; None accepts all. What is not accepted is no trial.
+    first
+        Values of the first trial, if they are accepted; None leaves that one to the tuner, too.
     """
 
     max_trials: int
     hours: float | None = None
     failures: int = 5
     accepts: Callable[[dict[str, Any]], bool] | None = None
+    first: dict[str, Any] | None = None
 
 
 class _Careful:
@@ -73,6 +76,9 @@ class _Careful:
         last = [self.trials[trial].status for trial in ended[-self.limits.failures :]]
         if len(last) == self.limits.failures and set(last) == {"FAILED"}:
             return {"status": "STOPPED", "values": None}
+        first = self.limits.first
+        if first is not None and not self.trials and self.accepts(first):
+            return {"status": "RUNNING", "values": first}
         response = self._acceptable(super().populate_space(trial_id))
         if response["status"] == "IDLE":
             # KerasTuner asks again at once, and would keep a processor busy with it.

@@ -43,6 +43,9 @@ def test_a_sweep_leaves_its_results(sweep):
     assert (out / "sweep.html").stat().st_size > 20_000
     assert list((out / "tensorboard").rglob("*tfevents*"))
     assert not list(out.rglob("*.keras"))
+    # The first trial is the command's own settings.
+    assert table.loc[0, "loss.lambda_auc"] == 0.1
+    assert "Settings as given: trial 0," in (out / "sweep.html").read_text()
 
 
 def test_more_trials_may_be_added_and_nothing_else_changed(sweep, fails_with, capsys):
@@ -51,7 +54,9 @@ def test_more_trials_may_be_added_and_nothing_else_changed(sweep, fails_with, ca
     assert search.main([*arguments, "--max_trials", "3"]) == 0
     assert len(pd.read_csv(out / "trials.csv")) == 3
     assert (out / "trials" / "0" / "result.json").stat().st_mtime_ns == before
-    assert "3 completed" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "3 completed" in said
+    assert "settings as given: trial 0," in said
     for change in (["--folds", "3"], ["--loss.auc_beta", "0.5"], ["--fix", "use_auc"]):
         line = fails_with(search.main, [*arguments, *change])
         assert "expected the settings of this run, found others" in line

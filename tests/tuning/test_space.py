@@ -1,13 +1,15 @@
+from dataclasses import asdict
+
 import keras_tuner
 import pytest
 
-from rbkeras.config import FitConfig, ModelConfig, OptimizerConfig
+from rbkeras.config import FitConfig, ModelConfig, OptimizerConfig, lookup
 from rbkeras.errors import InputError
 from rbkeras.models.classifier import build_classifier
 from rbkeras.options import with_settings
 from rbkeras.validation import validate
 from tuning.grid import combinations
-from tuning.space import SPACES, Range, choose_rows, make_space, settings_of
+from tuning.space import SPACES, Range, choose_rows, given_values, make_space, settings_of
 
 
 def sampled(space, count=60):
@@ -53,6 +55,42 @@ def test_conditions_on_settings_that_are_not_searched_come_from_the_run():
     assert not make_space(rows, FitConfig()).space[0].conditions
     with pytest.raises(InputError, match=r"vat_epsilon"):
         make_space(rows, with_settings(FitConfig(), {"loss.lambda_vat": 0.0}))
+
+
+@pytest.mark.parametrize("network", ["compact", "complex"])
+@pytest.mark.parametrize("name", [name for name in SPACES if name != "none"])
+def test_settings_as_given_are_a_trial(name, network):
+    config = with_settings(FitConfig(), {"model.network": network, "optimizer.momentum": 0.5})
+    space = make_space(choose_rows(name), config)
+    values = given_values(space, config)
+    for flag, value in settings_of(values).items():
+        # Null is the network's own, which a trial spells out.
+        assert lookup(config, flag) in (value, None), flag
+    if name == "architecture":
+        assert values["model.dropout"] == 0.0
+        assert values["model.normalisation"] == "zscore_asinh"
+        expected = {"compact": ("model.depth", 1), "complex": ("model.depth@complex", 4)}[network]
+        assert [item for item in values.items() if "depth" in item[0]] == [expected]
+        default, spelled = (
+            build_classifier((29, 29, 3), **asdict(c.model))
+            for c in (config, with_settings(config, settings_of(values)))
+        )
+        assert [w.shape for w in spelled.weights] == [w.shape for w in default.weights]
+
+
+def test_settings_as_given_may_switch_a_term_off_or_lie_outside():
+    config = with_settings(FitConfig(), {"loss.lambda_vat": 0.0})
+    values = given_values(make_space(choose_rows("losses"), config), config)
+    assert values == {
+        "use_auc": True,
+        "loss.lambda_auc": 0.1,
+        "loss.auc_margin": 0.25,
+        "use_vat": False,
+    }
+    config = with_settings(FitConfig(), {"loss.lambda_auc": 50.0})
+    assert given_values(make_space(choose_rows("losses"), config), config) is None
+    config = with_settings(FitConfig(), {"training.batch_size": 48})
+    assert given_values(make_space(choose_rows("training"), config), config) is None
 
 
 def test_names_are_checked():

@@ -52,6 +52,20 @@ def test_what_is_not_accepted_is_no_trial(name, tmp_path):
     assert max(margins) < 1.5
 
 
+@pytest.mark.parametrize("name", ["random", "bayesian"])
+def test_a_search_may_begin_with_given_values(name, tmp_path):
+    first = {"use_auc": True, "loss.lambda_auc": 0.1, "loss.auc_margin": 0.25}
+    search = Search(tmp_path / "begun", name)
+    search.run(4, first=first)
+    assert search.done[0] == ("0", first)
+    assert len(search.done) == 4
+    assert first not in [values for _, values in search.done[1:]]
+    refused = Search(tmp_path / "refused", name)
+    refused.run(4, first=first, accepts=lambda values: values != first)
+    assert len(refused.done) == 4
+    assert first not in [values for _, values in refused.done]
+
+
 @pytest.mark.parametrize("name", TUNER_NAMES)
 def test_a_search_ends_when_nothing_is_acceptable(name, tmp_path):
     search = Search(tmp_path, name)
