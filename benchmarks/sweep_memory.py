@@ -25,6 +25,7 @@ def main() -> None:
             context = multiprocessing.get_context("spawn")
             with context.Pool(1) as pool:
                 first, last = pool.apply(_sweep, (work, way, flags, arguments.trials))
+            print(f"{way}: {first:,.0f} MiB after 2, {last:,.0f} MiB after {arguments.trials}")
             rows.append((way, f"{first:,.0f}", f"{last:,.0f}", f"{last / first:.2f}"))
     print_table([("", "MiB after 2", f"MiB after {arguments.trials}", "ratio"), *rows])
 
@@ -46,6 +47,8 @@ def _sweep(work: Path, way: str, flags: list[str], trials: int) -> tuple[float, 
             [
                 *("--data", str(work / "records"), "--out", str(work / way.strip("-"))),
                 *("--space", "architecture", "--tuner", "random", "--seed", "0"),
+                # A network of many times the size would take its memory for itself.
+                *("--max_multiply_adds", "2e7"),
                 *("--policy", "keep", "--epochs", "1", "--max_trials", str(count), *flags),
             ]
         )
