@@ -50,12 +50,7 @@ EXTRA = {
 ARMS = {"treatments": 3, "label-errors": 5, "label-noise": 3, "losses": 6}
 
 
-# Several trainings of an epoch each, most of whose time is building them.
-LONG = ("label-noise", "losses")
-PARAMETERS = [pytest.param(s, marks=pytest.mark.slow) if s in LONG else s for s in STUDIES]
-
-
-@pytest.mark.parametrize("study", PARAMETERS)
+@pytest.mark.parametrize("study", STUDIES)
 def test_each_study_runs_and_resumes(study, tmp_path, capsys, fails_with):
     arguments = [study, "--out", str(tmp_path), "--seeds", "0", *TINY, *EXTRA.get(study, [])]
     assert experiment.main(arguments) == 0
