@@ -19,8 +19,8 @@ def main() -> None:
         work = Path(name)
         _make_records(work, arguments.stamps)
         for way, flags in {
-            "one process": [],
-            "--process_per_trial": ["--process_per_trial"],
+            "a process per trial": [],
+            "one process": ["--process_per_trial", "false"],
         }.items():
             context = multiprocessing.get_context("spawn")
             with context.Pool(1) as pool:
@@ -45,7 +45,7 @@ def _sweep(work: Path, way: str, flags: list[str], trials: int) -> tuple[float, 
     for count in (2, trials):
         status = search.main(
             [
-                *("--data", str(work / "records"), "--out", str(work / way.strip("-"))),
+                *("--data", str(work / "records"), "--out", str(work / way)),
                 *("--space", "architecture", "--tuner", "random", "--seed", "0"),
                 # A network of many times the size would take its memory for itself.
                 *("--max_multiply_adds", "2e7"),

@@ -71,7 +71,12 @@ def add_flags(parser: ArgumentParser) -> None:
         default=None,
         help="networks that need more for a stamp are not tried",
     )
-    add("process_per_trial", action="store_true", help="so that memory does not grow")
+    add(
+        "process_per_trial",
+        type=bool,
+        default=True,
+        help="do each trial in a process of its own, so that memory does not grow",
+    )
     add("workers", type=int, default=0, help="processes that share the trials; 0 has none")
     add(
         "threads_per_worker",

@@ -16,6 +16,7 @@ from tuning import search
 TINY = [
     *("--model.network", "simple", "--model.width", "0.2", "--epochs", "1", "--seed", "2"),
     *("--loss.lambda_vat", "0", "--fix", "use_vat", "--policy", "keep", "--tuner", "random"),
+    *("--process_per_trial", "false"),
 ]
 
 
@@ -112,7 +113,7 @@ def test_a_killed_search_goes_on_in_processes_of_its_own(tiny_survey, tmp_path):
     assert not (out / "trials" / "0" / "result.json").exists()
     values = (out / "trials" / "0" / "values.json").read_text()
     part = (out / "trials" / "0" / "parts" / "0" / "part.json").read_text()
-    assert search.main([*arguments, "--process_per_trial"]) == 0
+    assert search.main([*arguments, "--process_per_trial", "true"]) == 0
     assert pd.read_csv(out / "trials.csv")["trial"].tolist() == [0, 1]
     assert (out / "trials" / "0" / "values.json").read_text() == values
     assert (out / "trials" / "0" / "parts" / "0" / "part.json").read_text() == part

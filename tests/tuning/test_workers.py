@@ -18,6 +18,7 @@ from tuning.workers import role
 TINY = [
     *("--model.network", "simple", "--model.width", "0.2", "--epochs", "1", "--seed", "2"),
     *("--loss.lambda_vat", "0", "--fix", "use_vat", "--policy", "keep", "--tuner", "random"),
+    *("--process_per_trial", "false"),
 ]
 
 
