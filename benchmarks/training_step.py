@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument(
         "--network",
         default="complex",
-        choices=("compact", "simple", "middle", "complex"),
+        choices=("compact", "simple", "middle", "residual", "complex"),
         help="(default: %(default)s)",
     )
     parser.add_argument("--batch_size", type=int, default=256, help="(default: %(default)s)")

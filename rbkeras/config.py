@@ -30,12 +30,12 @@ class ModelConfig:
     padding
         Padding of the convolutions ahead of the residual part.
     excitation
-        Squeeze-and-excitation in the residual blocks of compact and complex.
+        Squeeze-and-excitation in the residual blocks of residual and complex.
     dropout
         Dropout rate before the head.
     """
 
-    network: Literal["compact", "simple", "middle", "complex"] = "compact"
+    network: Literal["compact", "simple", "middle", "residual", "complex"] = "compact"
     normalisation: (
         Literal[
             "minmax",
@@ -220,7 +220,7 @@ class LabelErrorConfig:
     repeats: int = 1
     epochs: int = 20
     min_steps: int = 750
-    network: Literal["compact", "simple", "middle", "complex"] | None = None
+    network: Literal["compact", "simple", "middle", "residual", "complex"] | None = None
     rule: Literal["posterior", "confident", "prune", "argmax"] = "posterior"
     threshold: float = 0.2
     certainty: float = 0.67

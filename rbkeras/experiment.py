@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the trainings")
     parser.add_argument(
         "--networks",
-        type=Literal["compact", "simple", "middle", "complex"],
+        type=Literal["compact", "simple", "middle", "residual", "complex"],
         nargs="+",
         default=None,
         help="networks to train; by default that of --model.network",

@@ -79,14 +79,14 @@ LOSSES = (
     Row("loss.vat_share", (0.125, 0.25, 0.5, 1.0), ("use_vat", ON)),
 )
 ARCHITECTURE = (
-    Row("model.network", ("compact", "simple", "middle", "complex")),
+    Row("model.network", ("compact", "simple", "middle", "residual", "complex")),
     Row("model.width", Range(0.25, 2.0, log=True)),
-    Row("model.depth", (1, 2, 3), ("model.network", ("compact", "simple", "middle"))),
+    Row("model.depth", (1, 2, 3), ("model.network", ("compact", "simple", "middle", "residual"))),
     Row("model.depth@complex", (2, 4, 6), ("model.network", ("complex",))),
     Row("model.kernel", (3, 5, 7)),
     Row("model.stride", (1, 2)),
     Row("model.padding", ("same", "valid")),
-    Row("model.excitation", (True, False), ("model.network", ("compact", "complex"))),
+    Row("model.excitation", (True, False), ("model.network", ("residual", "complex"))),
     Row(
         "model.normalisation",
         ("zscore_asinh", "minmax", "clipped_zscore", "asinh_minmax", "minmax_and_asinh"),

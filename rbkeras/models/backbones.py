@@ -1,4 +1,4 @@
-"""The four networks, from normalised stamps (N, H, W, C) to logits (N, 2).
+"""The networks, from normalised stamps (N, H, W, C) to logits (N, 2).
 
 All take the same options. `width` multiplies the channels of every layer; `depth` is the number
 of repeated layers or blocks where the network repeats any; `kernel` and `stride` are the first
@@ -9,6 +9,7 @@ residual blocks have squeeze-and-excitation; `dropout` acts before the head. The
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -34,10 +35,10 @@ def _scaled(channels: int, width: float) -> int:
     return max(round(channels * width), 4)
 
 
-def _stem(x, options: BackboneOptions, *, name: str):
+def _stem(x, options: BackboneOptions, *, name: str, channels: int = 32):
     return blocks.conv(
         x,
-        _scaled(32, options.width),
+        _scaled(channels, options.width),
         options.kernel,
         name=name,
         padding=options.padding,
@@ -66,15 +67,19 @@ def simple(x, options: BackboneOptions):
     return blocks.logits(x, dropout=0.0)
 
 
-def middle(x, options: BackboneOptions):
-    """Two convolutions, then three stages of `depth` inception blocks, averaged."""
+def middle(x, options: BackboneOptions, *, channels: int = 32):
+    """Two convolutions, then three stages of `depth` inception blocks, averaged.
+
+    Both convolutions have `channels` channels, the stages two, four and eight times as many.
+    """
     wide = options.width
-    x = _stem(x, options, name="stem0")
-    x = blocks.conv(x, _scaled(32, wide), 3, name="stem1", padding=options.padding)
-    for stage, channels in enumerate((64, 128, 256)):
-        x = layers.MaxPooling2D(2, name=f"pool{stage}")(x)
+    x = _stem(x, options, name="stem0", channels=channels)
+    x = blocks.conv(x, _scaled(channels, wide), 3, name="stem1", padding=options.padding)
+    for stage, factor in enumerate((2, 4, 8)):
+        x = blocks.halve(x, name=f"pool{stage}")
         for repeat in range(options.depth):
-            x = blocks.inception(x, _scaled(channels, wide), name=f"inception{stage}_{repeat}")
+            filters = _scaled(factor * channels, wide)
+            x = blocks.inception(x, filters, name=f"inception{stage}_{repeat}")
     x = layers.GlobalAveragePooling2D(name="average")(x)
     return blocks.logits(x, dropout=options.dropout)
 
@@ -99,7 +104,7 @@ def complex(x, options: BackboneOptions):
     return blocks.logits(x, dropout=options.dropout)
 
 
-def compact(x, options: BackboneOptions):
+def residual(x, options: BackboneOptions):
     """Strided stem, three stages of `depth` residual blocks with excitation, averaged.
 
     About an eighth of the arithmetic of `complex`: the stem halves the resolution before anything
@@ -109,7 +114,7 @@ def compact(x, options: BackboneOptions):
     x = _stem(x, options, name="stem")
     for stage, channels in enumerate((32, 64, 128)):
         for repeat in range(options.depth):
-            x = blocks.compact_residual(
+            x = blocks.excited_residual(
                 x,
                 _scaled(channels, options.width),
                 name=f"res{stage}_{repeat}",
@@ -133,7 +138,13 @@ NETWORKS = {
     "simple": Network(simple, BackboneOptions(padding="valid", dropout=0.3), "minmax"),
     "middle": Network(middle, BackboneOptions(kernel=3), "clipped_zscore"),
     "complex": Network(complex, BackboneOptions(depth=4), "zscore_asinh"),
-    "compact": Network(compact, BackboneOptions(stride=2), "zscore_asinh"),
+    "residual": Network(residual, BackboneOptions(stride=2), "zscore_asinh"),
+    # A twentieth of the arithmetic of `complex`, found by the search of docs/recorded-sweep.md.
+    "compact": Network(
+        partial(middle, channels=40),
+        BackboneOptions(kernel=5, stride=2, dropout=0.3),
+        "clipped_zscore",
+    ),
 }
 
 

@@ -17,6 +17,12 @@ def conv(x, filters: int, kernel: int, *, name: str, padding: str = "same", stri
     )(x)
 
 
+def halve(x, *, name: str):
+    """2x2 max pooling; drops an odd last row and column, unless a side has one pixel alone."""
+    padding = "same" if 1 in x.shape[1:3] else "valid"
+    return layers.MaxPooling2D(2, padding=padding, name=name)(x)
+
+
 def frn_residual(x, filters: int, *, name: str, strides: int = 1, excite: bool = True):
     """FRN-conv3x3-FRN-conv3x3-scSE plus a shortcut: the residual block of `complex`.
 
@@ -33,8 +39,8 @@ def frn_residual(x, filters: int, *, name: str, strides: int = 1, excite: bool =
     return layers.Add(name=f"{name}_add")([y, shortcut])
 
 
-def compact_residual(x, filters: int, *, name: str, strides: int = 1, excite: bool = True):
-    """Residual block of `compact`: two 3x3 convolutions, excitation, shortcut, ReLU.
+def excited_residual(x, filters: int, *, name: str, strides: int = 1, excite: bool = True):
+    """Residual block of `residual`: two 3x3 convolutions, excitation, shortcut, ReLU.
 
     The stride stands in the first convolution, where it saves most. The shortcut is the identity
     wherever shapes allow.

@@ -32,7 +32,8 @@ def backbones():
 def test_numbers_of_weights(backbones):
     assert backbones["simple"].count_params() == 234_242
     assert backbones["complex"].count_params() == 2_402_886
-    assert backbones["compact"].count_params() == 322_586
+    assert backbones["residual"].count_params() == 322_586
+    assert backbones["compact"].count_params() == 313_102
 
 
 def test_middle_costs_more_than_simple_and_less_than_complex(backbones):
@@ -40,11 +41,20 @@ def test_middle_costs_more_than_simple_and_less_than_complex(backbones):
     assert costs == sorted(costs)
 
 
-def test_compact_costs_about_an_eighth_of_complex(backbones):
+def test_compact_costs_a_twentieth_of_complex(backbones):
     full = multiply_adds(backbones["complex"])
     # 216 MFLOP a stamp, of two operations per multiply-add or one.
     assert full == pytest.approx(216e6, rel=0.05) or 2 * full == pytest.approx(216e6, rel=0.05)
-    assert multiply_adds(backbones["compact"]) / full == pytest.approx(0.12, abs=0.005)
+    assert multiply_adds(backbones["residual"]) / full == pytest.approx(0.12, abs=0.005)
+    assert multiply_adds(backbones["compact"]) / full == pytest.approx(0.05, abs=0.001)
+
+
+def test_compact_has_the_sequence_that_the_search_found(backbones):
+    stem0, stem1, *inception = convolutions(backbones["compact"])
+    assert (stem0.filters, stem0.kernel_size, stem0.strides) == (40, (5, 5), (2, 2))
+    assert (stem1.filters, stem1.kernel_size, stem1.strides) == (40, (3, 3), (1, 1))
+    # Seven convolutions a block, each with a quarter of the block's channels.
+    assert [c.filters for c in inception] == [20] * 7 + [40] * 7 + [80] * 7
 
 
 def test_complex_has_the_published_sequence(backbones):
@@ -62,8 +72,8 @@ def test_complex_has_the_published_sequence(backbones):
     ]  # fmt: skip
 
 
-def test_compact_takes_the_identity_where_shapes_allow(backbones):
-    names = [layer.name for layer in backbones["compact"].layers]
+def test_residual_takes_the_identity_where_shapes_allow(backbones):
+    names = [layer.name for layer in backbones["residual"].layers]
     assert "res0_0_shortcut" not in names
     assert {"res1_0_shortcut", "res2_0_shortcut"} <= set(names)
 
@@ -78,6 +88,14 @@ def test_every_network_takes_every_normalisation_and_shape(network, kind, shape)
     logits = model(stamps, training=True).numpy()
     assert logits.shape == (2, 2)
     assert np.isfinite(logits).all()
+    assert not np.array_equal(logits[0], logits[1])
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (2, 9, 1), (11, 11, 3)])
+@pytest.mark.parametrize("network", ["compact", "middle", "residual"])
+def test_small_stamps_fit(network, shape):
+    stamps = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
+    logits = build_backbone(shape, network=network, width=0.25)(stamps).numpy()
     assert not np.array_equal(logits[0], logits[1])
 
 
@@ -123,7 +141,7 @@ def test_excitation_is_an_option_of_the_residual_networks(network):
         model = build_backbone(SHAPE, network=network, excitation=excitation)
         return [layer for layer in model.layers if isinstance(layer, keras.layers.Multiply)]
 
-    assert len(gates(None)) == {"simple": 0, "middle": 0, "complex": 8, "compact": 3}[network]
+    assert len(gates(None)) == {"complex": 8, "residual": 3}.get(network, 0)
     assert not gates(False)
 
 
@@ -135,9 +153,8 @@ def test_padding_changes_the_first_convolution(network):
         ].output.shape[1]
         for padding in ("same", "valid")
     }
-    assert sizes == (
-        {"same": 15, "valid": 13} if network == "compact" else {"same": 29, "valid": 25}
-    )
+    strided = network in ("compact", "residual")
+    assert sizes == ({"same": 15, "valid": 13} if strided else {"same": 29, "valid": 25})
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -155,8 +172,8 @@ def test_dropout_acts_in_training_alone(network):
 def test_stamps_too_small_are_refused_with_network_and_size():
     with pytest.raises(ValueError, match=r"'simple'.* 5 x 7 pixels"):
         build_classifier((5, 7, 3), network="simple")
-    with pytest.raises(ValueError, match=r"'middle'.* 6 x 6 pixels"):
-        build_classifier((6, 6, 3), network="middle")
+    with pytest.raises(ValueError, match=r"'complex'.* 3 x 6 pixels"):
+        build_classifier((3, 6, 3), network="complex")
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ def test_unlabelled_stamps_teach_nothing_without_vat():
 
 
 @pytest.mark.parametrize("space", ["normalised", "input"])
-@pytest.mark.parametrize("network", ["simple", "complex", "compact"])
+@pytest.mark.parametrize("network", NETWORKS)
 def test_broken_stamps_train_to_finite_weights(network, space):
     stamps = draw_stamps(8)
     stamps[0] = np.nan
@@ -249,7 +249,7 @@ def test_mixed_precision_trains_on_raw_counts(network, policy):
     assert int(inner.iterations) == 2 or (network == "complex" and scaled)
 
 
-@pytest.mark.parametrize("network", ["simple", "compact"])
+@pytest.mark.parametrize("network", ["simple", "residual", "compact"])
 def test_clones_and_configs_rebuild_the_network(network):
     model = make_model(network=network, padding="same")
     stamps = draw_stamps(3)

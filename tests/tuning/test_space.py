@@ -5,6 +5,7 @@ import pytest
 
 from rbkeras.config import FitConfig, ModelConfig, OptimizerConfig, lookup
 from rbkeras.errors import InputError
+from rbkeras.models.backbones import NETWORKS
 from rbkeras.models.classifier import build_classifier
 from rbkeras.options import with_settings
 from rbkeras.validation import validate
@@ -57,7 +58,7 @@ def test_conditions_on_settings_that_are_not_searched_come_from_the_run():
         make_space(rows, with_settings(FitConfig(), {"loss.lambda_vat": 0.0}))
 
 
-@pytest.mark.parametrize("network", ["compact", "complex"])
+@pytest.mark.parametrize("network", ["compact", "residual", "complex"])
 @pytest.mark.parametrize("name", [name for name in SPACES if name != "none"])
 def test_settings_as_given_are_a_trial(name, network):
     config = with_settings(FitConfig(), {"model.network": network, "optimizer.momentum": 0.5})
@@ -67,9 +68,11 @@ def test_settings_as_given_are_a_trial(name, network):
         # Null is the network's own, which a trial spells out.
         assert lookup(config, flag) in (value, None), flag
     if name == "architecture":
-        assert values["model.dropout"] == 0.0
-        assert values["model.normalisation"] == "zscore_asinh"
-        expected = {"compact": ("model.depth", 1), "complex": ("model.depth@complex", 4)}[network]
+        own = NETWORKS[network]
+        assert values["model.dropout"] == own.defaults.dropout
+        assert values["model.normalisation"] == own.normalisation
+        name_of_depth = "model.depth@complex" if network == "complex" else "model.depth"
+        expected = (name_of_depth, own.defaults.depth)
         assert [item for item in values.items() if "depth" in item[0]] == [expected]
         default, spelled = (
             build_classifier((29, 29, 3), **asdict(c.model))
