@@ -1,7 +1,6 @@
 """What every command shares: exit statuses and messages without tracebacks."""
 
 import contextlib
-import ctypes
 import errno
 import logging
 import os
@@ -10,9 +9,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 
 from rbkeras.errors import InputError, WorkError
+from rbkeras.memory import take_memory_in_large_pieces
 
-# From glibc's malloc.h.
-_M_TOP_PAD = -2
 #: Kinds of OSError that a path given by the user is to blame for, where it is of the wrong kind.
 _KINDS = {
     errno.EEXIST: "expected a folder, or nothing yet, found a file",
@@ -68,23 +66,13 @@ def load_tensorflow() -> None:
     itself is turned away while it loads; what was printed is shown if loading fails.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    _take_memory_in_large_pieces()
+    take_memory_in_large_pieces()
     with _native_stderr_held_back():
         import tensorflow as tf
 
         tf.config.list_physical_devices()
     # Every fold is a new model, and TensorFlow would warn that it traces each.
     tf.get_logger().setLevel(logging.ERROR)
-
-
-def _take_memory_in_large_pieces() -> None:
-    """Let glibc keep 64 MiB in reserve, where the C library is glibc.
-
-    Batches come and go. By default each is fetched from the system anew, and touching fresh pages
-    for the first time takes longer than filling them: see docs/benchmarks.md.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_M_TOP_PAD, 64 << 20)
 
 
 @contextlib.contextmanager

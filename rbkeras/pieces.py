@@ -21,6 +21,7 @@ from typing import Any
 
 from rbkeras import __version__
 from rbkeras.errors import InputError
+from rbkeras.memory import take_memory_in_large_pieces
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +115,7 @@ def main() -> None:
     """Do the piece that standard input describes, and write to standard output how it went."""
     order = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_stdin, daemon=True).start()
+    take_memory_in_large_pieces()
     # What is printed, by native code too, belongs into the log.
     answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

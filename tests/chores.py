@@ -1,9 +1,12 @@
 """Small pieces of work for the tests of distribution; imported by processes of their own."""
 
 import os
+import resource
 import signal
 import time
 from pathlib import Path
+
+import numpy as np
 
 from rbkeras.errors import InputError
 from rbkeras.pieces import Piece
@@ -52,3 +55,15 @@ def nap(*, path: str, seconds: float = 60) -> None:
     """Say who this process and its worker are, and take time."""
     Path(path).write_text(f"{os.getpid()} {os.getppid()}")
     time.sleep(seconds)
+
+
+def take_and_give_back(*, path: str) -> None:
+    """Write how many pages of 24 MiB come from the system when they are taken once more."""
+
+    def batch() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for array in [np.empty(1 << 21, np.uint8) for _ in range(12)]:
+            array[::4096] = 1
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    Path(path).write_text(str([batch() for _ in range(10)][-1]))

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -121,6 +122,14 @@ def test_failures_stop_only_what_needs_them(cluster, tmp_path, capsys):
 def test_input_at_fault_is_said_to_be(cluster, tmp_path):
     with pytest.raises(InputError, match=r"^bad: table.csv: expected rows, found none$"):
         do_on_dask([chore(tmp_path, "bad", chores.refuse)], cluster[0], title="chores")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+def test_pieces_keep_the_memory_of_a_batch_for_the_next(tmp_path):
+    piece = chore(tmp_path, "batches", chores.take_and_give_back, path=tmp_path / "pages")
+    assert do_piece(piece.order(), environment={}) is None
+    # Without the setting all 6,144 come anew.
+    assert int((tmp_path / "pages").read_text()) < 600
 
 
 def test_a_piece_whose_process_is_killed_is_done_again(cluster, tmp_path, capsys):
