@@ -8,8 +8,8 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 
+from rbkeras import machine
 from rbkeras.errors import InputError, WorkError
-from rbkeras.memory import take_memory_in_large_pieces
 
 #: Kinds of OSError that a path given by the user is to blame for, where it is of the wrong kind.
 _KINDS = {
@@ -66,7 +66,7 @@ def load_tensorflow() -> None:
     itself is turned away while it loads; what was printed is shown if loading fails.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    take_memory_in_large_pieces()
+    machine.prepare()
     with _native_stderr_held_back():
         import tensorflow as tf
 

@@ -19,9 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rbkeras import __version__
+from rbkeras import __version__, machine
 from rbkeras.errors import InputError
-from rbkeras.memory import take_memory_in_large_pieces
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +114,7 @@ def main() -> None:
     """Do the piece that standard input describes, and write to standard output how it went."""
     order = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_stdin, daemon=True).start()
-    take_memory_in_large_pieces()
+    machine.prepare()
     # What is printed, by native code too, belongs into the log.
     answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

@@ -132,6 +132,16 @@ def test_pieces_keep_the_memory_of_a_batch_for_the_next(tmp_path):
     assert int((tmp_path / "pages").read_text()) < 600
 
 
+@pytest.mark.parametrize("given", [None, "0"])
+def test_pieces_use_onednn_unless_told_otherwise(given, tmp_path, monkeypatch):
+    name = "TF_ENABLE_ONEDNN_OPTS"
+    monkeypatch.delenv(name, raising=False)
+    piece = chore(tmp_path, "x", chores.write, path=tmp_path / "value", variable=name)
+    environment = {} if given is None else {name: given}
+    assert do_piece(piece.order(), environment=environment) is None
+    assert (tmp_path / "value").read_text() == (given or "1")
+
+
 def test_a_piece_whose_process_is_killed_is_done_again(cluster, tmp_path, capsys):
     attempts = tmp_path / "attempts"
     arguments = {"attempts": attempts, "worker": False}
