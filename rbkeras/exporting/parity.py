@@ -12,7 +12,7 @@ from rbkeras.decision import Decision
 TOLERANCE = 1e-4
 
 #: ...or by this fraction of the logits, where they are so large that float32 resolves no better.
-RELATIVE_TOLERANCE = 1e-5
+RELATIVE_TOLERANCE = 3e-5
 
 #: An int8 file is refused where the AUC falls by more than this...
 LARGEST_AUC_LOSS = 0.005

@@ -41,9 +41,9 @@ def test_differences_and_decisions_by_hand():
     [
         (1.0, 1.00009, True),
         (1.0, 1.0002, False),
-        # 1e-5 of a logit of 40.
-        (40.0, 40.0003, True),
-        (40.0, 40.0006, False),
+        # 3e-5 of a logit of 40.
+        (40.0, 40.001, True),
+        (40.0, 40.002, False),
         (np.nan, np.nan, True),
         (np.nan, 1.0, False),
         (1.0, np.inf, False),
