@@ -102,7 +102,7 @@ def test_vat_term_is_that_of_the_module_in_the_chosen_space(space, monkeypatch):
 def test_vat_on_a_share_is_that_of_the_stamps_it_chose(monkeypatch):
     stamps, chosen = draw_stamps(8), tf.constant([4, 1])
     monkeypatch.setattr(vat, "choose_share", lambda labels, share: chosen)
-    start = tf.random.normal((2, *SHAPE[:2], 4))
+    start = tf.random.normal((2, *SHAPE))
     monkeypatch.setattr(tf.random, "normal", lambda shape: start)
     part = step(make_model(RealBogusLoss(lambda_vat=1, vat_share=0.25)), stamps, LABELS)["vat"]
     alone = make_model(RealBogusLoss(lambda_vat=1))
