@@ -12,6 +12,11 @@ import pytest
 from detectors import write_detector
 from tiny import SMALL, data_flags
 
+from rbkeras import machine
+
+# As commands do: a test compares what it computes itself with what they do in other processes.
+machine.prepare()
+
 NAMES = ("artifact", "galx_artificial_real", "rand_artificial_real", "unlabelled", "bogus", "real")
 
 
