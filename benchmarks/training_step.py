@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from measure import Measurement, Side, Work, compare, median, print_table, write_results
@@ -114,12 +114,13 @@ def report(measurements: Sequence[Measurement], training: int) -> None:
 
 def main() -> None:
     from rbkeras.cli import load_tensorflow
+    from rbkeras.config import NetworkName
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--network",
         default="complex",
-        choices=("compact", "simple", "middle", "residual", "complex"),
+        choices=get_args(NetworkName),
         help="(default: %(default)s)",
     )
     parser.add_argument("--batch_size", type=int, default=256, help="(default: %(default)s)")

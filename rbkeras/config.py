@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+#: Networks by name, the default first.
+NetworkName = Literal["compact", "simple", "middle", "residual", "complex"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -35,7 +38,7 @@ class ModelConfig:
         Dropout rate before the head.
     """
 
-    network: Literal["compact", "simple", "middle", "residual", "complex"] = "compact"
+    network: NetworkName = "compact"
     normalisation: (
         Literal[
             "minmax",
@@ -220,7 +223,7 @@ class LabelErrorConfig:
     repeats: int = 1
     epochs: int = 20
     min_steps: int = 750
-    network: Literal["compact", "simple", "middle", "residual", "complex"] | None = None
+    network: NetworkName | None = None
     rule: Literal["posterior", "confident", "prune", "argmax"] = "posterior"
     threshold: float = 0.2
     certainty: float = 0.67

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from rbkeras.cli import load_tensorflow, run_command
-from rbkeras.config import FitConfig, lookup
+from rbkeras.config import FitConfig, NetworkName, lookup
 from rbkeras.distribution import check_dask
 from rbkeras.errors import InputError
 from rbkeras.options import add_dask_flag, checked, make_parser, parse_config
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the trainings")
     parser.add_argument(
         "--networks",
-        type=Literal["compact", "simple", "middle", "residual", "complex"],
+        type=NetworkName,
         nargs="+",
         default=None,
         help="networks to train; by default that of --model.network",

@@ -11,8 +11,8 @@ _M_TOP_PAD = -2
 def prepare() -> bool:
     """Set what makes TensorFlow fast on this machine; call it before TensorFlow loads.
 
-    oneDNN computes the convolutions. TensorFlow chooses it by itself only on processors with
-    AVX-512; on others it is nearly twice as fast too. `TF_ENABLE_ONEDNN_OPTS`, where it is set
+    oneDNN computes the convolutions. TensorFlow chooses it by itself on processors with AVX-512
+    for neural networks alone; it is faster without, too. `TF_ENABLE_ONEDNN_OPTS`, where it is set
     already, is left as it is.
 
     glibc keeps 64 MiB in reserve. Batches and what networks make of them come and go; by default

@@ -5,12 +5,12 @@ A setting is searched only where it means something: VAT's with VAT on, weight d
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import keras_tuner
 import numpy as np
 
-from rbkeras.config import FitConfig, lookup
+from rbkeras.config import FitConfig, NetworkName, lookup
 from rbkeras.errors import InputError
 from rbkeras.models.backbones import NETWORKS
 
@@ -79,7 +79,7 @@ LOSSES = (
     Row("loss.vat_share", (0.125, 0.25, 0.5, 1.0), ("use_vat", ON)),
 )
 ARCHITECTURE = (
-    Row("model.network", ("compact", "simple", "middle", "residual", "complex")),
+    Row("model.network", get_args(NetworkName)),
     Row("model.width", Range(0.25, 2.0, log=True)),
     Row("model.depth", (1, 2, 3), ("model.network", ("compact", "simple", "middle", "residual"))),
     Row("model.depth@complex", (2, 4, 6), ("model.network", ("complex",))),

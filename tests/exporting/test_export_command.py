@@ -56,7 +56,7 @@ EVERYTHING = ("tensorflow", "keras", "rbkeras")
     [
         (EVERYTHING, ONNX, 1e-4),
         (EVERYTHING, LITERT.format(file="model.tflite"), 1e-4),
-        (EVERYTHING, LITERT.format(file="model_int8.tflite"), 0.1),
+        (EVERYTHING, LITERT.format(file="model_int8.tflite"), 0.2),
         # TensorFlow loads Keras itself.
         (("rbkeras",), SAVED_MODEL, 1e-4),
     ],
