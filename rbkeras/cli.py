@@ -17,6 +17,8 @@ _KINDS = {
     errno.ENOTDIR: "expected a path through folders, found a file on the way",
     errno.EISDIR: "expected a file, found a folder",
 }
+#: Kinds of OSError that the disk, or its owner, is to blame for.
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
 
 
 def run_command(work: Callable[[], int | None]) -> int:
@@ -48,7 +50,7 @@ def run_command(work: Callable[[], int | None]) -> int:
         if kind is not None and error.filename:
             print(f"error: {error.filename}: {kind}", file=sys.stderr)
             return 2
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
+        if error.errno not in UNWRITABLE:
             raise
         # Libraries that write through C often know only the reason, not the file.
         where = f"cannot write {error.filename}" if error.filename else "cannot write"

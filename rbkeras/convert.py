@@ -64,7 +64,9 @@ def _parser() -> argparse.ArgumentParser:
         help="what names in object_type mean: 1 real, 0 bogus, -1 unlabelled",
     )
     parser.add_argument("--compress", action="store_true", help="write GZIP (smaller, slower)")
-    parser.add_argument("--overwrite", action="store_true", help="replace records of another kind")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace records of another survey or kind"
+    )
     group = parser.add_argument_group("alert packets and FITS stamps")
     group.add_argument(
         "--size", type=int, metavar="N", help="cut and NaN-pad all to N x N pixels (as they are)"

@@ -16,9 +16,11 @@ from rbkeras.data.records import Records, reading
 from rbkeras.errors import InputError
 from rbkeras.inference import score_records
 from rbkeras.resume import claim, mark_finished
+from rbkeras.tables import read_table
 from rbkeras.training import fit_classifier, set_seed
 
 PREDICTIONS_FILE = "validation_result.csv"
+_COLUMNS = ("unique_index", "prediction0", "prediction1")
 FOLD_MARKER = "fold.json"
 
 
@@ -126,7 +128,9 @@ def _check_classes(targets: np.ndarray, folder: Path) -> None:
             )
 
 
-def merge_folds(folders: Sequence[Path], *, repeats: int = 1) -> pd.DataFrame:
+def merge_folds(
+    folders: Sequence[Path], *, repeats: int = 1, held_out: Sequence[np.ndarray] | None = None
+) -> pd.DataFrame:
     """Join the out-of-fold predictions of all folds, and average those of several repeats.
 
     Parameters
@@ -135,6 +139,9 @@ def merge_folds(folders: Sequence[Path], *, repeats: int = 1) -> pd.DataFrame:
         Folders of all folds of the first cross-validation, then of the second, and so on.
     repeats
         Number of cross-validations.
+    held_out
+        The `unique_index` of the samples that each fold has to have predicted; None takes what
+        is there.
 
     Returns
     -------
@@ -144,7 +151,8 @@ def merge_folds(folders: Sequence[Path], *, repeats: int = 1) -> pd.DataFrame:
     Raises
     ------
     InputError
-        When folds are not finished; it names them. When repeats predict different samples.
+        When folds are not finished; it names them. When a fold has not predicted what it should,
+        or repeats predict different samples.
     """
     missing = [folder.name for folder in folders if not (folder / PREDICTIONS_FILE).exists()]
     if missing:
@@ -152,7 +160,14 @@ def merge_folds(folders: Sequence[Path], *, repeats: int = 1) -> pd.DataFrame:
             f"{folders[0].parent}: expected all {len(folders)} folds finished, missing "
             f"{', '.join(missing)}; train them with rbkeras.find_label_errors --fold"
         )
-    tables = [pd.read_csv(folder / PREDICTIONS_FILE) for folder in folders]
+    tables = [read_table(folder / PREDICTIONS_FILE, _COLUMNS) for folder in folders]
+    for folder, table, samples in zip(folders, tables, held_out or (), strict=held_out is not None):
+        if not np.array_equal(np.sort(table["unique_index"]), np.sort(samples)):
+            raise InputError(
+                f"{folder / PREDICTIONS_FILE}: expected predictions of the {len(samples)} samples "
+                f"that fold {folder.name} holds out, found {len(table)} rows, not of the same "
+                "samples; the file is damaged: remove the fold's folder and train it again"
+            )
     if repeats == 1:
         return pd.concat(tables)
     size = len(tables) // repeats

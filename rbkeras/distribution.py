@@ -16,7 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from rbkeras.errors import InputError, WorkError
-from rbkeras.pieces import Piece, do_piece, reason, thread_limits
+from rbkeras.pieces import FAULTS, Piece, do_piece, reason, thread_limits
 
 #: Times that a piece is begun again after its worker or its process has died.
 _RETRIES = 3
@@ -72,7 +72,8 @@ def do_on_dask(pieces: Sequence[Piece], dask: str, *, title: str) -> None:
     ------
     InputError, WorkError
         When pieces have failed, once all others are done; it tells why the first in the list did.
-        `InputError` where that was the input's fault, or there is no scheduler.
+        `InputError` where that was the input's fault, or there is no scheduler, and
+        `OtherSettingsError` where other settings have been there.
     """
     check_dask(dask)
     failures: dict[str, Exception] = {}
@@ -128,7 +129,7 @@ def _do_after(
     order: dict[str, Any], environment: dict[str, str], needed: list[Any]
 ) -> dict[str, Any] | None:
     if any(outcome is not None for outcome in needed):
-        return {"message": _IN_WANT, "input": False}
+        return {"message": _IN_WANT, "error": WorkError.__name__}
     return do_piece(order, environment=environment)
 
 
@@ -139,7 +140,7 @@ def _failure(name: str, future: Any) -> Exception | None:
         outcome = future.result()
         if outcome is None:
             return None
-        return (InputError if outcome["input"] else WorkError)(f"{name}: {outcome['message']}")
+        return FAULTS[outcome["error"]](f"{name}: {outcome['message']}")
     error = future.exception()
     if isinstance(error, KilledWorker):
         return WorkError(
@@ -177,8 +178,7 @@ def _connected(dask: str) -> Iterator[tuple[Any, dict[str, str]]]:
 def _share_of_machine(workers: int) -> dict[str, str]:
     from dask.system import CPU_COUNT
 
-    # Several processes on one GPU must not each take all of its memory.
-    own = thread_limits(max(CPU_COUNT // workers, 1)) | {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+    own = thread_limits(max(CPU_COUNT // workers, 1))
     return {name: value for name, value in own.items() if name not in os.environ}
 
 

@@ -5,8 +5,9 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The temporary name keeps `path`'s ending, since several writers choose the format by it.
     On any failure, a full disk included, `path` keeps its old contents or stays absent. Works
-    for folders too: a folder replaces an existing one of that name, a file never does.
+    for folders too: a folder replaces an existing one of that name, a file never does; a kill
+    between two renames can leave the old folder under a hidden name beside.
 
     Parameters
     ----------
@@ -50,19 +52,29 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.part.{path.name}")
+    # Not by the process's number alone, which one on another machine may have too.
+    temporary = _beside(path, "part")
     try:
         yield temporary
         if path.is_dir() and temporary.is_file():
             raise InputError(f"{path}: expected a file to write, found a folder")
         if path.is_dir() and not path.is_symlink() and temporary.exists():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
+            # Moved away whole first: a kill while it is deleted leaves no half of it in place.
+            replaced = _beside(path, "old")
+            os.replace(path, replaced)
+            os.replace(temporary, path)
+            shutil.rmtree(replaced)
+        else:
+            os.replace(temporary, path)
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def _beside(path: Path, kind: str) -> Path:
+    return path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.{kind}.{path.name}")
 
 
 @contextlib.contextmanager
@@ -100,7 +112,9 @@ def checksum(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def state_of(path: str | os.PathLike[str], *, besides: Sequence[Path] = ()) -> dict[str, Any]:
+def state_of(
+    path: str | os.PathLike[str], *, besides: Sequence[Path] = (), also: Iterable[Path] = ()
+) -> dict[str, Any]:
     """Say of a file, or of all files in a folder, what changes when they do, without reading them.
 
     Parameters
@@ -109,6 +123,8 @@ def state_of(path: str | os.PathLike[str], *, besides: Sequence[Path] = ()) -> d
         Where nothing is, the counts are 0.
     besides
         Files and folders inside that do not count.
+    also
+        Files elsewhere that do.
 
     Returns
     -------
@@ -125,11 +141,12 @@ def state_of(path: str | os.PathLike[str], *, besides: Sequence[Path] = ()) -> d
             folders[:] = [name for name in folders if here / name not in left_out]
             found += [here / name for name in names if here / name not in left_out]
     states, listing = [], hashlib.sha256()
-    for one in sorted(found):
+    for one in [*sorted(found), *also]:
         with contextlib.suppress(OSError):
             state = one.stat()
             states.append(state)
-            name = "" if one == path else one.relative_to(path.absolute())
+            inside = one.is_relative_to(path.absolute())
+            name = "" if one == path else one.relative_to(path.absolute()) if inside else one
             listing.update(f"{name}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
     modified = None
     if states:

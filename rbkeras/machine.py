@@ -19,12 +19,16 @@ def prepare() -> bool:
     they are fetched from the system anew, and touching fresh pages for the first time takes longer
     than filling them. For both see docs/benchmarks.md.
 
+    On a GPU TensorFlow takes memory as it needs it, so that several processes can share one;
+    `TF_FORCE_GPU_ALLOW_GROWTH=false` takes all of it at once.
+
     Returns
     -------
     bool
         Whether memory is kept in reserve; false with other C libraries.
     """
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     with contextlib.suppress(OSError, AttributeError):
         return ctypes.CDLL(None).mallopt(_M_TOP_PAD, 64 << 20) == 1
     return False

@@ -176,9 +176,11 @@ def checked(config: FitConfig) -> FitConfig:
 
 
 def write_config(path: str | Path, config: FitConfig) -> None:
-    """Write the settings as YAML that `--config` takes."""
+    """Write the settings as YAML that `--config` takes; not `overwrite`, said for one time only."""
+    settings = plain(asdict(config))
+    del settings["overwrite"]
     with whole_file(path) as temporary:
-        temporary.write_text(yaml.safe_dump(plain(asdict(config)), sort_keys=False))
+        temporary.write_text(yaml.safe_dump(settings, sort_keys=False))
 
 
 def with_settings(config: FitConfig, settings: Mapping[str, Any]) -> FitConfig:

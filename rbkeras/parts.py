@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
@@ -28,6 +29,7 @@ except ImportError:  # Windows has none.
 
 ENDINGS = (".csv", ".parquet")
 _MARKER = "settings.json"
+_TEXT = pa.large_string()
 
 
 def parts_folder(out: Path) -> Path:
@@ -84,7 +86,8 @@ class Parts:
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder):
             if overwrite:
-                for path in folder.glob("[!.]*"):
+                # The marker last: whatever a kill leaves, it says whose it is.
+                for path in sorted(folder.glob("[!.]*"), key=lambda one: one.name == _MARKER):
                     path.unlink()
             claim(folder / _MARKER, settings, products=[], overwrite=False)
             yield cls(out)
@@ -133,9 +136,8 @@ class Parts:
             parts, as they appear, and missing ones are empty.
         """
         paths = [path for number in numbers for path in self._stored.get(number, [])]
-        schema = _joined_schema(
-            [pa.Schema.from_pandas(empty, preserve_index=False), *map(pq.read_schema, paths)], last
-        )
+        columns = pa.Schema.from_pandas(empty, preserve_index=False)
+        schema = _joined_schema(columns, paths, last)
         # In the folder of parts, so that a kill leaves nothing else behind.
         whole = self._folder / f"whole{self._out.suffix}"
         try:
@@ -170,16 +172,25 @@ def _rows_of(path: Path) -> int:
         return 0
 
 
-def _joined_schema(schemas: Sequence[pa.Schema], last: Sequence[str]) -> pa.Schema:
+def _joined_schema(first: pa.Schema, paths: Sequence[Path], last: Sequence[str]) -> pa.Schema:
+    """Find types that hold what the parts have, in columns as they appear, `last` at the end."""
     fields: dict[str, pa.Field] = {}
-    for field in (field for schema in schemas for field in schema.remove_metadata()):
+    # The same type over and over, since there may be thousands of parts.
+    kinds = {field: None for schema in [first, *map(pq.read_schema, paths)] for field in schema}
+    for field in (field.remove_metadata() for field in kinds):
+        # pandas writes texts now as the one and now as the other.
+        kind = _TEXT if pa.types.is_string(field.type) else field.type
+        field = pa.field(field.name, kind)
         known = fields.get(field.name, field)
         try:
             pair = [pa.schema([known]), pa.schema([field])]
-            fields[field.name] = pa.unify_schemas(pair, promote_options="permissive").field(0)
+            joined = pa.unify_schemas(pair, promote_options="permissive").field(0)
         except pa.ArrowTypeError:
             # Numbers of one input, words of another.
-            fields[field.name] = pa.field(field.name, pa.string())
+            joined = pa.field(field.name, _TEXT)
+        if {known.type, kind} == {pa.int64(), pa.float64()} and not _exact(paths, field.name):
+            joined = pa.field(field.name, _TEXT)
+        fields[field.name] = joined
     names = [name for name in fields if name not in last]
     names += [name for name in last if name in fields]
     schema = pa.schema([fields[name] for name in names])
@@ -188,11 +199,23 @@ def _joined_schema(schemas: Sequence[pa.Schema], last: Sequence[str]) -> pa.Sche
     return schema.with_metadata(pa.Schema.from_pandas(frame, preserve_index=False).metadata)
 
 
+def _exact(paths: Sequence[Path], name: str) -> bool:
+    """Say whether float64 holds all integers of a column: identifiers may be too long for it."""
+    for path in paths:
+        field = pq.read_schema(path)
+        if name in field.names and pa.types.is_integer(field.field(name).type):
+            column = pq.read_table(path, columns=[name])[name]
+            ends = pc.min_max(column).as_py()
+            if any(end is not None and abs(end) > 2**53 for end in ends.values()):
+                return False
+    return True
+
+
 def _with_texts(part: pa.Table, schema: pa.Schema) -> pa.Table:
     """Turn columns into texts that are texts in the schema."""
     for place, name in enumerate(part.column_names):
-        if pa.types.is_string(schema.field(name).type):
-            part = part.set_column(place, name, part[name].cast(pa.string()))
+        if schema.field(name).type == _TEXT:
+            part = part.set_column(place, name, part[name].cast(_TEXT))
     return part
 
 

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from rbkeras import __version__, machine
-from rbkeras.errors import InputError
+from rbkeras.errors import InputError, WorkError
+from rbkeras.resume import OtherSettingsError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,10 @@ class Piece:
         return {"work": work, "arguments": self.arguments, "log": log, "version": __version__}
 
 
+#: How a piece can fail, by name.
+FAULTS = {fault.__name__: fault for fault in (InputError, OtherSettingsError, WorkError)}
+
+
 class ProcessDied(Exception):  # noqa: N818
     """The process of a piece was killed; the piece may well succeed another time."""
 
@@ -77,7 +82,7 @@ def do_piece(order: Mapping[str, Any], *, environment: Mapping[str, str]) -> dic
     Returns
     -------
     dict or None
-        None when it is done; otherwise `message` and whether the `input` was at fault.
+        None when it is done; otherwise `message`, and as `error` the name of one of `FAULTS`.
 
     Raises
     ------
@@ -87,7 +92,7 @@ def do_piece(order: Mapping[str, Any], *, environment: Mapping[str, str]) -> dic
     if order["version"] != __version__:
         expected, where = order["version"], platform.node()
         message = f"{where}: expected workers with rbkeras {expected}, found {__version__}"
-        return {"message": message, "input": True}
+        return {"message": message, "error": InputError.__name__}
     Path(order["log"]).parent.mkdir(parents=True, exist_ok=True)
     with (
         open(order["log"], "a", encoding="utf-8") as log,
@@ -143,10 +148,11 @@ def _outcome(order: Mapping[str, Any]) -> dict[str, Any] | None:
         getattr(importlib.import_module(module), name)(**order["arguments"])
     except InputError as error:
         print(f"error: {error}", flush=True)
-        return {"message": str(error), "input": True}
+        return {"message": str(error), "error": type(error).__name__}
     except Exception as error:
         traceback.print_exc()
-        return {"message": f"{reason(error)} (more in {order['log']})", "input": False}
+        message = f"{reason(error)} (more in {order['log']})"
+        return {"message": message, "error": WorkError.__name__}
     finally:
         sys.stdout.flush()
     return None

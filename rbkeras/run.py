@@ -6,6 +6,7 @@ import platform
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from rbkeras.callbacks import log_figure
 from rbkeras.config import FitConfig
 from rbkeras.data.labels import BOGUS, REAL
 from rbkeras.data.pipeline import read_stamps
-from rbkeras.data.records import Records, open_records, reading
+from rbkeras.data.records import MANIFEST, Records, open_records, reading
 from rbkeras.data.survey import open_stamps
 from rbkeras.data.write_records import convert_survey
 from rbkeras.distribution import do_on_dask, is_local
@@ -89,14 +90,15 @@ def find_label_errors(
     """Do stage 1, one fold of it, or its merging alone."""
     config, run = _start(config, dask)
     if not merge_only:
-        with _described(config):
+        with _described(config, stage1_alone=True):
             stage1.train_folds(run, fold, dask=dask)
     missing = stage1.unfinished_folds(run)
     if fold is not None and missing and not merge_only:
         print(f"fold {fold} is finished; label_errors.csv needs {', '.join(missing)} too")
         return
     rated = stage1.merge(run)
-    _describe(config)
+    if merge_only:
+        _describe(config, stage1_alone=True)
     _show_suspects(run, rated)
     _write_cross_validation(run, rated)
     print("\n".join(_summary(config, rated, None)))
@@ -119,19 +121,24 @@ def _start(config: FitConfig, dask: str | None) -> tuple[FitConfig, Run]:
 
 
 _DESCRIPTIONS = ("config.yaml", "environment.json")
+#: What stage 1 makes anew, and stage 2 may then find to be of another model than the one there.
+_SUSPECTS = ("label_errors.csv", "label_errors.html", "evaluation/cross_validation.json")
 
 
-def _describe(config: FitConfig) -> None:
+def _describe(config: FitConfig, *, stage1_alone: bool = False) -> None:
+    if stage1_alone and (config.out / "model.keras").exists():
+        # They are of the model, and have settings that are none of stage 1's.
+        return
     write_config(config.out / _DESCRIPTIONS[0], config)
     write_json(config.out / _DESCRIPTIONS[1], _environment())
 
 
 @contextlib.contextmanager
-def _described(config: FitConfig) -> Iterator[None]:
+def _described(config: FitConfig, *, stage1_alone: bool = False) -> Iterator[None]:
     """Say in the run directory what is done there; take it back where that is refused."""
-    paths = [config.out / name for name in _DESCRIPTIONS]
+    paths = [config.out / name for name in (*_DESCRIPTIONS, *_SUSPECTS)]
     before = [path.read_bytes() if path.exists() else None for path in paths]
-    _describe(config)
+    _describe(config, stage1_alone=stage1_alone)
     try:
         yield
     except OtherSettingsError:
@@ -149,22 +156,33 @@ def simulated(config: FitConfig) -> FitConfig:
     survey, records = config.out / "survey", config.out / "records"
     settings = {**asdict(config.simulation), "seed": config.seed, "rbkeras": __version__}
     marker = config.out / "simulation.json"
-    products = [survey, records]
+    tests = {name: survey / "test" / f"{name}.npy" for name in ("real", "bogus")}
+    products = [survey, records, records / MANIFEST, *tests.values()]
     with alone(survey):
         # What an interrupted command of ours has left may be replaced; a survey of others may not.
-        replace_them = config.overwrite or marker.exists()
+        if not marker.exists() and not config.overwrite:
+            for folder in (survey, records):
+                _require_nothing(folder)
         if not claim(marker, settings, products=products, overwrite=config.overwrite):
             print(f"{survey}: no --data given, simulating a survey")
             own = asdict(config.simulation) | {"seed": config.seed}
-            simulate_survey(survey, **own, overwrite=replace_them)
-            convert_survey(survey / "raw", records, overwrite=replace_them)
+            simulate_survey(survey, **own, overwrite=True)
+            convert_survey(survey / "raw", records, overwrite=True)
             mark_finished(marker, settings)
     return replace(
         config,
         data=records,
-        test_real=config.test_real or survey / "test" / "real.npy",
-        test_bogus=config.test_bogus or survey / "test" / "bogus.npy",
+        test_real=config.test_real or tests["real"],
+        test_bogus=config.test_bogus or tests["bogus"],
     )
+
+
+def _require_nothing(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(
+            f"{folder}: expected nothing there, since no --data was given and a survey would be "
+            "simulated, found files; name --data or another --out, or pass --overwrite"
+        )
 
 
 def _check_labels(run: Run) -> None:

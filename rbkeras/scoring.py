@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rbkeras._version import __version__
+from rbkeras.data.fits_source import FitsSource
 from rbkeras.data.sources import Source, open_source, require_stamp_shape
 from rbkeras.decision import Decision
 from rbkeras.distribution import do_on_dask
@@ -106,7 +107,9 @@ def score_inputs(
         "threshold": threshold,
         "prevalence": prevalence,
         "decision": _digest(network.decision and network.decision.to_json()),
-        "inputs": {str(path): state_of(path, besides=(out, parts_folder(out))) for path in inputs},
+        "inputs": {
+            str(path): _state(path, sources.get(number), out) for number, path in enumerate(inputs)
+        },
         "order": _digest(list(map(str, inputs))),
     }
     finish = partial(decided, network.decision, threshold=threshold, prevalence=prevalence)
@@ -151,6 +154,12 @@ def _open_all(
                 raise
             bad.append(str(error))
     return sources, bad
+
+
+def _state(path: str | Path, source: Source | None, out: Path) -> dict[str, Any]:
+    # A table is not all that its stamps depend on.
+    also = source.files() if isinstance(source, FitsSource) else ()
+    return state_of(path, besides=(out, parts_folder(out)), also=also)
 
 
 def _digest(content: Any) -> str:

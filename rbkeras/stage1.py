@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from rbkeras.crossval import FOLD_MARKER, fold_targets, merge_folds, train_fold
+from rbkeras.data.labels import SKIP
 from rbkeras.data.records import open_records
 from rbkeras.data.splits import repeat_seed, stratified_folds
 from rbkeras.distribution import do_on_dask
@@ -129,7 +130,8 @@ def merge(run: Run) -> pd.DataFrame:
     Raises
     ------
     InputError
-        When a fold is not finished, or is of other settings or other records.
+        When a fold is not finished, is of other settings or other records, or its predictions are
+        damaged.
     """
     missing = unfinished_folds(run)
     if missing:
@@ -139,7 +141,9 @@ def merge(run: Run) -> pd.DataFrame:
             "rbkeras.find_label_errors --fold"
         )
     own = run.config.label_errors
-    predictions = merge_folds(fold_folders(run), repeats=own.repeats)
+    folders = fold_folders(run)
+    held_out = [np.flatnonzero(_targets(run, k)[1] != SKIP) for k in range(len(folders))]
+    predictions = merge_folds(folders, repeats=own.repeats, held_out=held_out)
     # Those of the run, which a study may have changed, are judged, and not those of the records.
     predictions = predictions.assign(label=run.labels[predictions["unique_index"]])
     rated = rate_labels(

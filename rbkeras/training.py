@@ -156,6 +156,8 @@ def fit_classifier(
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log.csv"
     resuming = (folder / "backup" / "training_metadata.json").exists()
+    if resuming:
+        _end_with_a_line(log)
     best = [BestWeights(folder / "backup" / "best", patience=patience)] if keep_best else []
     model.fit(
         training,
@@ -174,6 +176,16 @@ def fit_classifier(
         ],
     )
     return _one_row_per_epoch(log)
+
+
+def _end_with_a_line(path: Path) -> None:
+    """Cut off a last row of which a full disk, or a kill, has left a part."""
+    if path.exists():
+        written = path.read_bytes()
+        whole = written[: written.rfind(b"\n") + 1]
+        if len(whole) < len(written):
+            with whole_file(path) as temporary:
+                temporary.write_bytes(whole)
 
 
 def _one_row_per_epoch(path: Path) -> pd.DataFrame:

@@ -132,14 +132,16 @@ def test_pieces_keep_the_memory_of_a_batch_for_the_next(tmp_path):
     assert int((tmp_path / "pages").read_text()) < 600
 
 
+@pytest.mark.parametrize(
+    ("name", "own"), [("TF_ENABLE_ONEDNN_OPTS", "1"), ("TF_FORCE_GPU_ALLOW_GROWTH", "true")]
+)
 @pytest.mark.parametrize("given", [None, "0"])
-def test_pieces_use_onednn_unless_told_otherwise(given, tmp_path, monkeypatch):
-    name = "TF_ENABLE_ONEDNN_OPTS"
+def test_pieces_ask_of_tensorflow_what_commands_do(name, own, given, tmp_path, monkeypatch):
     monkeypatch.delenv(name, raising=False)
     piece = chore(tmp_path, "x", chores.write, path=tmp_path / "value", variable=name)
     environment = {} if given is None else {name: given}
     assert do_piece(piece.order(), environment=environment) is None
-    assert (tmp_path / "value").read_text() == (given or "1")
+    assert (tmp_path / "value").read_text() == (given or own)
 
 
 def test_a_piece_whose_process_is_killed_is_done_again(cluster, tmp_path, capsys):
@@ -160,7 +162,7 @@ def test_a_piece_whose_process_is_killed_is_done_again(cluster, tmp_path, capsys
 def test_workers_of_another_version_are_refused(tmp_path):
     order = chore(tmp_path, "a", chores.write, path=tmp_path / "a").order() | {"version": "0.0"}
     outcome = do_piece(order, environment={})
-    assert outcome["input"]
+    assert outcome["error"] == "InputError"
     assert "expected workers with rbkeras 0.0, found " in outcome["message"]
     assert not (tmp_path / "a").exists()
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -122,15 +123,28 @@ def test_an_interrupted_simulation_is_begun_again(tmp_path, monkeypatch):
     assert (run.simulated(config).data / "manifest.json").exists()
 
 
-def test_a_survey_of_somebody_else_is_not_replaced(tmp_path):
+@pytest.mark.parametrize("place", ["survey/raw/images1.npy", "records/data1.tfrecord"])
+def test_data_of_somebody_else_are_not_replaced(tmp_path, place):
     from rbkeras.config import FitConfig
     from rbkeras.run import simulated
 
-    (tmp_path / "survey" / "raw").mkdir(parents=True)
-    (tmp_path / "survey" / "raw" / "images1.npy").write_bytes(b"years of work")
-    with pytest.raises(InputError, match="expected an empty folder"):
-        simulated(FitConfig(out=tmp_path))
-    assert (tmp_path / "survey" / "raw" / "images1.npy").exists()
+    (tmp_path / place).parent.mkdir(parents=True)
+    (tmp_path / place).write_bytes(b"years of work")
+    # Not the second time either.
+    for _ in range(2):
+        with pytest.raises(InputError, match="expected nothing there, since no --data was given"):
+            simulated(FitConfig(out=tmp_path))
+    assert (tmp_path / place).read_bytes() == b"years of work"
+
+
+def test_a_simulated_survey_without_its_records_is_made_again(tmp_path):
+    from rbkeras.config import FitConfig, SimulationConfig
+    from rbkeras.run import simulated
+
+    simulation = SimulationConfig(detectors=2, per_detector=20, test_real=4, test_bogus=4)
+    config = FitConfig(out=tmp_path, simulation=simulation)
+    shutil.rmtree(simulated(config).data)
+    assert (simulated(config).data / "manifest.json").exists()
 
 
 def test_plan_trains_nothing(tmp_path, capsys):

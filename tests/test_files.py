@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,6 +48,37 @@ def test_success_replaces_the_old_content(tmp_path):
             assert not path.exists() or path.read_text() == "first"
         assert path.read_text() == content
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_deleted_is_replaced_as_a_whole(tmp_path, monkeypatch):
+    path = tmp_path / "saved_model"
+    path.mkdir()
+    for name in ("a", "b"):
+        (path / name).touch()
+
+    def killed(folder, **_):
+        next(Path(folder).iterdir()).unlink()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rbkeras.files.shutil.rmtree", killed)
+
+    def write():
+        with whole_file(path) as temporary:
+            temporary.mkdir()
+            (temporary / "new").touch()
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert [file.name for file in path.iterdir()] == ["new"]
+
+
+def test_processes_of_one_number_on_two_machines_do_not_meet(tmp_path):
+    path = tmp_path / "config.yaml"
+    with whole_file(path) as here, whole_file(path) as there:
+        assert here != there
+        here.write_text("here")
+        there.write_text("there")
+    assert path.read_text() == "here"
 
 
 def test_a_folder_is_replaced_as_a_whole(tmp_path):
@@ -181,3 +213,9 @@ def test_the_state_of_a_folder_knows_its_files_by_name(tmp_path):
     os.utime(tmp_path / "a", ns=(5, 5))
     assert state_of(tmp_path) != before
     assert state_of(tmp_path, besides=[tmp_path / "a"])["files"] == 1
+    elsewhere = tmp_path.with_name("elsewhere")
+    elsewhere.write_text("x")
+    with_it = state_of(tmp_path, also=[elsewhere])
+    assert with_it["files"] == state_of(tmp_path)["files"] + 1
+    elsewhere.write_text("longer")
+    assert state_of(tmp_path, also=[elsewhere])["listing"] != with_it["listing"]

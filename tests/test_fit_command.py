@@ -113,6 +113,17 @@ def test_a_changed_setting_is_noticed_and_named(run, survey, capsys):
     assert (run / "config.yaml").read_bytes() == config
 
 
+@pytest.mark.parametrize("dask", [[], ["--dask", "local:1"]], ids=["here", "dask"])
+def test_what_is_refused_changes_nothing(run, survey, dask):
+    """Other suspects make another model, but only stage 2 notices; workers tell by sentences."""
+    names = ("config.yaml", "label_errors.csv", "label_errors.html", "model.keras")
+    before = {name: (run / name).read_bytes() for name in names}
+    own = "--optimizer.learning_rate" if dask else "--label_errors.threshold"
+    arguments = [*data_flags(survey), "--out", str(run), *SMALL, own, "0.9", *dask]
+    assert fit.main(arguments) == 2
+    assert {name: (run / name).read_bytes() for name in names} == before
+
+
 def test_another_network_takes_what_was_said_of_the_first_with_it(run, survey, tmp_path):
     out = shutil.copytree(run, tmp_path / "run")
     more = ["--overwrite", "--training.epochs", "1", "--policy", "keep"]

@@ -84,6 +84,22 @@ def test_fits_stamps(engine, run, tmp_path):
     assert pd.read_csv(tmp_path / "scores.csv")["score"].tolist() == expected(0, 1, 2)
 
 
+def test_fits_files_that_changed_meanwhile_are_noticed(engine, run, tmp_path, capsys):
+    for number in range(8):
+        (tmp_path / f"{number}.fits").write_bytes(fits_bytes(np.stack(images_of(number))))
+    table, out = tmp_path / "night.csv", tmp_path / "scores.csv"
+    table.write_text("file\n" + "".join(f"{number}.fits\n" for number in range(8)))
+    engine.fail_at = expected(7)[0]
+    assert run([table], out) == 1
+    engine.fail_at = None
+    (tmp_path / "0.fits").write_bytes(fits_bytes(np.stack(images_of(9))))
+    capsys.readouterr()
+    assert run([table], out) == 2
+    assert f"inputs.{table}" in capsys.readouterr().err
+    assert run([table], out, "--overwrite") == 0
+    assert pd.read_csv(out)["score"].tolist()[:2] == expected(9, 1)
+
+
 def test_columns_of_a_table_never_stand_for_ours(engine, run, tmp_path):
     (tmp_path / "0.fits").write_bytes(fits_bytes(np.stack(images_of(0))))
     header = "file,source,score,fault,decision,night"

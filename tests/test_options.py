@@ -1,6 +1,7 @@
 """Presets, YAML files and flags, in their order of precedence."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,9 @@ def test_flags_win_over_the_file_and_the_file_over_the_preset(tmp_path):
 def test_written_settings_come_back_the_same(tmp_path):
     config = parse("--data", "records", "--model.width", "0.5", "--deterministic")
     assert config.deterministic
+    # Said once, it is not meant for the next run.
+    write_config(tmp_path / "config.yaml", replace(config, overwrite=True))
+    assert parse("--config", str(tmp_path / "config.yaml")) == config
     write_config(tmp_path / "config.yaml", config)
     assert parse("--config", str(tmp_path / "config.yaml")) == config
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["model"]["width"] == 0.5

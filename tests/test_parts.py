@@ -1,5 +1,9 @@
 """Tables that are gathered part by part: what survives, what is refused, what comes out."""
 
+import itertools
+import math
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -156,6 +160,42 @@ def test_who_was_overtaken_adds_nothing(out, finished):
     with pytest.raises(InputError, match="expected the parts that were begun, found others"):
         late.add(0, rows(2, 2))
     assert parts_folder(out).exists() != finished
+
+
+def test_a_kill_while_beginning_anew_leaves_parts_that_are_known(out, monkeypatch):
+    store(out, rows(0, 1), rows(1, 1))
+    unlink, left = Path.unlink, iter(range(2))
+
+    def killed(path, **options):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        unlink(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt), claim(out, overwrite=True):
+            pass
+    with claim(out, overwrite=True) as parts:
+        assert parts.rows(0) == 0
+
+
+_VALUES = {"integer": 7, "text": "x", "flag": True, "long": 123456789012345677, "gap": math.nan}
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+@pytest.mark.parametrize("kinds", itertools.product(_VALUES, repeat=3), ids="-".join)
+def test_columns_of_any_types_are_joined(tmp_path, kinds, ending):
+    out = tmp_path / f"scores{ending}"
+    for number, kind in enumerate(kinds):
+        store(out, rows(0, 1, night=_VALUES[kind]), number=number)
+    with claim(out) as parts:
+        parts.write([0, 1, 2], empty=EMPTY, last=LAST)
+    found = pd.read_csv(out, dtype=str) if ending == ".csv" else pd.read_parquet(out)
+    for kind, night in zip(kinds, found["night"], strict=True):
+        if kind in ("text", "long"):
+            assert str(night) == str(_VALUES[kind])
+        if kind == "integer":
+            assert float(night) == 7
 
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])

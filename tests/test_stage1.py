@@ -51,6 +51,28 @@ def run(flags, *more):
     return find_label_errors.main([*flags, *map(str, more)])
 
 
+def test_predictions_cut_short_are_not_merged(flags, trained, tmp_path, fails_with):
+    assert run(flags) == 0
+    path = tmp_path / "run" / "folds" / "1" / "validation_result.csv"
+    whole = path.read_text().splitlines(keepends=True)
+    before = (tmp_path / "run" / "label_errors.csv").read_bytes()
+    for rows in (whole[:-1], whole[:1], []):
+        path.write_text("".join(rows))
+        message = fails_with(find_label_errors.main, [*flags, "--merge"])
+        assert str(path) in message
+    assert (tmp_path / "run" / "label_errors.csv").read_bytes() == before
+
+
+def test_settings_of_a_model_are_left_to_it(flags, trained, tmp_path):
+    assert run(flags) == 0
+    config = tmp_path / "run" / "config.yaml"
+    (tmp_path / "run" / "model.keras").touch()
+    before = config.read_bytes()
+    for more in ((), ("--merge",)):
+        assert run(flags, "--label_errors.threshold", 0.9, *more) == 0
+        assert config.read_bytes() == before
+
+
 # --- repeats --------------------------------------------------------------------------------------
 
 

@@ -222,6 +222,20 @@ def test_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path):
     assert int(model.optimizer.iterations) == 8
 
 
+def test_a_row_of_which_a_full_disk_left_a_part_costs_nothing(tmp_path, dictate):
+    losses = [5.0, 4.0, 3.0, 2.0, 1.0]
+    first = Script(losses, interrupt_in=3)
+    with pytest.raises(KeyboardInterrupt):
+        fit(dictate(first), tmp_path, callbacks=[first])
+    with open(tmp_path / "log.csv", "a") as log:
+        log.write("3,0.12")
+    second = Script(losses)
+    history = fit(dictate(second), tmp_path, callbacks=[second])
+    assert second.epochs == [3, 4]
+    assert history["epoch"].tolist() == [0, 1, 2, 3, 4]
+    assert history["val_loss"].tolist() == losses
+
+
 def test_without_keep_best_the_last_weights_stay(tmp_path, dictate):
     script = Script([1.0, 2.0, 3.0])
     model = dictate(script)

@@ -49,7 +49,9 @@ def write_page(
     names = list(dict.fromkeys(name for r in results for name in r["values"]))
     names = [name for name in names if not name.startswith("tuner/")]
     # Hyperband's trials of other lengths tell of the length; most were drawn at the shortest.
-    judged = good[good[LENGTH] == good[LENGTH].mode().iloc[0]] if LENGTH in good else good
+    judged = good
+    if LENGTH in good and len(good):
+        judged = good[good[LENGTH] == good[LENGTH].mode().iloc[0]]
     found = importances(judged.reset_index(drop=True), names)
     counts = {s: int((table["status"] == s).sum()) for s in ("completed", "abandoned", "failed")}
     text = page_template("tuning", "sweep.html").render(

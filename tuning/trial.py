@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from rbkeras.cli import load_tensorflow, run_command
+from rbkeras.cli import UNWRITABLE, load_tensorflow, run_command
 from rbkeras.data.records import open_records
-from rbkeras.errors import InputError
+from rbkeras.errors import InputError, WorkError
 from rbkeras.files import alone, plain, read_json, whole_file, write_json
 from rbkeras.pieces import END_WITH_PARENT, end_with_parent
 from rbkeras.rundir import Run
@@ -83,6 +83,8 @@ def _in_own_process(plan: Plan, trial: str) -> None:
     if not (plan.trial_folder(trial) / RESULT_FILE).exists():
         if status == -signal.SIGINT:
             raise KeyboardInterrupt
+        if status == 1:
+            raise WorkError(f"trial {trial}: its process could not go on, for the reason above")
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         _write(plan, trial, {"status": "failed", "error": f"the trial's process {how}"})
 
@@ -91,6 +93,9 @@ def _work(plan: Plan, trial: str, values: dict[str, Any]) -> None:
     try:
         outcome = _train_parts(plan, trial, values)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in UNWRITABLE:
+            # No fault of the trial, and the next one would fail too.
+            raise
         reason = " ".join(str(error).split())[:500]
         if not isinstance(error, InputError):
             reason = f"{type(error).__name__}: {reason}"

@@ -67,6 +67,11 @@ class FitsSource:
         """Return the number of rows."""
         return len(self.table)
 
+    def files(self) -> Iterator[Path]:
+        """Name the FITS files of all rows, in order, whether they are there or not."""
+        for names in self.table[list(self._columns)].itertuples(index=False, name=None):
+            yield from (self.path.parent / name for name in names if isinstance(name, str))
+
     def samples(self, start: int = 0) -> Iterator[Sample]:
         """Read stamps from row `start` on, one at a time, of whatever size they are.
 

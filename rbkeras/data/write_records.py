@@ -16,7 +16,7 @@ from rbkeras.data.labels import DEFAULT_LABELS
 from rbkeras.data.records import DATA_INFO, FORMAT_VERSION, MANIFEST, SAMPLES, read_manifest
 from rbkeras.data.survey import read_survey
 from rbkeras.errors import InputError
-from rbkeras.files import read_json, whole_file, write_json
+from rbkeras.files import alone, read_json, whole_file, write_json
 
 _CHUNK = 512
 
@@ -49,7 +49,8 @@ def convert_survey(
     compress
         Write GZIP: smaller, and several times slower to write and to read.
     overwrite
-        Replace records of another survey.
+        Replace records of other stamp shapes or labels, and those of another survey: one that lies
+        elsewhere and has no detector in common.
     progress
         Show a progress bar per detector.
 
@@ -61,6 +62,7 @@ def convert_survey(
     write_records(
         list(read_survey(survey, labels=labels)),
         out,
+        source=survey,
         labels=labels,
         compress=compress,
         overwrite=overwrite,
@@ -72,16 +74,36 @@ def write_records(
     detectors: Sequence[Detector],
     out: str | Path,
     *,
+    source: str | Path,
     labels: Mapping[str, int],
     compress: bool = False,
     overwrite: bool = False,
     progress: bool = True,
 ) -> None:
-    """Write detectors, checked and of one stamp shape, in this order; see `convert_survey`."""
+    """Write detectors, checked and of one stamp shape, in this order.
+
+    `source` is the path that they were read from; the rest is as in `convert_survey`.
+    """
     out = Path(out)
+    options = {"labels": labels, "compress": compress, "overwrite": overwrite}
+    with alone(out):
+        _write_records(detectors, out, source=source, progress=progress, **options)
+
+
+def _write_records(
+    detectors: Sequence[Detector],
+    out: Path,
+    *,
+    source: str | Path,
+    labels: Mapping[str, int],
+    compress: bool,
+    overwrite: bool,
+    progress: bool,
+) -> None:
     manifest = {
         "format_version": FORMAT_VERSION,
         "complete": False,
+        "source": str(Path(source).resolve()),
         "stamp_shape": list(detectors[0].stamps.shape[1:]),
         "dtype": "float32",
         "byte_order": "little",
@@ -89,9 +111,13 @@ def write_records(
         "labels": dict(labels),
     }
     done = _finished_detectors(out, manifest, overwrite=overwrite)
+    sources = _with_checksums(detectors)
+    if done and not overwrite and read_json(out / MANIFEST).get("source") != manifest["source"]:
+        sources = list(sources)
+        _require_in_common(source, [checksums for _, checksums in sources], out, done)
     entries = []
     start = 0
-    for detector, checksums in _with_checksums(detectors):
+    for detector, checksums in sources:
         entry = _source_entry(detector, start, checksums)
         previous = done.pop(detector.detector_id, None)
         if previous and entry.items() <= previous.items():
@@ -151,6 +177,17 @@ def _finished_detectors(out: Path, manifest: dict, *, overwrite: bool) -> dict[i
         for entry in earlier["detectors"]
         if (out / entry["file"]).exists() and (out / entry["file"]).stat().st_size == entry["bytes"]
     }
+
+
+def _require_in_common(
+    source: str | Path, checksums: Sequence[dict[str, str]], out: Path, done: Mapping[int, dict]
+) -> None:
+    """Refuse to replace records that have nothing in common with what lies elsewhere."""
+    if not any(new.items() <= old.items() for new in checksums for old in done.values()):
+        raise InputError(
+            f"{out}: expected records of {source}, found those of another survey; choose another "
+            "directory or pass --overwrite"
+        )
 
 
 def _with_checksums(detectors: Sequence[Detector]) -> Iterator[tuple[Detector, dict]]:

@@ -94,6 +94,7 @@ def convert_source(
         write_records(
             detectors,
             out,
+            source=source.name,
             labels=labels,
             compress=compress,
             overwrite=overwrite,

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import threading
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from rbkeras.data.pipeline import stamp_dataset
 from rbkeras.data.records import open_records, reading
 from rbkeras.data.write_records import convert_survey
 from rbkeras.errors import InputError
+from rbkeras.files import alone
 
 ORDER = (1, 10, 2)  # of file names
 
@@ -307,6 +309,42 @@ def test_only_the_detector_whose_source_changed_is_converted_again(
     assert (read_all(after).tobytes() != old.tobytes()) == (kind == "images")
     assert (after.samples["label"] != old_labels).any() == (kind == "params")
     assert after.fingerprint != old_fingerprint
+
+
+def test_records_of_another_survey_are_replaced_only_when_asked(
+    survey, tmp_path, make_survey, read_all
+):
+    out = tmp_path / "out"
+    old = read_all(convert(survey, out)).tobytes()
+    other = make_survey(tmp_path / "other", detectors=(3, 4))
+    with pytest.raises(InputError, match=r"found those of another survey.*--overwrite"):
+        convert(other, out)
+    assert read_all(open_records(out)).tobytes() == old
+    # Nor does it matter where the same survey lies, or that all of it has changed in its place.
+    moved = survey.rename(tmp_path / "moved")
+    convert(moved, out)
+    for path in moved.glob("images*.npy"):
+        np.save(path, np.load(path) + 1)
+    assert read_all(convert(moved, out)).tobytes() != old
+    convert_survey(other, out, overwrite=True, progress=False)
+    assert set(open_records(out).samples["detector_id"]) == {3, 4}
+
+
+def test_a_second_conversion_waits_for_the_first(survey, tmp_path):
+    out, order = tmp_path / "out", []
+
+    def second():
+        convert(survey, out)
+        order.append("second")
+
+    with alone(out):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.3)
+        assert not out.exists()
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
 
 
 def test_a_detector_more_moves_the_indices_of_those_after_it(

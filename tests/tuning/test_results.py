@@ -94,6 +94,12 @@ def test_hyperbands_importance_is_of_one_length(plan, tmp_path, monkeypatch):
     assert judged[0]["trial"].tolist() == ["1", "2", "4", "5", "7", "8", "10", "11"]
 
 
+def test_a_hyperband_of_failures_has_a_page(plan, tmp_path):
+    failed = [result(n, 1.0, status="failed", **{"tuner/epochs": 3}) for n in range(2)]
+    write_page(tmp_path / "sweep.html", failed, plan, begun=2)
+    assert "failed" in (tmp_path / "sweep.html").read_text()
+
+
 def test_the_table_has_every_trial(plan, results):
     table = trials_table(results, plan)
     assert list(table["status"].value_counts().items()) == [

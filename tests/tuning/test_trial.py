@@ -1,5 +1,6 @@
 """Trials whose trainings are made up: folds, abandonment, failures, processes."""
 
+import errno
 import subprocess
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import pytest
 from rbkeras.config import FitConfig, TrainingConfig
 from rbkeras.data.labels import SKIP
 from rbkeras.data.records import open_records
-from rbkeras.errors import InputError
+from rbkeras.errors import InputError, WorkError
 from rbkeras.rundir import Run
 from tuning import trial as trial_module
 from tuning.objectives import OBJECTIVES
@@ -129,6 +130,31 @@ def test_failures_keep_their_error(plan, made_up):
     assert "Traceback" in (plan.trial_folder("0") / "traceback.txt").read_text()
     result = do_trial(plan, "1", {"loss.vat_epsilon": -1.0})
     assert result["error"] == "--loss.vat_epsilon: expected a number above 0, got -1.0"
+
+
+def test_a_full_disk_is_no_fault_of_the_trial(plan, made_up, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trial_module, "train_part", full)
+        with pytest.raises(OSError, match="No space left"):
+            do_trial(plan, "0", {})
+    assert do_trial(plan, "0", {})["status"] == "completed"
+
+
+def test_a_process_that_cannot_write_ends_the_search(plan, monkeypatch):
+    class CannotWrite:
+        def __init__(self, command, **_):
+            pass
+
+        def wait(self):
+            return 1
+
+    monkeypatch.setattr(subprocess, "Popen", CannotWrite)
+    with pytest.raises(WorkError, match="trial 0: its process could not go on"):
+        do_trial(plan, "0", {}, own_process=True)
+    assert not (plan.trial_folder("0") / "result.json").exists()
 
 
 def test_a_process_that_is_killed_is_a_failed_trial(plan, monkeypatch):
