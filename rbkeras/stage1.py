@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rbkeras.crossval import FOLD_MARKER, fold_targets, merge_folds, train_fold
+from rbkeras.crossval import FOLD_MARKER, PREDICTIONS_FILE, fold_targets, merge_folds, train_fold
 from rbkeras.data.labels import SKIP
 from rbkeras.data.records import open_records
 from rbkeras.data.splits import repeat_seed, stratified_folds
@@ -53,6 +53,7 @@ def train_folds(run: Run, only: int | None = None, *, dask: str | None = None) -
         for k in folds:
             _train_fold(run, k)
         return
+    folds = [k for k in folds if not _is_finished(run, k)]
     if run.relabelled is not None:
         raise ValueError("dask: expected a run on the records' own labels, got others")
     settings = as_plain(run.config)
@@ -65,7 +66,8 @@ def train_folds(run: Run, only: int | None = None, *, dask: str | None = None) -
         )
         for k in folds
     ]
-    do_on_dask(pieces, dask, title="stage 1")
+    if pieces:
+        do_on_dask(pieces, dask, title="stage 1")
 
 
 def train_fold_elsewhere(*, settings: dict[str, Any], fold: int) -> None:
@@ -115,13 +117,16 @@ def _train_fold(run: Run, k: int) -> None:
         run.forget(*targets)
 
 
+def _is_finished(run: Run, k: int) -> bool:
+    folder = fold_folders(run)[k]
+    settings = _fold_settings(run, k, _targets(run, k)[0])
+    return is_finished(folder / FOLD_MARKER, settings) and (folder / PREDICTIONS_FILE).exists()
+
+
 def unfinished_folds(run: Run) -> list[str]:
     """Name the folds that are not finished with the settings of this run."""
-    return [
-        folder.name
-        for k, folder in enumerate(fold_folders(run))
-        if not is_finished(folder / FOLD_MARKER, _fold_settings(run, k, _targets(run, k)[0]))
-    ]
+    folders = fold_folders(run)
+    return [folder.name for k, folder in enumerate(folders) if not _is_finished(run, k)]
 
 
 def merge(run: Run) -> pd.DataFrame:

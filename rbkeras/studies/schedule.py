@@ -9,11 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from rbkeras.config import FitConfig
+from rbkeras.crossval import FOLD_MARKER
 from rbkeras.files import plain
 from rbkeras.options import as_plain, from_plain
 from rbkeras.pieces import Piece
 from rbkeras.studies.grid import Arm
-from rbkeras.studies.trainings import Noise, Seed, open_seed, slug
+from rbkeras.studies.trainings import (
+    Noise,
+    Seed,
+    is_trained,
+    looks_finished,
+    open_seed,
+    slug,
+    stage1_folder,
+)
 
 
 def training_name(seed: int, arm: Arm, part: int | str | None) -> str:
@@ -26,7 +35,8 @@ def study_pieces(
 ) -> list[Piece]:
     """Take a study apart; arguments as in `rbkeras.studies.runner.Study`.
 
-    Seeds do not wait for one another, nor do arms whose stage 1 is done.
+    Seeds do not wait for one another, nor do arms whose stage 1 is done. What looks finished is
+    left out, since a piece costs a process; who gathers the results looks closer.
     """
     return [piece for seed in seeds for piece in _Schedule(config, noise, seed).pieces(arms)]
 
@@ -38,14 +48,15 @@ class _Schedule:
         self.config, self.noise, self.seed = config, noise, seed
         self._pieces: list[Piece] = []
         self._folds: dict[tuple[float, int | str | None], tuple[str, ...]] = {}
-        self._data: tuple[str, ...] = ()
+        self._survey: tuple[str, ...] | None = None
+        self._folder = config.out / f"seed{seed}"
 
     def pieces(self, arms: Sequence[Arm]) -> list[Piece]:
         """List them, each after those that it needs."""
-        if self.config.data is None:
-            self._data = (self._add(f"survey, seed {self.seed}", simulate_elsewhere),)
         for arm in arms:
             for part in arm.parts:
+                if not self.config.overwrite and is_trained(self._folder, arm, part):
+                    continue
                 after = self._labels(1.0 if arm.true_labels else arm.errors)
                 if arm.policy != "keep":
                     after += self._stage1(arm.errors, part)
@@ -53,17 +64,35 @@ class _Schedule:
                 self._add(name, train_elsewhere, after=after, arm=asdict(arm), part=part)
         return self._pieces
 
+    def _data(self) -> tuple[str, ...]:
+        """Name the survey, added once, unless there is one."""
+        if self._survey is None:
+            self._survey = ()
+            there = self._finished(self._folder / "simulation.json")
+            if self.config.data is None and not there:
+                self._survey = (self._add(f"survey, seed {self.seed}", simulate_elsewhere),)
+        return self._survey
+
+    def _finished(self, marker: Path) -> bool:
+        return not self.config.overwrite and looks_finished(marker)
+
     def _labels(self, errors: float) -> tuple[str, ...]:
         """Name what is needed to know the labels."""
         if errors != 1 and self.noise.kind == "score":
             return self._stage1(1.0, None)
-        return self._data
+        return self._data()
 
     def _stage1(self, errors: float, part: int | str | None) -> tuple[str, ...]:
         """Name the folds, added once, on labels with so many times their errors."""
         if (errors, part) not in self._folds:
             after, own = self._labels(errors), self.config.label_errors
             what = f"errors x {errors:g}{'' if part is None else f' {part}'}, seed {self.seed}"
+            folds = stage1_folder(self._folder, errors, part) / "folds"
+            todo = [
+                fold
+                for fold in range(own.folds * own.repeats)
+                if not self._finished(folds / str(fold) / FOLD_MARKER)
+            ]
             self._folds[errors, part] = tuple(
                 self._add(
                     f"fold {fold}, {what}",
@@ -73,7 +102,7 @@ class _Schedule:
                     part=part,
                     fold=fold,
                 )
-                for fold in range(own.folds * own.repeats)
+                for fold in todo
             )
         return self._folds[errors, part]
 
@@ -91,7 +120,7 @@ class _Schedule:
                 name=name,
                 work=work,
                 arguments=plain(common | arguments),
-                log=self.config.out / f"seed{self.seed}" / "logs" / f"{slug(name)}.txt",
+                log=self._folder / "logs" / f"{slug(name)}.txt",
                 after=tuple(dict.fromkeys(after)),
             )
         )

@@ -153,7 +153,7 @@ class Seed:
     def _stage1(self, errors: float, part: int | str | None) -> Any:
         from rbkeras.rundir import Run
 
-        out = self.folder / "stage1" / slug(f"errors-x{errors:g}", part)
+        out = stage1_folder(self.folder, errors, part)
         # A policy that needs no stage 1 would skip it.
         config = replace(self.config, out=out, policy="unlabel")
         out.mkdir(parents=True, exist_ok=True)
@@ -162,7 +162,7 @@ class Seed:
 
     def train(self, arm: Arm, part: int | str | None) -> Scores:
         """Train and score, unless that is done already; return (real scores, bogus scores)."""
-        out = self.folder / "runs" / slug(arm.name, part)
+        out = arm_folder(self.folder, arm, part)
         with alone(out):
             return self._train(arm, part, out)
 
@@ -206,6 +206,27 @@ def open_seed(config: FitConfig, number: int, noise: Noise) -> Seed:
     folder.mkdir(parents=True, exist_ok=True)
     config = replace(config, out=folder, seed=number)
     return Seed(simulated(config) if config.data is None else config, folder, noise)
+
+
+def stage1_folder(folder: Path, errors: float, part: int | str | None) -> Path:
+    """Name the run directory of a stage 1 in the folder of its seed."""
+    return folder / "stage1" / slug(f"errors-x{errors:g}", part)
+
+
+def arm_folder(folder: Path, arm: Arm, part: int | str | None) -> Path:
+    """Name the run directory of an arm in the folder of its seed."""
+    return folder / "runs" / slug(arm.name, part)
+
+
+def looks_finished(marker: Path) -> bool:
+    """Say whether a marker says that its work is finished, whatever the settings."""
+    return marker.exists() and bool(read_json(marker).get("finished"))
+
+
+def is_trained(folder: Path, arm: Arm, part: int | str | None) -> bool:
+    """Say whether an arm looks trained and scored; `Seed.train` finds out whether it is."""
+    out = arm_folder(folder, arm, part)
+    return looks_finished(out / "stage2.json") and (out / _ORIGIN).exists()
 
 
 def load_scores(path: Path) -> Scores:

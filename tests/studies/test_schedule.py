@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from rbkeras.config import FitConfig, LabelErrorConfig
+from rbkeras.files import write_json
 from rbkeras.pieces import thread_limits
 from rbkeras.studies.grid import make_grid
 from rbkeras.studies.schedule import study_pieces
@@ -82,6 +83,32 @@ def test_parts_of_given_data_need_nothing_and_have_logs_of_their_own():
     assert len({piece.log for piece in pieces.values()}) == len(pieces) == 4
     (settings,) = {json.dumps(piece.arguments["settings"]) for piece in pieces.values()}
     assert json.loads(settings)["data"] == str(Path("records").absolute())
+
+
+def test_what_is_finished_has_no_piece(tmp_path):
+    config = replace(CONFIG, out=tmp_path)
+    everything = pieces_of("label-errors", config=config, seeds=(0,))
+
+    def finish(*names):
+        for name in names:
+            write_json(tmp_path / "seed0" / name, {"finished": True})
+
+    finish("simulation.json", "stage1/errors-x1/folds/0/fold.json")
+    finish("runs/simple__removed/stage2.json", "runs/simple__removed/test_scores.json")
+    # Trained, and not scored yet.
+    finish("runs/simple__all_labels/stage2.json")
+    left = pieces_of("label-errors", config=config, seeds=(0,))
+    gone = {"survey, seed 0", "fold 0, errors x 1, seed 0", "simple, removed, seed 0"}
+    assert set(everything) - set(left) == gone
+    assert left["simple, unlabelled, seed 0"].after == ("fold 1, errors x 1, seed 0",)
+    overwriting = pieces_of("label-errors", config=replace(config, overwrite=True), seeds=(0,))
+    assert set(overwriting) == set(everything)
+
+    finish("runs/simple__unlabelled/stage2.json", "runs/simple__unlabelled/test_scores.json")
+    assert set(pieces_of("label-errors", config=config, seeds=(0,))) == {
+        "simple, all labels, seed 0",
+        "simple, true labels, seed 0",
+    }
 
 
 @pytest.mark.slow
