@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rbkeras.cli import load_tensorflow, run_command
+from rbkeras.cli import assignment, load_tensorflow, run_command
 from rbkeras.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,8 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--labels",
         nargs="+",
         default=[],
+        type=assignment,
         metavar="NAME=VALUE",
-        help="what names in a survey's object_type mean: 1 real, 0 bogus, -1 unlabelled",
+        help="what names in a survey's object_type mean: 1 real, 0 bogus, -1 unlabelled; after "
+        "the path",
     )
     arguments = parser.parse_args(argv)
     path = arguments.path
@@ -67,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{path}: sound {kind}")
             for name, value in report.summary.items():
                 print(f"  {name:<27} {value}")
+            for remark in report.remarks():
+                print(f"  note: {remark}")
 
     return run_command(work)
 

@@ -1,5 +1,6 @@
 """What every command shares: exit statuses and messages without tracebacks."""
 
+import argparse
 import contextlib
 import errno
 import logging
@@ -59,6 +60,15 @@ def run_command(work: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command continues where this one stopped", file=sys.stderr)
         return 1
+
+
+def assignment(text: str) -> str:
+    """See for argparse that a text is NAME=VALUE, and no path that follows a list of those."""
+    if "=" not in text:
+        raise argparse.ArgumentTypeError(
+            f"expected NAME=VALUE, got {text!r}; paths stand before --labels"
+        )
+    return text
 
 
 def load_tensorflow() -> None:

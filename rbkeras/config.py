@@ -72,11 +72,12 @@ class LossConfig:
     lambda_vat
         Weight of virtual adversarial training.
     auc_margin
-        Margin of the AUC hinge.
+        Margin of the AUC hinge: log-odds by which a real has to score above a bogus.
     auc_beta
         Fraction of the bogus, from the highest score down, that the AUC hinge looks at.
     vat_epsilon
-        Length of the adversarial perturbation.
+        Length of the adversarial perturbation of a stamp, in units of its pixels: of the normalised
+        ones, or of raw counts with vat_space input.
     vat_xi
         Length of the finite difference that finds its direction.
     vat_iterations
@@ -208,11 +209,13 @@ class LabelErrorConfig:
         confident of the other class; prune as many as the predictions say there are; argmax every
         label that the prediction contradicts, as the original did.
     threshold
-        For the rule posterior.
+        For the rule posterior: probability of a label's being wrong, 0 to 1, from which it is
+        suspect (error_probability in label_errors.csv).
     certainty
         For the rule posterior: probability of the other class that a suspect has at least.
     group
-        Column of the table (objectId, night) whose samples have to share a fold; null has none.
+        Column of the records (objectId, object_id, night) whose samples have to share a fold, and a
+        side of stage 2's validation split; null has none.
     table
         The label_errors.csv of an earlier stage 1 on the same records, used instead of a new one.
     gallery
@@ -302,7 +305,7 @@ class FitConfig:
         What happens to suspected label errors: unlabel them, remove them, keep or flip their
         labels, or unlabel every label more wrong than policy_threshold.
     policy_threshold
-        Probability of being wrong above which the policy threshold unlabels.
+        Wrongness, 1 - label_quality of label_errors.csv, above which the policy threshold unlabels.
     verdicts
         A person's verdicts on labels, a CSV file as label_errors.html makes; they overrule policy.
     overwrite

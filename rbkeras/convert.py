@@ -1,12 +1,13 @@
 """`python -m rbkeras.convert`: survey directory, alert packets or FITS stamps to records."""
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rbkeras.cli import run_command
+from rbkeras.cli import assignment, run_command
 from rbkeras.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ Alerts are Avro files with cutoutScience, cutoutTemplate and cutoutDifference; F
 listed in FITS_FOLDER/stamps.csv. docs/formats.md says how. Exit status 1 with --skip_bad means that
 stamps were left out; they are named on stderr.
 """
+_REMARKS = {
+    "stamps_with_missing_pixels": "stamps with missing pixels (NaN, infinite)",
+    "stamps_with_constant_channel": "stamps with a channel of one value",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,9 +41,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         labels = parse_labels(arguments.labels)
         options = {"labels": labels, "compress": arguments.compress}
         options["overwrite"] = arguments.overwrite
-        return _convert(arguments, options)
+        status = _convert(arguments, options)
+        _say_what_there_is(Path(arguments.records))
+        return status
 
     return run_command(work)
+
+
+def _say_what_there_is(records: Path) -> None:
+    from rbkeras.data.records import read_manifest
+
+    found = read_manifest(records)
+    counts = ", ".join(f"{found[name]} {name}" for name in ("real", "bogus", "unlabelled"))
+    print(f"{records}: {found['size']} stamps of {len(found['detectors'])} detectors: {counts}")
+    for name, what in _REMARKS.items():
+        if found[name]:
+            print(f"{records}: {found[name]} {what}")
+    if not found["real"] or not found["bogus"]:
+        print(
+            f"{records}: fit needs labels of both classes; what names in object_type mean is said "
+            "by --labels"
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,8 +83,9 @@ def _parser() -> argparse.ArgumentParser:
         "--labels",
         nargs="+",
         default=[],
+        type=assignment,
         metavar="NAME=VALUE",
-        help="what names in object_type mean: 1 real, 0 bogus, -1 unlabelled",
+        help="what names in object_type mean: 1 real, 0 bogus, -1 unlabelled; after the paths",
     )
     parser.add_argument("--compress", action="store_true", help="write GZIP (smaller, slower)")
     parser.add_argument(
@@ -126,7 +150,12 @@ def _convert_survey(survey: Path, records: str, options: dict) -> int:
 
 
 def _convert_alerts(arguments: argparse.Namespace, options: dict) -> int:
-    from rbkeras.data.alert_labels import names_by_score, names_by_table, own_names
+    from rbkeras.data.alert_labels import (
+        names_by_score,
+        names_by_table,
+        own_names,
+        require_scores,
+    )
     from rbkeras.data.alert_source import AlertSource
 
     if arguments.labels_csv and arguments.score_threshold is not None:
@@ -135,7 +164,13 @@ def _convert_alerts(arguments: argparse.Namespace, options: dict) -> int:
     if arguments.labels_csv:
         namer = names_by_table(arguments.labels_csv)
     elif arguments.score_threshold is not None:
+        if not math.isfinite(arguments.score_threshold):
+            raise InputError(
+                f"--score_threshold: expected a finite score, got {arguments.score_threshold}"
+            )
         namer = names_by_score(arguments.score_threshold)
+    if arguments.score_field is not None:
+        namer = require_scores(namer, arguments.score_field)
     bad: list[str] = []
     source = AlertSource(
         arguments.inputs,

@@ -34,8 +34,10 @@ examples:
   python -m rbkeras.experiment treatments --out STUDY --data RECORDS \\
       --test_real real.npy --test_bogus bogus.npy --networks simple --optimizer.name adadelta
 
-All flags of fit hold for every training. Called again with the same settings, it goes on where it
-was interrupted; more seeds, networks or factors may be added later. --plan names the trainings.
+All flags of fit hold for every training, but --seed, --policy, --verdicts and --label_errors.table,
+which the study decides. Without --data a survey is simulated for every seed. Called again with the
+same settings, it goes on where it was interrupted; more seeds, networks or factors may be added
+later. --plan names the trainings.
 """
 # Studies that take factors on the label errors, and those they take by default.
 _ERRORS = {"label-noise": [1.0, 2.0, 3.0, 4.0], "losses": [1.0]}

@@ -18,6 +18,8 @@ VERDICTS: dict[str, int | None] = {
     "unlabelled": UNLABELLED,
     "ok": None,
 }
+# Alerts keep their name when records of more of them are made; places among them change.
+_BY_ALERT = ("alert_id",)
 _BY_STAMP = ("detector_id", "sample_index")
 _BY_NUMBER = ("unique_index",)
 _INTEGER = re.compile(r"-?\d{1,18}")
@@ -30,11 +32,12 @@ def read_verdicts(path: str | Path, samples: pd.DataFrame, *, blank: bool = Fals
     ----------
     path
         CSV with a header. Column `verdict`: one of `VERDICTS`, in any case, or empty, which says
-        nothing. The sample is named by `detector_id` and `sample_index`, or by `unique_index`.
-        Other columns are ignored, save that `unique_index` and `label`, where present, must be
-        those of the records. `label_errors.csv` is such a table.
+        nothing. The sample is named by `alert_id`, where the records have this column too; else
+        by `detector_id` and `sample_index`, or by `unique_index`. Other columns are ignored, save
+        that `label` and, without `alert_id`, `unique_index`, where present, must be those of the
+        records. `label_errors.csv` is such a table.
     samples
-        The records' table: unique_index, detector_id, sample_index, label.
+        The records' table: unique_index, detector_id, sample_index, label and maybe alert_id.
     blank
         Return empty verdicts too, as '': such a row takes back what an earlier table said.
 
@@ -54,12 +57,19 @@ def read_verdicts(path: str | Path, samples: pd.DataFrame, *, blank: bool = Fals
     if not rows:
         return _series({})
     numbers = np.array([number for number, _ in rows])
-    key = _BY_STAMP if all(name in rows[0][1] for name in _BY_STAMP) else _BY_NUMBER
-    wanted = {name: _integers(path, rows, name) for name in key}
+    header = rows[0][1]
+    if "alert_id" in header and "alert_id" in samples:
+        key = _BY_ALERT
+        wanted = {"alert_id": np.array([row["alert_id"] for _, row in rows], object)}
+    else:
+        key = _BY_STAMP if all(name in header for name in _BY_STAMP) else _BY_NUMBER
+        if not set(key) <= set(header):
+            raise InputError(f"{path}: expected alert_id among the records' columns, found none")
+        wanted = {name: _integers(path, rows, name) for name in key}
     position = _positions(path, samples, wanted)
     _refuse(path, numbers, position < 0, wanted, "a sample of the records, found")
-    for name in ("unique_index", "label"):
-        if name in rows[0][1]:
+    for name in ("label",) if key == _BY_ALERT else ("unique_index", "label"):
+        if name in header:
             given = _integers(path, rows, name)
             expected = samples[name].to_numpy()[position]
             other = given != expected
@@ -139,11 +149,11 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _check_header(path: Path, header: list[str]) -> None:
-    identified = any(set(key) <= set(header) for key in (_BY_STAMP, _BY_NUMBER))
+    identified = any(set(key) <= set(header) for key in (_BY_ALERT, _BY_STAMP, _BY_NUMBER))
     if "verdict" not in header or not identified or len(set(header)) != len(header):
         raise InputError(
             f"{path}: expected different columns, among them verdict and either detector_id and "
-            f"sample_index or unique_index, separated by commas; found {header!r:.200}"
+            f"sample_index, unique_index or alert_id, separated by commas; found {header!r:.200}"
         )
 
 
@@ -158,7 +168,10 @@ def _integers(path: Path, rows: list[tuple[int, dict[str, str]]], name: str) -> 
 
 def _positions(path: Path, samples: pd.DataFrame, wanted: dict[str, np.ndarray]) -> np.ndarray:
     """Row of each wanted sample in `samples`, -1 where there is none."""
-    index = pd.MultiIndex.from_frame(samples[list(wanted)])
+    known = samples[list(wanted)]
+    if "alert_id" in known:
+        known = known.astype(str).astype(object)
+    index = pd.MultiIndex.from_frame(known)
     if not index.is_unique:
         raise InputError(
             f"{path}: expected samples named by unique_index alone, since the records have "

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from detectors import write_detector
 
 from rbkeras import check
 from rbkeras.data.checking import check_records, check_survey
@@ -66,6 +67,18 @@ TABLE = {
 def table_of(text):
     rows = [line.strip().rsplit("  ", 1) for line in text.splitlines()[1:]]
     return {name.strip(): value.strip() for name, value in rows}
+
+
+def test_what_is_seldom_meant_is_noted(tmp_path, capsys):
+    stamps = np.random.default_rng(0).normal(size=(4, 3, 29, 29)).astype(np.float32)
+    stamps[1] = np.nan
+    write_detector(tmp_path, 1, stamps, ["real"] * 4)
+    assert check.main([str(tmp_path)]) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if "note: " in line]
+    for note, words in zip(
+        notes, ("no stamp is labelled bogus", "all pixels", "have 29 channels"), strict=True
+    ):
+        assert words in note
 
 
 @pytest.mark.parametrize("kind", ["survey", "records"])

@@ -102,8 +102,12 @@ def test_labels_from_the_surveys_score(alerts, tmp_path, fails_with):
     samples = open_records(tmp_path / "out").samples.sort_values("alert_id")
     assert samples["label"].tolist() == [0, 1, -1, 1] * 3
     field = ("--score_field", "candidate.rb")
-    line = fails_with(convert.main, [alerts, tmp_path / "rb", "--score_threshold", 0.5, *field])
-    assert "expected packets with a survey score, found none" in line
+    for more in (["--score_threshold", 0.5, *field], field):
+        line = fails_with(convert.main, [alerts, tmp_path / "rb", *more])
+        assert "--score_field: expected a place where packets have a number" in line
+        assert "got candidate.rb, where none has" in line
+    line = fails_with(convert.main, [alerts, tmp_path / "rb", "--score_threshold", "nan"])
+    assert "--score_threshold: expected a finite score, got nan" in line
     assert (
         run(alerts, tmp_path / "jd", "--score_threshold", 2460006, "--score_field", "candidate.jd")
         == 0
@@ -161,7 +165,10 @@ def test_bad_packets_stop_it_or_are_skipped(alerts, tmp_path, fails_with, capsys
     assert "b.avro: packet 1: expected a cutoutScience" in line
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     capsys.readouterr()
-    assert run(alerts, out, "--size", 7, "--skip_bad") == 1
+    # Stamps that the records have are not dropped for it.
+    line = fails_with(convert.main, [alerts, out, "--size", 7, "--skip_bad"])
+    assert "pass --overwrite to drop them" in line
+    assert run(alerts, out, "--size", 7, "--skip_bad", "--overwrite") == 1
     skipped = [line for line in capsys.readouterr().err.splitlines() if "skipped" in line]
     assert [line.split(": ")[0] for line in skipped] == ["skipped", "skipped"]
     assert len(open_records(out)) == 8

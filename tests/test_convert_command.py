@@ -107,6 +107,23 @@ def test_bad_labels_option_is_one_line(survey, tmp_path, fails_with):
     assert "'real=7'" in fails_with(convert.main, [survey, tmp_path / "o", "--labels", "real=7"])
 
 
+def test_what_was_made_is_said(survey, tmp_path, capsys):
+    assert run(survey, tmp_path / "out") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].endswith("36 stamps of 3 detectors: 18 real, 12 bogus, 6 unlabelled")
+    assert "6 stamps with missing pixels" in said[1]
+    assert len(said) == 2
+    assert run(survey, tmp_path / "none", "--labels", "artifact=-1", "bogus=-1") == 0
+    assert "fit needs labels of both classes" in capsys.readouterr().out
+
+
+def test_paths_behind_labels_are_told_from_them(survey, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run("--labels", "artifact=0", survey, tmp_path / "out")
+    assert ended.value.code == 2
+    assert "paths stand before --labels" in capsys.readouterr().err
+
+
 def test_missing_survey_is_one_line(tmp_path, fails_with):
     assert "nowhere" in fails_with(convert.main, [tmp_path / "nowhere", tmp_path / "out"])
 

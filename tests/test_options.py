@@ -114,4 +114,4 @@ def test_every_setting_has_a_help_text(capsys):
         parser.parse_args(["--help"])
     shown = capsys.readouterr().out
     assert "Rotate by 90 degrees and flip at random" in shown
-    assert "Probability of being wrong above which" in shown
+    assert "Wrongness, 1 - label_quality of" in shown

@@ -98,6 +98,30 @@ def test_any_mixture_of_valid_rows_comes_back(
 # --- what is refused ------------------------------------------------------------------------------
 
 
+def test_alerts_are_found_again_wherever_they_are(table):
+    samples = SAMPLES
+    ids = [f"{10**18 + number}" for number in range(len(samples))]
+    named = samples.assign(alert_id=ids)
+    moved = named.assign(alert_id=ids[1:] + ids[:1])
+    label = int(samples["label"].iloc[3])
+    path = table(f"detector_id,sample_index,label,alert_id,verdict\n10,0,{label},{ids[3]},real\n")
+    (there,) = read_verdicts(path, named).index
+    assert named["alert_id"].iloc[there] == ids[3]
+    same_label = moved.assign(label=label)
+    (elsewhere,) = read_verdicts(path, same_label).index
+    assert same_label["alert_id"].iloc[elsewhere] == ids[3]
+    assert there != elsewhere
+    # Another label is another question, and an alert that is not there has no answer.
+    with pytest.raises(InputError, match="expected label"):
+        read_verdicts(path, moved.assign(label=-1 - label))
+    with pytest.raises(InputError, match=f"found alert_id {ids[3]}"):
+        read_verdicts(path, named.drop(index=3))
+    # Records without alerts go by the place.
+    assert read_verdicts(path, samples).index.tolist() == [there]
+    with pytest.raises(InputError, match="expected alert_id among the records"):
+        read_verdicts(table("alert_id,verdict\n7,real\n"), samples)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

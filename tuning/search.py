@@ -16,7 +16,7 @@ _DESCRIPTION = """\
 Search the settings of training and network for those that let the fewest bogus through.
 
 Each trial is cross-validated and judged on the folds held out. All flags of fit hold for every
-trial, except those that are searched.
+trial, except those that are searched, and --policy, which needs --label_errors.table.
 """
 _EXAMPLES = """\
 examples:
@@ -62,7 +62,12 @@ def add_flags(parser: ArgumentParser) -> None:
     )
     add("folds", type=int, default=3, help="validation parts; 1 is --training.validation_fraction")
     add("executions_per_trial", type=int, default=1, help="repeats of the folds, other seeds")
-    add("objective", choices=OBJECTIVE_NAMES, default="fpr90", help="what decides")
+    add(
+        "objective",
+        choices=OBJECTIVE_NAMES,
+        default="fpr90",
+        help="figure by which trials are compared",
+    )
     add("abandon", type=bool, default=True, help="give hopeless trials up between their folds")
     add("cost", action="store_true", help="also record multiply-adds and speed")
     add(

@@ -31,9 +31,26 @@ def names_by_score(threshold: float) -> Namer:
     def name(identity: pd.DataFrame) -> pd.Series:
         score = identity["survey_score"]
         if score.isna().all():
-            raise InputError("--score_threshold: expected packets with a survey score, found none")
+            raise InputError(
+                "--score_threshold: expected packets with a survey score (drb, rb, reliability, or "
+                "what --score_field names), found none"
+            )
         names = np.where(score >= threshold, "real", "bogus")
         return pd.Series(names, index=identity.index).mask(score.isna(), NO_LABEL)
+
+    return name
+
+
+def require_scores(namer: Namer, field: str) -> Namer:
+    """Have a namer raise `InputError` where no packet has the score that a person has named."""
+
+    def name(identity: pd.DataFrame) -> pd.Series:
+        if identity["survey_score"].isna().all():
+            raise InputError(
+                f"--score_field: expected a place where packets have a number, such as "
+                f"candidate.rb, got {field}, where none has"
+            )
+        return namer(identity)
 
     return name
 

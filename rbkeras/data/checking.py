@@ -33,6 +33,7 @@ from rbkeras.data.survey import (
 from rbkeras.errors import InputError
 
 _CHUNK = 1024
+_EMPTY = "stamps without any pixel"
 _INTEGERS = ("unique_index", "detector_id", "sample_index", "label")
 
 
@@ -42,6 +43,17 @@ class Report:
 
     problems: list[str]
     summary: dict[str, Any]
+
+    def remarks(self) -> Iterator[str]:
+        """Say what is no fault, and yet seldom meant."""
+        for name in ("real", "bogus"):
+            if self.summary.get(name) == 0:
+                yield f"no stamp is labelled {name}, and fit needs both classes"
+        if self.summary.get(_EMPTY):
+            yield "all pixels of some stamps are missing; they look alike to the network"
+        shape = self.summary.get("stamp shape", "").split(" x ")
+        if len(shape) == 3 and int(shape[0]) < 6 < int(shape[2]):
+            yield f"stamps are height x width x channels, so these have {shape[2]} channels"
 
 
 def is_records(directory: str | Path) -> bool:
@@ -60,7 +72,7 @@ def check_survey(directory: str | Path, *, labels: Mapping[str, int] = DEFAULT_L
     detectors, problems = list_detectors(directory)
     first: tuple | None = None
     all_labels = []
-    size = with_missing = 0
+    size = with_missing = empty = 0
     for files in detectors:
         stamps = _try(problems, open_stamps, files.images)
         params = _try(problems, read_params, files.params)
@@ -68,7 +80,8 @@ def check_survey(directory: str | Path, *, labels: Mapping[str, int] = DEFAULT_L
             first = first or (files, stamps)
             _try(problems, require_same_shape, files, stamps, *first)
             size += len(stamps)
-            with_missing += _stamps_with_missing_pixels(stamps)
+            some, all_of_them = _stamps_with_missing_pixels(stamps)
+            with_missing, empty = with_missing + some, empty + all_of_them
         if params is not None:
             encode = partial(encode_labels, source=str(files.params))
             encoded = _try(problems, encode, params[LABEL_COLUMN], labels)
@@ -76,7 +89,8 @@ def check_survey(directory: str | Path, *, labels: Mapping[str, int] = DEFAULT_L
             if stamps is not None:
                 _try(problems, require_row_per_stamp, files, stamps, params)
     shape = first[1].shape[1:] if first else ()
-    return Report(problems, _summary(len(detectors), size, all_labels, with_missing, shape))
+    summary = _summary(len(detectors), size, all_labels, with_missing, shape)
+    return Report(problems, summary | ({_EMPTY: empty} if empty else {}))
 
 
 def _try(problems: list[str], work: Callable, *arguments: Any) -> Any:
@@ -88,9 +102,14 @@ def _try(problems: list[str], work: Callable, *arguments: Any) -> Any:
         return None
 
 
-def _stamps_with_missing_pixels(stamps: np.ndarray) -> int:
-    chunks = (stamps[first : first + _CHUNK] for first in range(0, len(stamps), _CHUNK))
-    return sum(int((~np.isfinite(chunk)).any(axis=(1, 2, 3)).sum()) for chunk in chunks)
+def _stamps_with_missing_pixels(stamps: np.ndarray) -> tuple[int, int]:
+    """Count stamps that miss pixels, and those that miss all of them."""
+    some = empty = 0
+    for first in range(0, len(stamps), _CHUNK):
+        missing = ~np.isfinite(stamps[first : first + _CHUNK])
+        some += int(missing.any(axis=(1, 2, 3)).sum())
+        empty += int(missing.all(axis=(1, 2, 3)).sum())
+    return some, empty
 
 
 def _summary(detectors: int, size: int, labels: list, with_missing: int, shape: tuple) -> dict:

@@ -49,8 +49,8 @@ def convert_survey(
     compress
         Write GZIP: smaller, and several times slower to write and to read.
     overwrite
-        Replace records of other stamp shapes or labels, and those of another survey: one that lies
-        elsewhere and has no detector in common.
+        Replace records of other stamp shapes or labels, of another survey (one that lies elsewhere
+        and has no detector in common), and those with stamps that are not there any more.
     progress
         Show a progress bar per detector.
 
@@ -112,9 +112,11 @@ def _write_records(
     }
     done = _finished_detectors(out, manifest, overwrite=overwrite)
     sources = _with_checksums(detectors)
-    if done and not overwrite and read_json(out / MANIFEST).get("source") != manifest["source"]:
-        sources = list(sources)
-        _require_in_common(source, [checksums for _, checksums in sources], out, done)
+    if done and not overwrite:
+        if read_json(out / MANIFEST).get("source") != manifest["source"]:
+            sources = list(sources)
+            _require_in_common(source, [checksums for _, checksums in sources], out, done)
+        _require_no_loss(detectors, out, done)
     entries = []
     start = 0
     for detector, checksums in sources:
@@ -179,6 +181,18 @@ def _finished_detectors(out: Path, manifest: dict, *, overwrite: bool) -> dict[i
     }
 
 
+def _require_no_loss(detectors: Sequence[Detector], out: Path, done: Mapping[int, dict]) -> None:
+    """Refuse to drop stamps that the records have, as where a folder holds next month's alone."""
+    sizes = {detector.detector_id: len(detector.stamps) for detector in detectors}
+    for number, entry in done.items():
+        if sizes.get(number, 0) < entry["size"]:
+            raise InputError(
+                f"{out}: expected at least the {entry['size']} stamps of detector {number} that "
+                f"the records have, found {sizes.get(number, 0)}; records hold all that one call "
+                "of convert is given: name earlier data too, or pass --overwrite to drop them"
+            )
+
+
 def _require_in_common(
     source: str | Path, checksums: Sequence[dict[str, str]], out: Path, done: Mapping[int, dict]
 ) -> None:
@@ -223,7 +237,11 @@ def _write_detector(
     with whole_file(out / entry["file"]) as temporary, bar:
         with gzip.open(temporary, "wb") if compress else open(temporary, "wb") as file:
             for first in range(0, size, _CHUNK):
-                chunk = np.ascontiguousarray(detector.stamps[first : first + _CHUNK], dtype="<f4")
+                # float64 beyond float32's range becomes infinite, and is counted as missing.
+                with np.errstate(over="ignore"):
+                    chunk = np.ascontiguousarray(
+                        detector.stamps[first : first + _CHUNK], dtype="<f4"
+                    )
                 counts.add(chunk)
                 index = np.arange(first, first + len(chunk))
                 frames = frame_block(

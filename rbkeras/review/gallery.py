@@ -1,5 +1,6 @@
 """`label_errors.html`: the most suspicious stamps on one page that needs nothing but a browser."""
 
+import csv
 import hashlib
 import io
 from collections.abc import Sequence
@@ -43,7 +44,7 @@ def write_gallery(
         (n, H, W, C), NaN allowed, of the n first rows of `most_suspicious(rated)`; only these are
         shown.
     samples
-        The records' table: detector_id and sample_index by unique_index.
+        The records' table: detector_id, sample_index, label and maybe alert_id by unique_index.
     verdicts
         Those passed earlier, by unique_index. On the page their buttons are pressed, and the CSV
         file holds them again, also those of samples that are not shown.
@@ -61,10 +62,11 @@ def write_gallery(
         suspects=int(rated["suspect"].sum()),
         shown_suspects=int(shown["suspect"].sum()),
         cards=[
-            _card(rank, row, stamp, verdicts)
+            _card(rank, row, stamp, verdicts) | {"identity": _identity(samples, row.unique_index)}
             for rank, (row, stamp) in enumerate(zip(shown.itertuples(), stamps, strict=True), 1)
         ],
-        hidden=[[*_identity(samples, index), word] for index, word in hidden.items()],
+        header=",".join(_identifying(samples)),
+        hidden=[[_identity(samples, index), word] for index, word in hidden.items()],
         # Under this name the browser remembers verdicts that have not been downloaded yet.
         key=hashlib.sha256((shown.to_csv() + verdicts.to_csv()).encode()).hexdigest()[:16],
     )
@@ -88,8 +90,17 @@ def _card(rank: int, row: Any, stamp: np.ndarray, verdicts: pd.Series) -> dict[s
     }
 
 
-def _identity(samples: pd.DataFrame, index: int) -> list[int]:
-    return [int(samples[name].iloc[index]) for name in ("detector_id", "sample_index")]
+def _identifying(samples: pd.DataFrame) -> list[str]:
+    """Name the columns that tell samples apart, and other records from these."""
+    names = ["detector_id", "sample_index", "label"]
+    return names + ["alert_id"] * ("alert_id" in samples)
+
+
+def _identity(samples: pd.DataFrame, index: int) -> str:
+    """Write these columns of a sample as CSV."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(samples[_identifying(samples)].iloc[index])
+    return text.getvalue()
 
 
 def stamp_address(stamp: np.ndarray) -> str:

@@ -330,6 +330,19 @@ def test_records_of_another_survey_are_replaced_only_when_asked(
     assert set(open_records(out).samples["detector_id"]) == {3, 4}
 
 
+def test_stamps_are_dropped_only_when_asked(survey, tmp_path, make_survey):
+    out = tmp_path / "out"
+    convert(survey, out)
+    for path in survey.iterdir():
+        path.unlink()
+    make_survey(survey, detectors=(1, 11))
+    with pytest.raises(InputError, match=r"12 stamps of detector (2|10) .*name earlier data too"):
+        convert(survey, out)
+    assert len(open_records(out)) == 36
+    convert_survey(survey, out, overwrite=True, progress=False)
+    assert len(open_records(out)) == 24
+
+
 def test_a_second_conversion_waits_for_the_first(survey, tmp_path):
     out, order = tmp_path / "out", []
 

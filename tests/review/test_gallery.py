@@ -1,3 +1,4 @@
+import csv
 import re
 import subprocess
 import sys
@@ -27,13 +28,13 @@ def rated():
 
 @pytest.fixture
 def page(tmp_path, rated, random_stamps):
-    def make(shown=4, shape=(7, 5, 3), verdicts=None, title="records"):
+    def make(shown=4, shape=(7, 5, 3), verdicts=None, title="records", **columns):
         verdicts = pd.Series(verdicts or {}, dtype=object)
         write_gallery(
             tmp_path / "label_errors.html",
             rated,
             random_stamps(shown, shape),
-            samples=rated,
+            samples=rated.assign(**columns),
             verdicts=verdicts,
             title=title,
         )
@@ -88,7 +89,22 @@ def test_earlier_verdicts_are_pressed_and_those_not_shown_are_carried(page):
     assert parsed.of("article")[0]["data-verdict"] == "bogus"
     pressed = [b["value"] for b in parsed.of("button") if b.get("aria-pressed") == "true"]
     assert pressed == ["bogus"]
-    assert re.search(r'id="hidden">\[\[8, 2, "ok"\]\]<', text)
+    assert re.search(rf'id="hidden">\[\["8,2,{LABELS[5]}", "ok"\]\]<', text)
+
+
+def test_verdicts_name_the_alert_where_there_is_one(page, rated):
+    (body,) = Elements(page()).of("body")
+    assert body["data-header"] == "detector_id,sample_index,label"
+    text = page(verdicts={5: "ok"}, alert_id=["a", 'b, "c"', "d", "e", "f", "g"])
+    parsed = Elements(text)
+    assert parsed.of("body")[0]["data-header"] == "detector_id,sample_index,label,alert_id"
+    shown = most_suspicious(rated).head(4)
+    rows = [next(csv.reader([card["data-identity"]])) for card in parsed.of("article")]
+    assert [(int(row[0]), int(row[1])) for row in rows] == list(
+        zip(shown["detector_id"], shown["sample_index"], strict=True)
+    )
+    ids = ["a", 'b, "c"', "d", "e", "f", "g"]
+    assert [row[3] for row in rows] == [ids[index] for index in shown["unique_index"]]
 
 
 def test_the_page_needs_nothing_else(page):

@@ -56,8 +56,8 @@ function sort() {
 function csv() {
   // A verdict that the page came with and that was taken back stays as an empty one.
   const rows = cards.filter((card) => card.dataset.verdict || card.dataset.before)
-    .map((card) => [card.dataset.detector, card.dataset.sample, card.dataset.verdict]);
-  return [["detector_id", "sample_index", "verdict"], ...hidden, ...rows]
+    .map((card) => [card.dataset.identity, card.dataset.verdict]);
+  return [[document.body.dataset.header, "verdict"], ...hidden, ...rows]
     .map((row) => row.join(",") + "\n").join("");
 }
 
