@@ -76,6 +76,8 @@ def do_on_dask(pieces: Sequence[Piece], dask: str, *, title: str) -> None:
         `OtherSettingsError` where other settings have been there.
     """
     check_dask(dask)
+    if not pieces:
+        return
     failures: dict[str, Exception] = {}
     with (
         _connected(dask) as (client, environment),

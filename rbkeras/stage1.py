@@ -66,8 +66,7 @@ def train_folds(run: Run, only: int | None = None, *, dask: str | None = None) -
         )
         for k in folds
     ]
-    if pieces:
-        do_on_dask(pieces, dask, title="stage 1")
+    do_on_dask(pieces, dask, title="stage 1")
 
 
 def train_fold_elsewhere(*, settings: dict[str, Any], fold: int) -> None:

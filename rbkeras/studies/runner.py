@@ -128,8 +128,7 @@ def run_study(study: Study, *, dask: str | None = None) -> None:
     claim(marker, settings, products=[], overwrite=study.config.overwrite)
     if dask is not None:
         pieces = study_pieces(study.config, study.noise, seeds=study.seeds, arms=study.grid.arms)
-        if pieces:
-            do_on_dask(pieces, dask, title=study.name)
+        do_on_dask(pieces, dask, title=study.name)
     scores = _train_all(study)
     suspects = _suspects(study)
     arms, differences = summarise_study(scores, study.grid, seeds=study.seeds, shared=study.shared)
