@@ -75,10 +75,16 @@ def test_without_the_package_the_extra_is_named(records_dir, tmp_path, monkeypat
     check_dask(None)
 
 
-def test_a_scheduler_that_is_not_there(monkeypatch):
+def test_a_scheduler_that_is_not_there(monkeypatch, tmp_path):
     monkeypatch.setattr(distribution, "_PATIENCE", 1)
+    pieces = [chore(tmp_path, "first", chores.write, path=tmp_path / "a")]
     with pytest.raises(InputError, match=r"--dask tcp://127.0.0.1:9: expected a scheduler there"):
-        do_on_dask([], "tcp://127.0.0.1:9", title="nothing")
+        do_on_dask(pieces, "tcp://127.0.0.1:9", title="chores")
+    assert not (tmp_path / "a").exists()
+
+
+def test_no_pieces_need_no_scheduler():
+    do_on_dask([], "tcp://127.0.0.1:9", title="nothing")
 
 
 # --- a scheduler of somebody's own ----------------------------------------------------------------

@@ -14,6 +14,9 @@ from rbkeras.data.records import RAW, Records
 
 #: Records of one read: a few megabytes.
 BLOCK = 256
+#: Shuffled samples that are given out at a time. To ask for them takes TensorFlow about as long as
+#: reading a batch of 64; to cut them into batches takes it nothing.
+SHUFFLED_BLOCK = 1024
 
 # Bytes; of TensorFlow's own tensors.
 _ALIGNMENT = 64
@@ -116,21 +119,19 @@ def _joined(blocks: list[Block]) -> Block:
     )
 
 
-class ShuffledBatches:
-    """The selected samples in random order, batch by batch; iterate once per epoch.
+class ShuffledBlocks:
+    """The selected samples in random order, a block at a time; iterate once per epoch.
 
-    Blocks of records are read in random order, and their samples copied to random places of a pool
-    of batches, which are given out when all are full. With a pool as large as the selection every
-    order is as likely.
+    Blocks of records are read in random order, and their samples copied to random places of a pool,
+    which is given out when it is full. With a pool as large as the selection every order is as
+    likely.
 
     Parameters
     ----------
     records, targets
         As in `selected_blocks`.
     pool_size
-        Samples in the pool; rounded up to whole batches, so that only the last batch is smaller.
-    batch_size
-        Samples given out at a time.
+        Samples in the pool.
     seed
         Of the order.
     reshuffle
@@ -143,52 +144,59 @@ class ShuffledBatches:
         targets: np.ndarray,
         *,
         pool_size: int,
-        batch_size: int,
         seed: int,
         reshuffle: bool = True,
     ):
         self._records = records
         self._targets = targets
         self._selected = int((targets != SKIP).sum())
-        self._pool_size = min(-(-pool_size // batch_size) * batch_size, self._selected)
-        self._batch_size = batch_size
+        self._pool_size = min(pool_size, self._selected)
         self._seed = np.random.SeedSequence(seed)
         self._reshuffle = reshuffle
 
     def __call__(self) -> Iterator[Block]:
-        """Iterate over batches.
+        """Iterate over blocks.
 
         Yields
         ------
         stamps, index
-            float32 (B, H, W, C) and unique_index, int64 (B,).
+            float32 (n, H, W, C) and unique_index, int64 (n,).
         """
         rng = np.random.default_rng(self._seed.spawn(1)[0] if self._reshuffle else self._seed)
-        samples, left = self._samples(rng), self._selected
+        read, left = _read(self._records, self._targets, rng=rng), self._selected
+        pixels, rows, index = None, (), ()
         while left:
             size = min(self._pool_size, left)
-            pool = self._empty_batches(size)
-            # Places come first: when they are used up, no sample has been taken in vain.
-            for place, (pixels, number) in zip(rng.permutation(size).tolist(), samples):  # noqa: B905
-                batch, at = divmod(place, self._batch_size)
-                stamps, index = pool[batch]
-                stamps[at], index[at] = pixels, number
+            pool, places = self._empty_blocks(size), rng.permutation(size)
+            while len(places):
+                if not len(rows):
+                    pixels, rows, index = next(read)
+                count = min(len(rows), len(places))
+                _scatter(pixels, rows[:count], index[:count], places[:count], pool)
+                rows, index, places = rows[count:], index[count:], places[count:]
             left -= size
             while pool:
-                stamps, index = pool.pop(0)
-                yield stamps.view("<f4").reshape(-1, *self._records.stamp_shape), index
+                stamps, numbers = pool.pop(0)
+                yield stamps.view("<f4").reshape(-1, *self._records.stamp_shape), numbers
 
-    def _samples(self, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, int]]:
-        for pixels, rows, index in _read(self._records, self._targets, rng=rng):
-            for row, number in zip(rows.tolist(), index.tolist(), strict=True):
-                yield pixels[row], number
-
-    def _empty_batches(self, size: int) -> list[Block]:
-        """Make room for the bytes of so many stamps, and for their numbers, batch by batch."""
+    def _empty_blocks(self, size: int) -> list[Block]:
+        """Make room for the bytes of so many stamps, and for their numbers, block by block."""
         pixels = 4 * int(np.prod(self._records.stamp_shape))
-        counts = [min(self._batch_size, size - first) for first in range(0, size, self._batch_size)]
+        firsts = range(0, size, SHUFFLED_BLOCK)
+        counts = [min(SHUFFLED_BLOCK, size - first) for first in firsts]
         # Always fresh: tf.data keeps the arrays that it is given.
         return [(_aligned(count, pixels), np.empty(count, np.int64)) for count in counts]
+
+
+def _scatter(
+    pixels: np.ndarray, rows: np.ndarray, index: np.ndarray, places: np.ndarray, pool: list[Block]
+) -> None:
+    """Copy these rows to their places, counted through all blocks of the pool."""
+    block, at = np.divmod(places, SHUFFLED_BLOCK)
+    for number, (stamps, numbers) in enumerate(pool):
+        here = block == number
+        stamps[at[here]] = pixels[rows[here]]
+        numbers[at[here]] = index[here]
 
 
 def _aligned(rows: int, length: int) -> np.ndarray:

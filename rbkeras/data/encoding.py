@@ -143,7 +143,10 @@ def pixels_of_frames(
     size = 4 * int(np.prod(stamp_shape))
     record, image_at, _ = _layout(size)
     end = frames.shape[1] - FOOTER_BYTES
-    found = [google_crc32c.value(frames[row, HEADER_BYTES:end].tobytes()) for row in rows]
+    # What is read-only it takes without a copy.
+    frozen = frames[:, HEADER_BYTES:end]
+    frozen.flags.writeable = False
+    found = [google_crc32c.value(frozen[row]) for row in rows.tolist()]
     stored = frames[rows, end:].view("<u4")[:, 0]
     whole = (frames[rows, :HEADER_BYTES] == _header(len(record))).all(axis=1)
     wrong = np.flatnonzero((stored != _masked(found)) | ~whole)

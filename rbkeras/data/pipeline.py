@@ -10,7 +10,7 @@ import pandas as pd
 import tensorflow as tf
 
 from rbkeras.data.augmentation import augmented
-from rbkeras.data.blocks import Block, ShuffledBatches, has_blocks, selected_blocks
+from rbkeras.data.blocks import Block, ShuffledBlocks, has_blocks, selected_blocks
 from rbkeras.data.labels import SKIP
 from rbkeras.data.records import FLOAT_LIST, Records, reading
 
@@ -198,13 +198,8 @@ def _from_blocks(
 ) -> tf.data.Dataset:
     """Batches of the first `count` stamps of an epoch; see `rbkeras.data.blocks`."""
     ordered = partial(selected_blocks, records, targets)
-    shuffled = ShuffledBatches(
-        records,
-        targets,
-        pool_size=shuffle_buffer,
-        batch_size=batch_size,
-        seed=seed,
-        reshuffle=reshuffle,
+    shuffled = ShuffledBlocks(
+        records, targets, pool_size=shuffle_buffer, seed=seed, reshuffle=reshuffle
     )
 
     def elements() -> Iterator[Block]:
@@ -220,7 +215,7 @@ def _from_blocks(
         tf.TensorSpec((None,), tf.int64 if with_index else tf.int32),
     )
     dataset = tf.data.Dataset.from_generator(elements, output_signature=signature)
-    return dataset if shuffle_buffer else dataset.rebatch(batch_size)
+    return dataset.rebatch(batch_size)
 
 
 def _serialised(records: Records, *, order: dict[str, Any] | None) -> tf.data.Dataset:

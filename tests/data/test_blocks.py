@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from rbkeras.data import blocks
-from rbkeras.data.blocks import ShuffledBatches, has_blocks, ordered_blocks, selected_blocks
+from rbkeras.data.blocks import ShuffledBlocks, has_blocks, ordered_blocks, selected_blocks
 from rbkeras.data.labels import SKIP
 from rbkeras.data.pipeline import stamp_dataset
 from rbkeras.data.records import open_records
@@ -33,6 +33,7 @@ def survey(tmp_path_factory):
 @pytest.fixture
 def records(survey, tmp_path, monkeypatch):
     monkeypatch.setattr(blocks, "BLOCK", 16)
+    monkeypatch.setattr(blocks, "SHUFFLED_BLOCK", 8)
     convert_survey(survey, tmp_path / "records", progress=False)
     return open_records(tmp_path / "records")
 
@@ -43,9 +44,8 @@ def targets_of(selected):
     return targets
 
 
-def batches_of(records, targets, **options):
-    options = {"pool_size": 1000, "batch_size": 8, "seed": 0} | options
-    return ShuffledBatches(records, targets, **options)
+def shuffled(records, targets, *, pool_size=1000, seed=0):
+    return ShuffledBlocks(records, targets, pool_size=pool_size, seed=seed)
 
 
 @pytest.mark.parametrize("selected", [range(111), [0], [69, 70, 71], range(0, 111, 7), []])
@@ -71,11 +71,11 @@ def test_ordered_blocks_have_one_size_whatever_the_files(records, start, size):
 @pytest.mark.parametrize("pool_size", [1, 8, 30, 1000])
 def test_every_epoch_has_each_selected_stamp_once_in_another_order(records, pool_size):
     selected = [i for i in range(111) if i % 5]
-    batches = batches_of(records, targets_of(selected), pool_size=pool_size)
+    given = shuffled(records, targets_of(selected), pool_size=pool_size)
     orders = []
     for _ in range(3):
-        epoch = [(stamps[:, 0, 0, 0].astype(int), index) for stamps, index in batches()]
-        assert [len(index) for _, index in epoch] == [8] * 11
+        epoch = [(stamps[:, 0, 0, 0].astype(int), index) for stamps, index in given()]
+        assert all(0 < len(index) <= min(8, pool_size) for _, index in epoch)
         assert all((pixels == index).all() for pixels, index in epoch)
         orders.append(np.concatenate([index for _, index in epoch]).tolist())
         assert sorted(orders[-1]) == selected
@@ -84,25 +84,25 @@ def test_every_epoch_has_each_selected_stamp_once_in_another_order(records, pool
 
 def test_the_seed_settles_the_order(records):
     def orders(seed):
-        batches = batches_of(records, targets_of(range(111)), seed=seed)
-        return [[index.tolist() for _, index in batches()] for _ in range(2)]
+        given = shuffled(records, targets_of(range(111)), seed=seed)
+        return [[index.tolist() for _, index in given()] for _ in range(2)]
 
     assert orders(3) == orders(3) != orders(4)
 
 
 def test_a_pool_of_everything_mixes_all_files(records):
     """Any stamp may come anywhere: the mean place of each, over epochs, is the middle."""
-    batches = batches_of(records, targets_of(range(111)), batch_size=111)
-    places = np.stack([np.argsort(index) for _ in range(400) for _, index in batches()])
+    given = shuffled(records, targets_of(range(111)))
+    orders = [np.concatenate([index for _, index in given()]) for _ in range(400)]
+    places = np.stack([np.argsort(order) for order in orders])
     # The mean of 400 uniform places of 0 to 110 has a standard deviation of 1.6.
     assert np.abs(places.mean(axis=0) - 55).max() < 8
 
 
-def test_batches_kept_for_later_do_not_change(records):
+def test_blocks_kept_for_later_do_not_change(records):
     """tf.data may hold on to an array that it was given; the pool is written again meanwhile."""
-    batches = batches_of(records, targets_of(range(111)), pool_size=8)
     dataset = tf.data.Dataset.from_generator(
-        batches,
+        shuffled(records, targets_of(range(111)), pool_size=8),
         output_signature=(
             tf.TensorSpec((None, 5, 4, 3), tf.float32),
             tf.TensorSpec((None,), tf.int64),
@@ -113,8 +113,8 @@ def test_batches_kept_for_later_do_not_change(records):
 
 
 def test_two_epochs_at_once_do_not_disturb_each_other(records):
-    batches = batches_of(records, targets_of(range(111)), pool_size=16)
-    for pair in itertools.zip_longest(batches(), batches()):
+    given = shuffled(records, targets_of(range(111)), pool_size=16)
+    for pair in itertools.zip_longest(given(), given()):
         for stamps, index in pair:
             assert (stamps[:, 0, 0, 0] == index).all()
 
