@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import errno
+import gc
 import logging
 import os
 import sys
@@ -85,6 +86,9 @@ def load_tensorflow() -> None:
         tf.config.list_physical_devices()
     # Every fold is a new model, and TensorFlow would warn that it traces each.
     tf.get_logger().setLevel(logging.ERROR)
+    # Nothing of what was imported is garbage; looking through it would slow networks' building.
+    gc.collect()
+    gc.freeze()
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ import keras
 import numpy as np
 from keras import ops
 from scipy import stats
-from sklearn.metrics import roc_auc_score
 
 from rbkeras.losses import score
 
@@ -57,9 +56,13 @@ def tpr_at_fpr(real_scores: np.ndarray, bogus_scores: np.ndarray, fpr: float = 1
 
 
 def auc(real_scores: np.ndarray, bogus_scores: np.ndarray) -> float:
-    """Area under the ROC curve; 1-d arrays, both non-empty."""
-    labels = np.r_[np.ones(len(real_scores)), np.zeros(len(bogus_scores))]
-    return float(roc_auc_score(labels, np.r_[real_scores, bogus_scores]))
+    """Area under the ROC curve; 1-d arrays, both non-empty.
+
+    By the rank sum of the reals (Mann & Whitney 1947), since a bootstrap asks often.
+    """
+    m, n = len(real_scores), len(bogus_scores)
+    ranks = stats.rankdata(np.r_[real_scores, bogus_scores])[:m]
+    return float((ranks.sum() - m * (m + 1) / 2) / (m * n))
 
 
 def partial_auc(real_scores: np.ndarray, bogus_scores: np.ndarray, beta: float = 0.01) -> float:

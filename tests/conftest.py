@@ -1,3 +1,4 @@
+import gc
 import os
 import shutil
 
@@ -16,6 +17,13 @@ from rbkeras import machine
 
 # As commands do: a test compares what it computes itself with what they do in other processes.
 machine.prepare()
+
+
+def pytest_collection_finish():
+    """Leave what was imported out of every search for garbage, as commands do."""
+    gc.collect()
+    gc.freeze()
+
 
 NAMES = ("artifact", "galx_artificial_real", "rand_artificial_real", "unlabelled", "bogus", "real")
 

@@ -55,6 +55,8 @@ def test_rates_lie_on_the_roc_curve_of_scikit_learn(real, bogus, rate):
 def test_auc_counts_ties_one_half(real, bogus):
     pairs = np.sign(real[:, None] - bogus[None, :])
     assert metrics.auc(real, bogus) == pytest.approx((pairs.mean() + 1) / 2)
+    labels = np.r_[np.ones(len(real)), np.zeros(len(bogus))]
+    assert metrics.auc(real, bogus) == pytest.approx(roc_auc_score(labels, np.r_[real, bogus]))
 
 
 def test_partial_auc_by_hand():

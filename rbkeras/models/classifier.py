@@ -103,13 +103,15 @@ class RealBogusClassifier(keras.Model):
         return measured
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """Build the metrics, on several replicas, from the shape of a batch.
+        """Build metrics and optimizer before the first step, from the shape of a batch.
 
-        Keras would draw a batch to see its shape, and leave the shuffling one epoch ahead of that
-        of the same training on one device.
+        On one device Keras would build them within it, and trace it twice for that, which takes
+        seconds. On several it would draw a batch to see its shape, and leave the shuffling one
+        epoch ahead of that of the same training on one device.
         """
         stamps = keras.KerasTensor(self.input_shape, "float32")
-        super()._maybe_symbolic_build(data_batch=(stamps, keras.KerasTensor((None,), "int32")))
+        with self.distribute_strategy.scope():
+            self._symbolic_build(data_batch=(stamps, keras.KerasTensor((None,), "int32")))
 
     def _get_metrics_result_or_logs(self, logs: Any) -> Any:
         """Measure on all replicas together what Keras would average over them.

@@ -131,10 +131,25 @@ def test_one_clean_pass_serves_all_terms(monkeypatch, weight, iterations, calls,
         lambda_auc=1, lambda_vat=weight, vat_iterations=iterations, vat_space=space
     )
     model = make_model(loss)
+    # Metrics and optimizer are built once, ahead of the first step.
+    step(model, draw_stamps(8), LABELS)
     counted = count_backbone_calls(model, monkeypatch)
     logs = step(model, draw_stamps(8), LABELS)
     assert len(counted) == calls
     assert (logs["vat"] > 0) == bool(weight)
+
+
+def test_a_training_step_is_traced_once(monkeypatch):
+    """Keras would trace it a second time after building what the first time needs."""
+    model = make_model(RealBogusLoss(lambda_auc=1, lambda_vat=1), eager=False)
+    steps = []
+    original = type(model).train_step
+    monkeypatch.setattr(
+        type(model), "train_step", lambda self, data: steps.append(0) or original(self, data)
+    )
+    model.fit(tf.data.Dataset.from_tensors((draw_stamps(8), LABELS)).repeat(3), verbose=0)
+    assert len(steps) == 1
+    assert int(model.optimizer.iterations.numpy()) == 3
 
 
 @pytest.mark.parametrize("labels", [[1] * 6, [0] * 6, [-1] * 6, [0, 1] * 3, [-1, 1, 0, 0, 1, -1]])
