@@ -33,15 +33,24 @@ def stamps_figure(stamps: np.ndarray, captions: Sequence[str], *, columns: int =
     columns
         Stamps in a row.
     """
-    count, _, _, channels = stamps.shape
+    count, height, _, channels = stamps.shape
     rows = max(-(-count // columns), 1)
-    figure = Figure(figsize=(1.05 * channels * columns, 1.45 * rows), layout="constrained")
-    frames = figure.subplots(rows, columns, squeeze=False)
-    for frame in frames.flat:
-        frame.set_axis_off()
-    for frame, stamp, caption in zip(frames.flat, stamps, captions, strict=False):
-        frame.imshow(side_by_side(stamp), cmap=grey_map(), interpolation="nearest", origin="lower")
-        frame.set_title(caption, fontsize=7, pad=2)
+    strip, gap = max(height // 4, 5), max(height // 10, 2)
+    cell = (height + strip, channels * (stamps.shape[2] + 1) - 1 + gap)
+    # One picture of all: axes for each stamp would take ten times as long to draw.
+    canvas = np.ones((rows * cell[0], columns * cell[1], 4))
+    width = 1.05 * channels * columns
+    figure = Figure(figsize=(width, width * canvas.shape[0] / canvas.shape[1]))
+    frame = figure.add_axes((0, 0, 1, 1))
+    frame.set_axis_off()
+    for number, (stamp, caption) in enumerate(zip(stamps, captions, strict=False)):
+        row, column = divmod(number, columns)
+        top, left = row * cell[0] + strip, column * cell[1] + gap // 2
+        panels = grey_map()(np.ma.masked_invalid(side_by_side(stamp)[::-1]))
+        canvas[top : top + height, left : left + panels.shape[1]] = panels
+        middle = left + panels.shape[1] / 2
+        frame.text(middle, top - 1, caption, fontsize=7, ha="center", va="bottom")
+    frame.imshow(canvas, interpolation="nearest", aspect="auto")
     return figure
 
 
