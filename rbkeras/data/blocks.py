@@ -5,6 +5,7 @@ them is one read, seen as an array, and shuffling is copying its rows to random 
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -59,6 +60,12 @@ def selected_blocks(records: Records, targets: np.ndarray) -> Iterator[Block]:
         yield pixels[rows].view("<f4").reshape(-1, *records.stamp_shape), index
 
 
+def count_selected_blocks(records: Records, targets: np.ndarray, *, samples: int) -> int:
+    """Count the blocks of `selected_blocks` that hold the first so many samples."""
+    ends = np.cumsum([len(rows) for _, _, _, rows, _ in _spans(records, targets)])
+    return int(np.searchsorted(ends, samples)) + 1 if samples else 0
+
+
 def _read(
     records: Records, targets: np.ndarray, *, rng: np.random.Generator | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -68,14 +75,7 @@ def _read(
     overwrites, and of the selected ones the rows and unique_index.
     """
     length = frame_length(records.stamp_shape)
-    chosen = targets != SKIP
-    spans, start = [], 0
-    for path, size in zip(records.files, records.sizes, strict=True):
-        for first in range(0, size, BLOCK):
-            rows = np.flatnonzero(chosen[start : start + size][first:][:BLOCK])
-            if len(rows):
-                spans.append((path, first, min(BLOCK, size - first), rows, start + first + rows))
-        start += size
+    spans = _spans(records, targets)
     if rng is not None:
         rng.shuffle(spans)
     buffer = np.empty((BLOCK, length), np.uint8)
@@ -90,6 +90,21 @@ def _read(
         if size < count * length:
             raise ValueError(f"truncated record at {path.name}, {first} or later")
         yield pixels_of_frames(buffer, rows, stamp_shape=records.stamp_shape), rows, index
+
+
+def _spans(
+    records: Records, targets: np.ndarray
+) -> list[tuple[Path, int, int, np.ndarray, np.ndarray]]:
+    """Find the blocks with selected samples: file, first record, records, rows, unique_index."""
+    chosen = targets != SKIP
+    spans, start = [], 0
+    for path, size in zip(records.files, records.sizes, strict=True):
+        for first in range(0, size, BLOCK):
+            rows = np.flatnonzero(chosen[start : start + size][first:][:BLOCK])
+            if len(rows):
+                spans.append((path, first, min(BLOCK, size - first), rows, start + first + rows))
+        start += size
+    return spans
 
 
 def ordered_blocks(records: Records, *, start: int, size: int) -> Iterator[Block]:
@@ -178,6 +193,11 @@ class ShuffledBlocks:
             while pool:
                 stamps, numbers = pool.pop(0)
                 yield stamps.view("<f4").reshape(-1, *self._records.stamp_shape), numbers
+
+    def count(self, *, samples: int) -> int:
+        """Count the blocks that hold the first so many samples of an epoch."""
+        pools, rest = divmod(samples, self._pool_size) if samples else (0, 0)
+        return pools * -(-self._pool_size // SHUFFLED_BLOCK) + -(-rest // SHUFFLED_BLOCK)
 
     def _empty_blocks(self, size: int) -> list[Block]:
         """Make room for the bytes of so many stamps, and for their numbers, block by block."""

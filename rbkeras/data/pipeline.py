@@ -10,7 +10,14 @@ import pandas as pd
 import tensorflow as tf
 
 from rbkeras.data.augmentation import augmented
-from rbkeras.data.blocks import Block, ShuffledBlocks, has_blocks, selected_blocks
+from rbkeras.data.blocks import (
+    Block,
+    ShuffledBlocks,
+    count_selected_blocks,
+    has_blocks,
+    selected_blocks,
+)
+from rbkeras.data.drawn import drawn
 from rbkeras.data.labels import SKIP
 from rbkeras.data.records import FLOAT_LIST, Records, reading
 
@@ -197,25 +204,27 @@ def _from_blocks(
     with_index: bool,
 ) -> tf.data.Dataset:
     """Batches of the first `count` stamps of an epoch; see `rbkeras.data.blocks`."""
-    ordered = partial(selected_blocks, records, targets)
-    shuffled = ShuffledBlocks(
-        records, targets, pool_size=shuffle_buffer, seed=seed, reshuffle=reshuffle
-    )
+    if shuffle_buffer:
+        blocks = ShuffledBlocks(
+            records, targets, pool_size=shuffle_buffer, seed=seed, reshuffle=reshuffle
+        )
+        number = blocks.count(samples=count)
+    else:
+        blocks = partial(selected_blocks, records, targets)
+        number = count_selected_blocks(records, targets, samples=count)
 
     def elements() -> Iterator[Block]:
         left = count
-        for stamps, index in shuffled() if shuffle_buffer else ordered():
+        for stamps, index in blocks():
             stamps, index = stamps[:left], index[:left]
             left -= len(index)
-            if len(index):
-                yield stamps, index if with_index else targets[index].astype(np.int32)
+            yield stamps, index if with_index else targets[index].astype(np.int32)
 
     signature = (
         tf.TensorSpec((None, *records.stamp_shape), tf.float32),
         tf.TensorSpec((None,), tf.int64 if with_index else tf.int32),
     )
-    dataset = tf.data.Dataset.from_generator(elements, output_signature=signature)
-    return dataset.rebatch(batch_size)
+    return drawn(elements, count=number, signature=signature).rebatch(batch_size)
 
 
 def _serialised(records: Records, *, order: dict[str, Any] | None) -> tf.data.Dataset:

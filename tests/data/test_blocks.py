@@ -5,7 +5,14 @@ import pytest
 import tensorflow as tf
 
 from rbkeras.data import blocks
-from rbkeras.data.blocks import ShuffledBlocks, has_blocks, ordered_blocks, selected_blocks
+from rbkeras.data.blocks import (
+    ShuffledBlocks,
+    count_selected_blocks,
+    has_blocks,
+    ordered_blocks,
+    selected_blocks,
+)
+from rbkeras.data.drawn import drawn
 from rbkeras.data.labels import SKIP
 from rbkeras.data.pipeline import stamp_dataset
 from rbkeras.data.records import open_records
@@ -59,6 +66,27 @@ def test_blocks_hold_the_selected_stamps_in_the_files_order(records, selected):
         assert (stamps == block[:, None, None, None]).all()
 
 
+def blocks_until(blocks, samples):
+    """Count the blocks in which the first so many samples lie, by looking."""
+    count = 0
+    for _, index in blocks:
+        if samples <= 0:
+            break
+        samples -= len(index)
+        count += 1
+    return count
+
+
+@pytest.mark.parametrize("samples", [0, 1, 7, 8, 9, 16, 30, 87, 88])
+@pytest.mark.parametrize("pool_size", [3, 8, 30, 1000])
+def test_blocks_are_counted_without_reading(records, samples, pool_size):
+    targets = targets_of(i for i in range(111) if i % 5)
+    given = shuffled(records, targets, pool_size=pool_size)
+    assert given.count(samples=samples) == blocks_until(given(), samples)
+    counted = count_selected_blocks(records, targets, samples=samples)
+    assert counted == blocks_until(selected_blocks(records, targets), samples)
+
+
 @pytest.mark.parametrize("size", [1, 7, 16, 50, 500])
 @pytest.mark.parametrize("start", [0, 1, 69, 110, 111])
 def test_ordered_blocks_have_one_size_whatever_the_files(records, start, size):
@@ -101,13 +129,9 @@ def test_a_pool_of_everything_mixes_all_files(records):
 
 def test_blocks_kept_for_later_do_not_change(records):
     """tf.data may hold on to an array that it was given; the pool is written again meanwhile."""
-    dataset = tf.data.Dataset.from_generator(
-        shuffled(records, targets_of(range(111)), pool_size=8),
-        output_signature=(
-            tf.TensorSpec((None, 5, 4, 3), tf.float32),
-            tf.TensorSpec((None,), tf.int64),
-        ),
-    ).prefetch(20)
+    given = shuffled(records, targets_of(range(111)), pool_size=8)
+    signature = (tf.TensorSpec((None, 5, 4, 3), tf.float32), tf.TensorSpec((None,), tf.int64))
+    dataset = drawn(given, count=given.count(samples=111), signature=signature).prefetch(20)
     for stamps, index in list(dataset) + list(dataset):
         assert (stamps.numpy()[:, 0, 0, 0] == index.numpy()).all()
 
