@@ -34,18 +34,31 @@ examples:
   python -m rbkeras.experiment treatments --out STUDY --data RECORDS \\
       --test_real real.npy --test_bogus bogus.npy --networks simple --optimizer.name adadelta
 
-All flags of fit hold for every training, but --seed, --policy, --verdicts and --label_errors.table,
-which the study decides. Without --data a survey is simulated for every seed. Called again with the
-same settings, it goes on where it was interrupted; more seeds, networks or factors may be added
-later. --plan names the trainings.
+All flags of fit hold for every training, but those that the study decides, such as --seed and
+--policy, which are not listed here. Without --data a survey is simulated for every seed. Called
+again with the same settings, it goes on where it was interrupted; more seeds, networks or factors
+may be added later. --plan names the trainings.
 """
 # Studies that take factors on the label errors, and those they take by default.
 _ERRORS = {"label-noise": [1.0, 2.0, 3.0, 4.0], "losses": [1.0]}
+# Settings that the study decides, and why nobody else does.
+_OF_EACH_TRAINING = {
+    "label_errors.table": "a study does its own stage 1",
+    "seed": "--seeds names those of the trainings",
+    "policy": "--policies names those of the trainings",
+    "policy_threshold": "no policy of a study has one",
+    "verdicts": "a study compares what is done without them",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see `--help`."""
-    parser = make_parser(prog="rbkeras experiment", description=_DESCRIPTION, examples=_EXAMPLES)
+    parser = make_parser(
+        prog="rbkeras experiment",
+        description=_DESCRIPTION,
+        examples=_EXAMPLES,
+        unlisted=_OF_EACH_TRAINING,
+    )
     parser.add_argument("study", choices=STUDIES, help="which comparison")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the trainings")
     parser.add_argument(
@@ -142,12 +155,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _of_all(config: FitConfig) -> FitConfig:
     """Refuse what every training has of its own."""
-    for flag, value, reason in (
-        ("label_errors.table", config.label_errors.table, "a study does its own stage 1"),
-        ("seed", config.seed, "--seeds names those of the trainings"),
-        ("policy", config.policy, "--policies names those of the trainings"),
-        ("verdicts", config.verdicts, "a study compares what is done without them"),
-    ):
+    for flag, reason in _OF_EACH_TRAINING.items():
+        value = lookup(config, flag)
         if value != lookup(FitConfig(), flag):
             raise InputError(f"--{flag}: expected none, since {reason}, got {value}")
     return config

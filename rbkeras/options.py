@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -43,8 +43,13 @@ def _one_line(message: str) -> str:
     return " ".join(message.split())
 
 
-def make_parser(*, prog: str, description: str, examples: str) -> ArgumentParser:
-    """Build a parser that has every setting of a run as a flag."""
+def make_parser(
+    *, prog: str, description: str, examples: str, unlisted: Collection[str] = ()
+) -> ArgumentParser:
+    """Build a parser that has every setting of a run as a flag.
+
+    `--help` leaves the `unlisted` ones out; the command refuses them in a sentence of its own.
+    """
     parser = _Parser(
         prog=prog,
         description=description,
@@ -56,7 +61,13 @@ def make_parser(*, prog: str, description: str, examples: str) -> ArgumentParser
     parser.add_class_arguments(FitConfig, as_group=False, skip=set(_SWITCHES))
     for name, text in _SWITCHES.items():
         parser.add_argument(f"--{name}", action="store_true", help=text)
+    for flag in unlisted:
+        _action_of(parser, flag).help = argparse.SUPPRESS
     return parser
+
+
+def _action_of(parser: ArgumentParser, flag: str) -> argparse.Action:
+    return next(action for action in parser._actions if action.dest == flag)
 
 
 def add_dask_flag(parser: ArgumentParser, what: str) -> None:

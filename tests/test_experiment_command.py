@@ -90,6 +90,17 @@ def test_each_study_runs_and_resumes(study, tmp_path, capsys, fails_with):
     assert "learning_rate was" in error
 
 
+def test_what_a_study_decides_is_neither_listed_nor_taken(tmp_path, capsys, fails_with):
+    with pytest.raises(SystemExit):
+        experiment.main(["--help"])
+    listed = capsys.readouterr().out
+    assert "\n  --policies " in listed
+    for flag, value in (("--policy", "keep"), ("--policy_threshold", "0.5"), ("--seed", "7")):
+        assert f"\n  {flag} " not in listed
+        error = fails_with(experiment.main, ["losses", "--out", tmp_path, flag, value])
+        assert f"{flag}: expected none, since" in error
+
+
 def test_true_labels_differ_from_the_given_ones_as_planted(tmp_path):
     from rbkeras.config import FitConfig, SimulationConfig
     from rbkeras.run import simulated
