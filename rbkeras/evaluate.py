@@ -7,8 +7,9 @@ from pathlib import Path
 from rbkeras.cli import load_tensorflow, run_command
 
 _EXAMPLES = """\
-example:
+examples:
   python -m rbkeras.evaluate RUN --test_real real.npy --test_bogus bogus.npy --out RUN/evaluation
+  python -m rbkeras.evaluate NEW --beside OLD --test_real real.npy --test_bogus bogus.npy --out OUT
 """
 
 
@@ -26,6 +27,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--out", required=True, help="folder for metrics.json, scores.csv, plots, report"
     )
+    parser.add_argument(
+        "--beside",
+        metavar="MODEL",
+        help="another model, or its run directory, to compare on the same stamps, in pairs",
+    )
     arguments = parser.parse_args(argv)
 
     def work() -> None:
@@ -36,17 +42,26 @@ def main(argv: Sequence[str] | None = None) -> int:
             open_stamps(path)
         load_tensorflow()
         from rbkeras import evaluation
+        from rbkeras.comparison import compare_scores, format_comparison
+        from rbkeras.files import whole_file
         from rbkeras.inference import load_classifier
         from rbkeras.report.gather import gather_evaluation
         from rbkeras.report.page import write_report
 
         model = load_classifier(arguments.model)
+        beside = load_classifier(arguments.beside) if arguments.beside else None
         files = {"real": arguments.test_real, "bogus": arguments.test_bogus}
         scores = evaluation.score_test_set(model, **files)
         result = evaluation.write_evaluation(arguments.out, *scores, **files)
         findings = gather_evaluation(arguments.model, model, scores, metrics=result, **files)
         write_report(Path(arguments.out) / "report.html", findings)
         print("\n".join(evaluation.format_metrics(result)))
+        if beside is not None:
+            table = compare_scores(scores, evaluation.score_test_set(beside, **files))
+            with whole_file(Path(arguments.out) / "comparison.csv") as temporary:
+                table.to_csv(temporary, index=False)
+            print(f"beside {arguments.beside}:")
+            print("\n".join(format_comparison(table)))
 
     return run_command(work)
 

@@ -223,9 +223,13 @@ def test_predict_refuses_stamps_of_another_shape(run, tmp_path, capsys, shape):
     assert out.read_text() == "earlier"
 
 
-def test_evaluate_repeats_the_run_s_metrics(run, survey, tmp_path):
+def test_evaluate_repeats_the_run_s_metrics(run, survey, tmp_path, capsys):
     arguments = [str(run), *data_flags(survey)[2:], "--out", str(tmp_path / "evaluation")]
-    assert evaluate.main(arguments) == 0
+    assert evaluate.main([*arguments, "--beside", str(run / "model.keras")]) == 0
+    assert f"beside {run / 'model.keras'}:" in capsys.readouterr().out
+    comparison = pd.read_csv(tmp_path / "evaluation" / "comparison.csv")
+    assert (comparison["difference"] == 0).all()
+    assert len(comparison) == 5
     again = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
     assert again == json.loads((run / "evaluation" / "metrics.json").read_text())
 

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from rbkeras.files import whole_file
+from rbkeras.merit import FIGURE_NAMES
 from rbkeras.pages import page_template, png_address
 from rbkeras.pictures import REAL_COLOUR, png_bytes
-from rbkeras.studies.results import FIGURE_NAMES
 
 
 def arms_figure(arms: pd.DataFrame, figure: str) -> Figure:

@@ -5,26 +5,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from rbkeras import metrics
 from rbkeras.calibration import binomial_interval
+from rbkeras.merit import FIGURE_NAMES, FIGURES
 from rbkeras.statistics import Figure, Resampled, Scores, estimate, resample
 from rbkeras.studies.grid import Grid
 
-#: Figures of merit by column name; the first is the one that matters.
-FIGURES: dict[str, Figure] = {
-    "fpr_at_tpr90": lambda real, bogus: float(metrics.fpr_at_tpr(real, bogus, 0.9)),
-    "fpr_at_tpr95": lambda real, bogus: float(metrics.fpr_at_tpr(real, bogus, 0.95)),
-    "tpr_at_fpr1e-3": lambda real, bogus: metrics.tpr_at_fpr(real, bogus, 1e-3),
-    "partial_auc": metrics.partial_auc,
-    "auc": metrics.auc,
-}
-FIGURE_NAMES = {
-    "fpr_at_tpr90": "FPR at TPR 0.9",
-    "fpr_at_tpr95": "FPR at TPR 0.95",
-    "tpr_at_fpr1e-3": "TPR at FPR 0.001",
-    "partial_auc": "AUC below FPR 0.01",
-    "auc": "AUC",
-}
 #: Figures that are fractions of the reals (0) or of the bogus (1) of the test set.
 _FRACTIONS = {"fpr_at_tpr90": 1, "fpr_at_tpr95": 1, "tpr_at_fpr1e-3": 0}
 DIFFERENCE_COLUMNS = ["figure", "arm", "beside", "difference", "low", "high", "p_value", "ratio"]

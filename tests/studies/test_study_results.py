@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rbkeras.merit import FIGURES
 from rbkeras.studies.grid import STUDIES, Arm, Grid, make_grid
 from rbkeras.studies.page import write_page
 from rbkeras.studies.results import (
-    FIGURES,
     arms_markdown,
     differences_markdown,
     summarise_study,

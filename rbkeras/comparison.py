@@ -1,0 +1,70 @@
+"""Two networks on the same test stamps, in pairs."""
+
+import pandas as pd
+
+from rbkeras.merit import FIGURE_NAMES, FIGURES
+from rbkeras.statistics import Scores, estimate, resample
+
+
+def compare_scores(
+    ours: Scores, theirs: Scores, *, resamples: int = 500, confidence: float = 0.95
+) -> pd.DataFrame:
+    """Compare the scores that two networks give to the same stamps.
+
+    Every bootstrap resample of the stamps is the same one for both, so that what makes a stamp
+    easy or hard for both cancels. The intervals are about these two networks: another training of
+    either, with another seed, would have come out differently, which `rbkeras.experiment` measures.
+
+    Parameters
+    ----------
+    ours, theirs
+        (real scores, bogus scores), finite, 1-d; the stamps in the same order.
+    resamples
+        Of the bootstrap; a fifth of them, at least 50, for all but the first figure.
+    confidence
+        Level of the intervals.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per figure of merit: figure, ours, theirs, difference, low, high, p_value.
+
+    Raises
+    ------
+    ValueError
+        When the numbers of stamps differ.
+    """
+    sizes, others = (tuple(map(len, scores)) for scores in (ours, theirs))
+    if sizes != others:
+        raise ValueError(f"expected scores of the same stamps, got {sizes} and {others} of them")
+    rows = []
+    for number, (name, figure) in enumerate(FIGURES.items()):
+        count = max(resamples // 5, 50) if number else resamples
+        one, other = (
+            resample([scores], figure, shared=True, resamples=count) for scores in (ours, theirs)
+        )
+        found = estimate(one - other, confidence=confidence)
+        rows.append(
+            {
+                "figure": name,
+                "ours": one.values[0],
+                "theirs": other.values[0],
+                "difference": found.mean,
+                "low": found.low,
+                "high": found.high,
+                "p_value": found.p_value,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def format_comparison(table: pd.DataFrame) -> list[str]:
+    """Lines of text for a person."""
+    lines = [f"{'':20}{'this':>10}{'that':>10}{'difference':>12}   95% interval"]
+    for row in table.itertuples():
+        chance = "" if row.p_value < 0.05 else "  (may be chance)"
+        lines.append(
+            f"{FIGURE_NAMES[row.figure]:20}{row.ours:10.5f}{row.theirs:10.5f}"
+            f"{row.difference:+12.5f}   {row.low:+.5f} to {row.high:+.5f}{chance}"
+        )
+    return lines

@@ -1,0 +1,55 @@
+"""Two networks on the same stamps: what they share cancels."""
+
+import numpy as np
+import pytest
+
+from rbkeras import metrics
+from rbkeras.comparison import compare_scores, format_comparison
+from rbkeras.merit import FIGURES
+
+
+def made_up(shift, seed=0, own=0.3):
+    """Scores of a network on stamps that are easy or hard for all; `own` is its own opinion."""
+    stamps, noise = np.random.default_rng(1), np.random.default_rng([2, seed])
+    real, bogus = stamps.normal(2 + shift, 1, 400), stamps.normal(-1, 1, 2000)
+    return real + own * noise.normal(size=400), bogus + own * noise.normal(size=2000)
+
+
+def row(table, figure="fpr_at_tpr90"):
+    return table.set_index("figure").loc[figure]
+
+
+def test_figures_are_those_of_each_and_their_difference():
+    ours, theirs = made_up(1.0), made_up(0.0, seed=1)
+    table = compare_scores(ours, theirs)
+    assert table["figure"].tolist() == list(FIGURES)
+    found = row(table)
+    assert found.ours == metrics.fpr_at_tpr(*ours, 0.9)
+    assert found.theirs == metrics.fpr_at_tpr(*theirs, 0.9)
+    np.testing.assert_allclose(table["difference"], table["ours"] - table["theirs"])
+    assert (table["low"] <= table["difference"]).all()
+    assert (table["difference"] <= table["high"]).all()
+    assert found.p_value < 0.01
+    assert found.difference < 0
+
+
+def test_a_network_beside_itself_differs_by_nothing():
+    scores = made_up(0.0)
+    table = compare_scores(scores, scores)
+    assert (table[["difference", "low", "high"]] == 0).all(axis=None)
+    assert (table["p_value"] == 1).all()
+    assert "may be chance" in format_comparison(table)[1]
+
+
+def test_what_is_hard_for_both_cancels():
+    """The interval of the difference is narrower than that of either rate."""
+    ours, theirs = made_up(0.0, seed=1, own=0.05), made_up(0.0, seed=2, own=0.05)
+    found = row(compare_scores(ours, theirs), "auc")
+    low, high = metrics.auc_interval(*ours)
+    assert found.high - found.low < 0.5 * (high - low)
+
+
+def test_scores_of_other_stamps_are_refused():
+    real, bogus = made_up(0.0)
+    with pytest.raises(ValueError, match=r"same stamps, got \(400, 2000\) and \(400, 1999\)"):
+        compare_scores((real, bogus), (real, bogus[1:]))
