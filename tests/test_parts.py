@@ -182,14 +182,21 @@ def test_a_kill_while_beginning_anew_leaves_parts_that_are_known(out, monkeypatc
 _VALUES = {"integer": 7, "text": "x", "flag": True, "long": 123456789012345677, "gap": math.nan}
 
 
+# Every pair, and three inputs of the kinds that decide what a column becomes.
+_KINDS = [
+    *itertools.product(_VALUES, repeat=2),
+    *itertools.product(("integer", "text", "gap"), repeat=3),
+]
+
+
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])
-@pytest.mark.parametrize("kinds", itertools.product(_VALUES, repeat=3), ids="-".join)
+@pytest.mark.parametrize("kinds", _KINDS, ids="-".join)
 def test_columns_of_any_types_are_joined(tmp_path, kinds, ending):
     out = tmp_path / f"scores{ending}"
     for number, kind in enumerate(kinds):
         store(out, rows(0, 1, night=_VALUES[kind]), number=number)
     with claim(out) as parts:
-        parts.write([0, 1, 2], empty=EMPTY, last=LAST)
+        parts.write(list(range(len(kinds))), empty=EMPTY, last=LAST)
     found = pd.read_csv(out, dtype=str) if ending == ".csv" else pd.read_parquet(out)
     for kind, night in zip(kinds, found["night"], strict=True):
         if kind in ("text", "long"):
