@@ -49,15 +49,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         from rbkeras.report.page import write_report
 
         model = load_classifier(arguments.model)
-        beside = load_classifier(arguments.beside) if arguments.beside else None
         files = {"real": arguments.test_real, "bogus": arguments.test_bogus}
         scores = evaluation.score_test_set(model, **files)
+        if arguments.beside:
+            # Before anything is written: another model may not take these stamps.
+            theirs = evaluation.score_test_set(load_classifier(arguments.beside), **files)
+            for both in (scores, theirs):
+                evaluation.require_scores(*both)
         result = evaluation.write_evaluation(arguments.out, *scores, **files)
         findings = gather_evaluation(arguments.model, model, scores, metrics=result, **files)
         write_report(Path(arguments.out) / "report.html", findings)
         print("\n".join(evaluation.format_metrics(result)))
-        if beside is not None:
-            table = compare_scores(scores, evaluation.score_test_set(beside, **files))
+        if arguments.beside:
+            table = compare_scores(scores, theirs)
             with whole_file(Path(arguments.out) / "comparison.csv") as temporary:
                 table.to_csv(temporary, index=False)
             print(f"beside {arguments.beside}:")

@@ -38,11 +38,7 @@ def summarise(
     InputError
         When a class is missing or a score is not finite.
     """
-    for name, scores in (("real", real_scores), ("bogus", bogus_scores)):
-        if not len(scores):
-            raise InputError(f"expected test scores of both classes, found no {name}")
-        if not np.isfinite(scores).all():
-            raise InputError(f"expected finite scores, found NaN or infinity among the {name}")
+    require_scores(real_scores, bogus_scores)
     real_scores = np.asarray(real_scores, dtype=np.float64)
     bogus_scores = np.asarray(bogus_scores, dtype=np.float64)
     return {
@@ -61,6 +57,15 @@ def summarise(
         "n_real": len(real_scores),
         "n_bogus": len(bogus_scores),
     }
+
+
+def require_scores(real_scores: np.ndarray, bogus_scores: np.ndarray) -> None:
+    """Raise an `InputError` unless there are scores (n,) and (m,) of both classes, all finite."""
+    for name, scores in (("real", real_scores), ("bogus", bogus_scores)):
+        if not len(scores):
+            raise InputError(f"expected test scores of both classes, found no {name}")
+        if not np.isfinite(scores).all():
+            raise InputError(f"expected finite scores, found NaN or infinity among the {name}")
 
 
 def score_test_set(

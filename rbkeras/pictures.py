@@ -37,7 +37,7 @@ def stamps_figure(stamps: np.ndarray, captions: Sequence[str], *, columns: int =
     rows = max(-(-count // columns), 1)
     strip, gap = max(height // 4, 5), max(height // 10, 2)
     cell = (height + strip, channels * (stamps.shape[2] + 1) - 1 + gap)
-    # One picture of all: axes for each stamp would take ten times as long to draw.
+    # One picture of all: axes for each stamp would take six times as long to draw.
     canvas = np.ones((rows * cell[0], columns * cell[1], 4))
     width = 1.05 * channels * columns
     figure = Figure(figsize=(width, width * canvas.shape[0] / canvas.shape[1]))

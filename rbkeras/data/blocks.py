@@ -16,7 +16,7 @@ from rbkeras.data.records import RAW, Records
 #: Records of one read: a few megabytes.
 BLOCK = 256
 #: Shuffled samples that are given out at a time. To ask for them takes TensorFlow about as long as
-#: reading a batch of 64; to cut them into batches takes it nothing.
+#: reading a batch of 64; to cut them into batches takes it little.
 SHUFFLED_BLOCK = 1024
 
 # Bytes; of TensorFlow's own tensors.
