@@ -248,11 +248,16 @@ class DecisionConfig:
     prevalence
         Fraction of reals among the detections to come, to which probabilities shall refer; null
         leaves that of the training set.
+    second_look
+        Stamps above the score that this fraction of reals reaches are scored in every orientation
+        too, and the mean counts. 0 scores every stamp once, as does a network trained without
+        augment.
     """
 
     calibration: Literal["temperature", "isotonic", "none"] = "temperature"
     true_positive_rate: float = 0.9
     prevalence: float | None = None
+    second_look: float = 0.98
 
 
 @dataclass(frozen=True, kw_only=True)

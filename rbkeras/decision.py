@@ -41,6 +41,25 @@ class OperatingPoint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SecondLook:
+    """Which stamps are scored in every orientation too, and what is made of those scores.
+
+    Attributes
+    ----------
+    from_score
+        Stamps whose first score is above this get it; see `rbkeras.second_look`.
+    share
+        Fraction of the bogus, among the samples of `decision`, that got it.
+    decision
+        Measured on the scores after it.
+    """
+
+    from_score: float
+    share: float
+    decision: "Decision"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Decision:
     """Thresholds and calibration of one trained network.
 
@@ -67,6 +86,9 @@ class Decision:
         Label names of the records and their values, where known.
     remarks
         Sentences about what could not be done as asked.
+    second_look
+        Which stamps are scored again. All the rest refers to first scores; None where there is
+        no second.
     rbkeras
         Version that measured it.
     """
@@ -82,6 +104,7 @@ class Decision:
     prevalence: float | None = None
     labels: dict[str, int] | None = None
     remarks: tuple[str, ...] = ()
+    second_look: SecondLook | None = None
     rbkeras: str = __version__
 
     def __post_init__(self):
@@ -96,6 +119,11 @@ class Decision:
             value = getattr(self, name)
             if value is not None and not 0 < value < 1:
                 raise ValueError(f"{name}: expected a fraction in (0, 1), got {value}")
+
+    @property
+    def final(self) -> "Decision":
+        """What is made of scores after the second look, if there is one."""
+        return self if self.second_look is None else self.second_look.decision
 
     def probability(self, scores: np.ndarray, *, prevalence: float | None = None) -> np.ndarray:
         """Calibrated probability of real.
@@ -149,6 +177,8 @@ class Decision:
         content["remarks"] = list(self.remarks)
         if self.knots is not None:
             content["knots"] = [list(map(float, values)) for values in self.knots]
+        if self.second_look is not None:
+            content["second_look"]["decision"] = self.final.to_json()
         return content
 
     @classmethod
@@ -170,6 +200,11 @@ class Decision:
                 if len(at) != len(values):
                     raise ValueError(f"knots: expected pairs, got {len(at)} and {len(values)}")
                 content["knots"] = at, values
+            # Files of earlier versions know of none.
+            if content.get("second_look") is not None:
+                again = dict(content["second_look"])
+                again["decision"] = cls.from_json(again["decision"])
+                content["second_look"] = SecondLook(**again)
             return cls(**content)
         except (KeyError, TypeError) as error:
             raise ValueError(f"decision: expected a whole record, found {error!r}") from None

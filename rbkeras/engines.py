@@ -12,6 +12,7 @@ from rbkeras.decision import Decision
 from rbkeras.errors import InputError
 from rbkeras.exporting.runtimes import LiteRTEngine, OnnxEngine, as_stamps
 from rbkeras.files import checksum, read_json
+from rbkeras.second_look import look_again
 
 EngineName = Literal["keras", "onnx", "litert"]
 
@@ -63,7 +64,11 @@ class Engine(Protocol):
 
 
 def load_engine(
-    path: str | Path, *, engine: EngineName = "keras", threads: int | None = None
+    path: str | Path,
+    *,
+    engine: EngineName = "keras",
+    threads: int | None = None,
+    once: bool = False,
 ) -> Engine:
     """Load a model with the engine that shall run it.
 
@@ -77,6 +82,8 @@ def load_engine(
         'keras', 'onnx' or 'litert'.
     threads
         Processor threads; None takes every processor that this process may use.
+    once
+        Score every stamp once, also with a model that asks for a second look.
 
     Raises
     ------
@@ -89,9 +96,11 @@ def load_engine(
     if threads is not None and threads < 1:
         raise InputError(f"--threads: expected at least 1, got {threads}")
     path, engine = model_file(path, engine)
-    if engine == "keras":
-        return KerasEngine(path, threads=threads)
-    return (OnnxEngine if engine == "onnx" else LiteRTEngine)(path, threads=threads)
+    kinds = {"keras": KerasEngine, "onnx": OnnxEngine, "litert": LiteRTEngine}
+    network = kinds[engine](path, threads=threads)
+    if once or network.decision is None or network.decision.second_look is None:
+        return network
+    return LookingAgain(network)
 
 
 def model_file(path: str | Path, engine: EngineName) -> tuple[Path, EngineName]:
@@ -146,6 +155,24 @@ def _check_origin(path: Path, model: Path, engine: EngineName) -> None:
             f"{path}: expected it exported from {model}, which is another model by now; "
             f"`python -m rbkeras.export {model} --formats {engine}` makes it anew"
         )
+
+
+class LookingAgain:
+    """An engine that gives stamps the second look that its model asks for; see `Engine`.
+
+    The decision is that of the scores after it.
+    """
+
+    def __init__(self, network: Engine):
+        self._network = network
+        self._from_score = network.decision.second_look.from_score
+        self.stamp_shape = network.stamp_shape
+        self.decision: Decision | None = network.decision.final
+
+    def logits(self, stamps: np.ndarray) -> np.ndarray:
+        """See `Engine`."""
+        first = self._network.logits(stamps)
+        return look_again(self._network.logits, stamps, first, from_score=self._from_score)
 
 
 class KerasEngine:

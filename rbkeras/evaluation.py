@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
 
@@ -12,6 +11,7 @@ from rbkeras.data.survey import open_stamps
 from rbkeras.errors import InputError
 from rbkeras.files import whole_file, write_json
 from rbkeras.inference import score_array
+from rbkeras.models.classifier import RealBogusClassifier
 
 #: In the folder of an evaluation: which files its stamps are from.
 SOURCE = "source.json"
@@ -69,12 +69,21 @@ def require_scores(real_scores: np.ndarray, bogus_scores: np.ndarray) -> None:
 
 
 def score_test_set(
-    model: keras.Model, *, real: str | Path, bogus: str | Path
+    model: RealBogusClassifier, *, real: str | Path, bogus: str | Path, once: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Score the two test arrays; float32 (n_real,) and (n_bogus,)."""
+    """Score the two test arrays; float32 (n_real,) and (n_bogus,).
+
+    Stamps get the second look that the model asks for unless they shall be scored `once`.
+    """
+    again = None if once or model.decision is None else model.decision.second_look
     scores = []
     for path in (real, bogus):
-        logits = score_array(model, open_stamps(path), source=path)
+        logits = score_array(
+            model,
+            open_stamps(path),
+            source=path,
+            again_from=None if again is None else again.from_score,
+        )
         scores.append(logits[:, 1] - logits[:, 0])
     return scores[0], scores[1]
 

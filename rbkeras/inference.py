@@ -1,7 +1,9 @@
 """Loading a trained model and scoring stamps with it."""
 
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,12 +12,13 @@ import tensorflow as tf
 
 # Imported so that the classes are registered before a model that names them is loaded.
 from rbkeras import losses, metrics  # noqa: F401
-from rbkeras.data.augmentation import symmetric_views
 from rbkeras.data.pipeline import array_dataset, stamp_dataset
 from rbkeras.data.records import Records, reading
 from rbkeras.data.sources import require_stamp_shape
+from rbkeras.data.symmetries import symmetric_views
 from rbkeras.errors import InputError
 from rbkeras.models.classifier import RealBogusClassifier
+from rbkeras.second_look import look_again
 
 
 def load_classifier(path: str | Path, *, compile: bool = False) -> RealBogusClassifier:
@@ -58,24 +61,36 @@ def check_stamp_shape(model: keras.Model, shape: tuple[int, ...], *, source: str
 
 
 def predict_logits(
-    model: keras.Model, batches: tf.data.Dataset, *, symmetries: bool = False
+    model: keras.Model,
+    batches: Iterable[Any],
+    *,
+    symmetries: bool = False,
+    again_from: float | None = None,
 ) -> np.ndarray:
     """Run the model over batches of stamps (N, H, W, C); float32 logits (N, 2) in their order.
 
     With `symmetries`, the mean over all rotations and flips of each stamp, at eight times the cost
-    (four for a rectangle): what a network still makes of orientation cancels.
+    (four for a rectangle): what a network still makes of orientation cancels. With `again_from`,
+    the same for stamps that score above that alone, see `rbkeras.second_look`.
     """
     # Called directly rather than through Model.predict, which would build its loop anew, and
     # trace the network again, for every one of many inputs.
     step = _inference_step(model)
-    if symmetries:
-        outputs = [
-            np.mean([step(view).numpy() for view in symmetric_views(batch)], axis=0)
-            for batch in batches
-        ]
-    else:
-        outputs = [step(batch).numpy() for batch in batches]
-    return np.concatenate(outputs) if outputs else np.zeros((0, 2), np.float32)
+
+    def logits_of(stamps: Any) -> np.ndarray:
+        return step(stamps).numpy()
+
+    outputs = [np.zeros((0, 2), np.float32)]
+    for batch in batches:
+        if symmetries:
+            views = symmetric_views(np.asarray(batch))
+            outputs.append(np.mean([logits_of(view) for view in views], axis=0))
+            continue
+        logits = logits_of(batch)
+        if again_from is not None:
+            logits = look_again(logits_of, np.asarray(batch), logits, from_score=again_from)
+        outputs.append(logits)
+    return np.concatenate(outputs)
 
 
 def _inference_step(model: keras.Model):
@@ -91,11 +106,20 @@ def _inference_step(model: keras.Model):
 
 
 def score_array(
-    model: keras.Model, stamps: np.ndarray, *, source: str | Path, batch_size: int = 512
+    model: keras.Model,
+    stamps: np.ndarray,
+    *,
+    source: str | Path,
+    batch_size: int = 512,
+    again_from: float | None = None,
 ) -> np.ndarray:
-    """Logits, float32 (N, 2), of an array of stamps (N, H, W, C); `source` is named in errors."""
+    """Logits, float32 (N, 2), of an array of stamps (N, H, W, C); `source` is named in errors.
+
+    `again_from` as in `predict_logits`.
+    """
     check_stamp_shape(model, stamps.shape[1:], source=source)
-    return predict_logits(model, array_dataset(stamps, batch_size=batch_size))
+    batches = array_dataset(stamps, batch_size=batch_size)
+    return predict_logits(model, batches, again_from=again_from)
 
 
 def score_records(
@@ -105,6 +129,7 @@ def score_records(
     *,
     batch_size: int = 512,
     symmetries: bool = False,
+    again_from: float | None = None,
 ) -> pd.DataFrame:
     """Score a records directory, or the samples of it that `targets` selects.
 
@@ -116,7 +141,7 @@ def score_records(
         int8 (N,): `SKIP` leaves a sample out; None scores all.
     batch_size
         Stamps at once.
-    symmetries
+    symmetries, again_from
         See `predict_logits`.
 
     Returns
@@ -136,7 +161,7 @@ def score_records(
             yield stamps
 
     with reading(records.directory):
-        logits = predict_logits(model, remember(), symmetries=symmetries)
+        logits = predict_logits(model, remember(), symmetries=symmetries, again_from=again_from)
     index = np.concatenate(indices) if indices else np.zeros(0, np.int64)
     columns = ["unique_index", "detector_id", "sample_index", "label"]
     table = records.samples.loc[index, columns].reset_index(drop=True)

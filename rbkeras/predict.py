@@ -70,6 +70,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="use the threshold that the model keeps for this rate, such as 0.95",
     )
     parser.add_argument(
+        "--once",
+        action="store_true",
+        help="score every stamp once; models ask for a second look, in every orientation, at those "
+        "near or above the threshold",
+    )
+    parser.add_argument(
         "--skip_bad", action="store_true", help="score the others when an input is at fault"
     )
     parser.add_argument(

@@ -34,6 +34,7 @@ def score_inputs(
     prevalence: float | None = None,
     threshold: float | None = None,
     true_positive_rate: float | None = None,
+    once: bool = False,
     skip_bad: bool = False,
     overwrite: bool = False,
     dask: str | None = None,
@@ -61,6 +62,8 @@ def score_inputs(
         Score from which a stamp is called real, in place of the model's.
     true_positive_rate
         Take the model's threshold for this rate; not together with `threshold`.
+    once
+        Score every stamp once, also with a model that asks for a second look.
     skip_bad
         Leave out inputs that are at fault, all of their stamps; of alert packets, leave only those
         at fault without a score.
@@ -95,7 +98,7 @@ def score_inputs(
         raise InputError("expected at most one of --threshold and --true_positive_rate, got both")
     if threshold is not None and not math.isfinite(threshold):
         raise InputError(f"--threshold: expected a finite score, got {threshold}")
-    network = load_engine(model, engine=engine, threads=threads)
+    network = load_engine(model, engine=engine, threads=threads, once=once)
     file, engine = model_file(model, engine)
     threshold = _threshold(network.decision, model, threshold, true_positive_rate, prevalence)
     sources, bad = _open_all(network, inputs, skip_bad=skip_bad)
@@ -103,6 +106,7 @@ def score_inputs(
         "rbkeras": __version__,
         "model": checksum(file),
         "engine": engine,
+        "once": once,
         "batch_size": batch_size,
         "threshold": threshold,
         "prevalence": prevalence,
@@ -120,6 +124,7 @@ def score_inputs(
         if dask is not None:
             options = {"engine": engine, "batch_size": batch_size, "threshold": threshold}
             options |= {"prevalence": prevalence, "skip_bad": skip_bad, "threads": threads}
+            options |= {"once": once}
             left = {n: one for n, one in sources.items() if parts.rows(n) < len(one)}
             do_on_dask(scoring_pieces(file, left, inputs, out, options), dask, title="scoring")
             # What is missing now is at fault, and is told by trying once more.

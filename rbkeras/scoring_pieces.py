@@ -54,11 +54,12 @@ def score_piece(
     prevalence: float | None,
     skip_bad: bool,
     threads: int | None,
+    once: bool,
 ) -> None:
     """Score one input, the `number`-th, into the parts of `out`, which its command has claimed."""
     if engine == "keras":
         load_tensorflow()
-    network = load_engine(model, engine=engine, threads=threads)
+    network = load_engine(model, engine=engine, threads=threads, once=once)
     source = open_source(path, stamp_shape=network.stamp_shape, keep_bad=skip_bad)
     source.name = name
     # A worker that was given up, or whose command was killed, may be at the same input still.

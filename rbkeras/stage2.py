@@ -1,6 +1,7 @@
 """Stage 2 in a run directory: training on what the policy leaves, and `model.keras`."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -11,12 +12,13 @@ from rbkeras.callbacks import Decide, SaveModel, ValidationPictures
 from rbkeras.data.labels import SKIP
 from rbkeras.data.records import label_names, reading
 from rbkeras.data.splits import validation_mask
-from rbkeras.decision import Decision, fit_decision
+from rbkeras.decision import Decision, SecondLook, fit_decision
 from rbkeras.errors import InputError
 from rbkeras.files import alone, plain, read_json, whole_file
 from rbkeras.inference import load_classifier, score_records
 from rbkeras.label_errors import apply_policy
 from rbkeras.losses import RealBogusLoss
+from rbkeras.metrics import threshold_at_tpr
 from rbkeras.models.classifier import RealBogusClassifier
 from rbkeras.resume import claim, mark_finished
 from rbkeras.rundir import Run, digest
@@ -135,28 +137,51 @@ def _decide(
     run: Run, model: RealBogusClassifier, training: np.ndarray, validation: np.ndarray
 ) -> Decision | None:
     """Predict the validation part, write that, and measure threshold and calibration on it."""
-    table = score_records(model, run.records, validation)
-    # The labels that the policy left, which may be others than the records'.
-    table["label"] = validation[table["unique_index"]]
-    with whole_file(run.folder / "validation.csv") as temporary:
-        table.to_csv(temporary, index=False)
-    own = run.config.decision
+    own, again_from = run.config.decision, None
+    table = _predicted(run, model, validation)
+    measure = partial(
+        fit_decision,
+        table["label"].to_numpy(),
+        calibration_method=own.calibration,
+        true_positive_rate=own.true_positive_rate,
+        training_prevalence=np.sum(training == 1) / np.sum(training >= 0),
+        prevalence=own.prevalence,
+        label_names=label_names(run.records),
+    )
+    decision = None
     try:
-        decision = fit_decision(
-            table["label"].to_numpy(),
-            (table["prediction1"] - table["prediction0"]).to_numpy(),
-            calibration_method=own.calibration,
-            true_positive_rate=own.true_positive_rate,
-            training_prevalence=np.sum(training == 1) / np.sum(training >= 0),
-            prevalence=own.prevalence,
-            label_names=label_names(run.records),
-        )
+        decision = measure(_scores(table))
     except InputError as error:
         print(f"{run.folder}: the model gets no threshold: {error}")
-        return None
-    for remark in decision.remarks:
+    # A network that was trained on every orientation may be asked in every one.
+    if decision is not None and own.second_look and run.config.training.augment:
+        real, bogus = (_scores(table[table["label"] == label]) for label in (1, 0))
+        again_from = float(threshold_at_tpr(real[np.isfinite(real)], own.second_look))
+        table = _predicted(run, model, validation, again_from=again_from)
+        second_look = SecondLook(
+            from_score=again_from,
+            share=float(np.mean(bogus > again_from)),
+            decision=measure(_scores(table)),
+        )
+        decision = replace(decision, second_look=second_look)
+    with whole_file(run.folder / "validation.csv") as temporary:
+        table.to_csv(temporary, index=False)
+    for remark in decision.remarks if decision is not None else ():
         print(f"{run.folder}: {remark}")
     return decision
+
+
+def _predicted(
+    run: Run, model: RealBogusClassifier, targets: np.ndarray, *, again_from: float | None = None
+) -> pd.DataFrame:
+    """Score stamps; their labels are `targets`, those that the policy left."""
+    table = score_records(model, run.records, targets, again_from=again_from)
+    table["label"] = targets[table["unique_index"]]
+    return table
+
+
+def _scores(table: pd.DataFrame) -> np.ndarray:
+    return (table["prediction1"] - table["prediction0"]).to_numpy()
 
 
 def _decided(run: Run, training: np.ndarray, validation: np.ndarray) -> RealBogusClassifier:

@@ -56,6 +56,7 @@ _WITHIN: tuple[tuple[str, float, float, bool, bool], ...] = (
     ("label_errors.certainty", 0, 1, True, False),
     ("decision.true_positive_rate", 0, 1, False, False),
     ("decision.prevalence", 0, 1, False, False),
+    ("decision.second_look", 0, 1, True, False),
     ("simulation.label_error", 0, 0.5, True, False),
 )
 _FINITE = ("loss.auc_margin",)

@@ -1,12 +1,13 @@
 """The record that a model carries: what it measures, and that it survives."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from rbkeras.decision import FEWEST_FOR_ISOTONIC, Decision, OperatingPoint, fit_decision
+from rbkeras.decision import FEWEST_FOR_ISOTONIC, Decision, OperatingPoint, SecondLook, fit_decision
 from rbkeras.errors import InputError
 
 POINT = OperatingPoint(true_positive_rate=0.9, threshold=1.0, false_positive_rate=0.01)
@@ -46,6 +47,19 @@ def test_json_brings_the_same_back(method):
     assert again == decision
     scores = np.linspace(-20, 20, 9)
     np.testing.assert_array_equal(again.probability(scores), decision.probability(scores))
+    twice = replace(again, second_look=SecondLook(from_score=-1.5, share=0.25, decision=decision))
+    content = json.loads(json.dumps(twice.to_json(), allow_nan=False))
+    assert Decision.from_json(content) == twice
+    assert Decision.from_json(content).final == decision
+    assert decision.final is decision
+
+
+def test_a_second_look_without_its_decision_is_no_record():
+    content = fit_decision(*draw()).to_json()
+    del content["second_look"]
+    assert Decision.from_json(content).second_look is None
+    with pytest.raises(ValueError, match="expected a whole record"):
+        Decision.from_json(content | {"second_look": {"from_score": 0.0, "share": 0.1}})
 
 
 @pytest.mark.parametrize("method", ["temperature", "isotonic", "none"])

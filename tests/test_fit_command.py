@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -135,7 +136,8 @@ def test_another_network_takes_what_was_said_of_the_first_with_it(run, survey, t
 
 
 def test_the_model_carries_a_threshold_measured_on_the_validation_part(run):
-    decision = load_classifier(run).decision
+    first = load_classifier(run).decision
+    decision = first.final
     table = pd.read_csv(run / "validation.csv")
     score = table["prediction1"] - table["prediction0"]
     real = score[table["label"] == 1]
@@ -144,6 +146,9 @@ def test_the_model_carries_a_threshold_measured_on_the_validation_part(run):
     passing = (real >= decision.operating_point.threshold - 1e-4).mean()
     assert passing >= 0.9
     assert decision.labels["artifact"] == 0
+    assert first.second_look.decision is decision
+    assert first.second_look.from_score <= first.operating_point.threshold
+    assert 0 < first.second_look.share <= 1
 
 
 def test_another_calibration_trains_nothing(run, survey, tmp_path, capsys):
@@ -160,6 +165,9 @@ def test_another_calibration_trains_nothing(run, survey, tmp_path, capsys):
     assert after.optimizer.iterations > 0
     for a, b in zip(before.get_weights(), after.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+    assert fit.main([*arguments, "--decision.second_look", "0"]) == 0
+    once = load_classifier(out).decision
+    assert once == replace(before.decision, second_look=None)
 
 
 def test_a_stage_one_table_can_be_used_again(run, survey, tmp_path):
@@ -192,7 +200,7 @@ def test_predictions_in_a_fresh_process_are_those_of_the_run(run, survey, tmp_pa
     scores = pd.read_csv(out)
     of_run = pd.read_csv(run / "evaluation" / "scores.csv").query("label == 1")["score"]
     np.testing.assert_allclose(scores["score"], of_run, atol=1e-4)
-    decision = load_classifier(run).decision
+    decision = load_classifier(run).decision.final
     expected = decision.probability(scores["score"].to_numpy())
     np.testing.assert_allclose(scores["probability_real"], expected, rtol=1e-4)
     threshold = decision.operating_point.threshold
@@ -242,6 +250,7 @@ def test_evaluate_repeats_the_run_s_metrics(run, survey, tmp_path, capsys):
         (["--test_real", "real.npy"], "--test_bogus"),
         (["--decision.true_positive_rate", "1.5"], "--decision.true_positive_rate"),
         (["--decision.prevalence", "0"], "--decision.prevalence"),
+        (["--decision.second_look", "1"], "--decision.second_look"),
         (["--training.patience", "3"], "--training.keep best"),
         (["--loss.lambda_ce", "0", "--loss.lambda_auc", "0"], "lambda_ce"),
     ],

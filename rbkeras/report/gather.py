@@ -70,7 +70,18 @@ class Findings:
 
     @property
     def decision(self) -> Any:
-        """The model's threshold and calibration, if any."""
+        """The model's threshold and calibration, if any, after its second look."""
+        own = self._decision
+        return None if own is None else own.final
+
+    @property
+    def second_look(self) -> Any:
+        """Which stamps the model asks to be scored again, if any."""
+        own = self._decision
+        return None if own is None else own.second_look
+
+    @property
+    def _decision(self) -> Any:
         return getattr(self.model, "decision", None)
 
 

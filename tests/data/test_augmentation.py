@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rbkeras.data.augmentation import random_symmetry, symmetric_views
+from rbkeras.data.augmentation import random_symmetry
 from rbkeras.data.pipeline import stamp_dataset
 from rbkeras.data.records import open_records
 from rbkeras.data.write_records import convert_survey
@@ -79,14 +79,3 @@ def test_augmentation_differs_between_epochs(records):
 def test_without_augmentation_no_stamp_moves(records, read_all):
     first, second = read_all(records), read_all(records, shuffle_buffer=36)
     assert first.tobytes() == second.tobytes()
-
-
-@pytest.mark.parametrize(("size", "count"), [((5, 5), 8), ((5, 7), 4)])
-def test_views_are_all_symmetries_and_begin_with_the_stamp(size, count):
-    stamps = np.arange(2 * size[0] * size[1] * 3, dtype=np.float32).reshape(2, *size, 3)
-    views = [view.numpy() for view in symmetric_views(tf.constant(stamps))]
-    assert len({view.tobytes() for view in views}) == len(views) == count
-    np.testing.assert_array_equal(views[0], stamps)
-    turned = np.rot90(stamps, 2, axes=(1, 2))
-    assert any((view == turned).all() for view in views)
-    assert all((np.sort(view, None) == np.sort(stamps, None)).all() for view in views)

@@ -1,13 +1,16 @@
 """Engines: the same scores whoever computes them, and clear words about what cannot be loaded."""
 
+import copy
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from rbkeras.engines import load_engine
+from rbkeras.decision import SecondLook
+from rbkeras.engines import LookingAgain, load_engine
 from rbkeras.errors import InputError
 from rbkeras.exporting.parity import awkward_stamps
 
@@ -49,6 +52,26 @@ def test_any_number_of_stamps_in_their_order(exported, engines, name):
         assert found.dtype == np.float32
         assert found.shape == (count, 2)
         np.testing.assert_allclose(found, np.concatenate([logits] * 6)[:count], atol=1e-4)
+
+
+def test_a_second_look_is_the_same_with_every_engine(exported, engines):
+    _, _, stamps, first = exported
+    middle = float(np.median(first[:, 1] - first[:, 0]))
+    found = {}
+    for name, engine in engines.items():
+        engine = copy.copy(engine)
+        again = SecondLook(from_score=middle, share=0.5, decision=engine.decision)
+        engine.decision = replace(engine.decision, second_look=again)
+        twice = LookingAgain(engine)
+        assert twice.decision is again.decision
+        found[name] = twice.logits(stamps)
+        assert twice.logits(stamps[:0]).shape == (0, 2)
+    np.testing.assert_allclose(found["onnx"], found["keras"], atol=1e-4)
+    np.testing.assert_allclose(found["litert"], found["keras"], atol=1e-4)
+    changed = np.abs(found["keras"] - first).max(axis=1) > 1e-3
+    above = first[:, 1] - first[:, 0] > middle
+    assert changed.any()
+    assert not changed[~above].any()
 
 
 @pytest.mark.parametrize("name", ["onnx", "litert"])
