@@ -25,6 +25,9 @@ from rbkeras.rundir import Run, digest
 from rbkeras.training import fit_classifier, set_seed
 from rbkeras.verdicts import apply_verdicts
 
+# Fraction of the bogus beyond which a second look takes longer than the first.
+_MANY = 1 / 7
+
 
 def judged_targets(run: Run, rated: pd.DataFrame | None) -> np.ndarray:
     """Labels that policy and verdicts leave: int8 (N,), SKIP for samples left out."""
@@ -158,12 +161,14 @@ def _decide(
         real, bogus = (_scores(table[table["label"] == label]) for label in (1, 0))
         again_from = float(threshold_at_tpr(real[np.isfinite(real)], own.second_look))
         table = _predicted(run, model, validation, again_from=again_from)
-        second_look = SecondLook(
-            from_score=again_from,
-            share=float(np.mean(bogus > again_from)),
-            decision=measure(_scores(table)),
-        )
-        decision = replace(decision, second_look=second_look)
+        share = float(np.mean(bogus > again_from))
+        if share > _MANY:
+            print(
+                f"{run.folder}: a second look is asked for at {share:.0%} of the bogus, which "
+                "slows predict down; a lower --decision.second_look asks for fewer"
+            )
+        again = SecondLook(from_score=again_from, share=share, decision=measure(_scores(table)))
+        decision = replace(decision, second_look=again)
     with whole_file(run.folder / "validation.csv") as temporary:
         table.to_csv(temporary, index=False)
     for remark in decision.remarks if decision is not None else ():

@@ -36,7 +36,7 @@ TINY = [
     "--label_errors.epochs",
     "1",
     "--label_errors.min_steps",
-    "60",
+    "24",
     "--label_errors.folds",
     "2",
     "--optimizer.learning_rate",
