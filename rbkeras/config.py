@@ -299,6 +299,10 @@ class FitConfig:
         Test stamps that are real, a .npy file.
     test_bogus
         Test stamps that are bogus, a .npy file.
+    hold_out
+        Fraction of the records that is set aside as a test set, which neither stage sees, where
+        there are no test stamps: stratified, and by whole groups of label_errors.group. Its labels
+        are those given, or a person's verdicts.
     preset
         Settings to start from: default, whose values are shown here, quick (a few minutes on two
         cores) or original. Null takes default; fit without --data takes quick.
@@ -335,6 +339,7 @@ class FitConfig:
     out: Path = Path("rbkeras-run")
     test_real: Path | None = None
     test_bogus: Path | None = None
+    hold_out: float = 0.0
     preset: Literal["default", "quick", "original"] | None = None
     seed: int = 0
     deterministic: bool = False

@@ -56,7 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             theirs = evaluation.score_test_set(load_classifier(arguments.beside), **files)
             for both in (scores, theirs):
                 evaluation.require_scores(*both)
-        result = evaluation.write_evaluation(arguments.out, *scores, **files)
+        result = evaluation.write_evaluation(
+            arguments.out,
+            evaluation.scores_of_arrays(*scores),
+            source={f"test_{name}": path for name, path in files.items()},
+        )
         findings = gather_evaluation(arguments.model, model, scores, metrics=result, **files)
         write_report(Path(arguments.out) / "report.html", findings)
         print("\n".join(evaluation.format_metrics(result)))

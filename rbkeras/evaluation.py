@@ -88,30 +88,45 @@ def score_test_set(
     return scores[0], scores[1]
 
 
-def write_evaluation(
-    folder: str | Path,
-    real_scores: np.ndarray,
-    bogus_scores: np.ndarray,
-    *,
-    real: str | Path,
-    bogus: str | Path,
-) -> dict[str, Any]:
-    """Write `metrics.json`, `scores.csv`, `roc.png` and `scores.png`; return the metrics.
-
-    `source.json` names the files of the stamps, `real` and `bogus`, so that a report shows those.
-    """
-    from rbkeras import pictures
-
-    folder = Path(folder)
-    result = summarise(real_scores, bogus_scores)
-    table = pd.DataFrame(
+def scores_of_arrays(real_scores: np.ndarray, bogus_scores: np.ndarray) -> pd.DataFrame:
+    """Table of the scores of two test arrays: label, sample_index (row of the array), score."""
+    return pd.DataFrame(
         {
             "label": np.r_[np.ones(len(real_scores), int), np.zeros(len(bogus_scores), int)],
             "sample_index": np.r_[np.arange(len(real_scores)), np.arange(len(bogus_scores))],
             "score": np.r_[real_scores, bogus_scores],
         }
     )
-    write_json(folder / SOURCE, {"test_real": real, "test_bogus": bogus})
+
+
+def write_evaluation(
+    folder: str | Path, table: pd.DataFrame, *, source: dict[str, Any]
+) -> dict[str, Any]:
+    """Write `metrics.json`, `scores.csv`, `roc.png` and `scores.png`; return the metrics.
+
+    Parameters
+    ----------
+    folder
+        Where to.
+    table
+        Columns label (0 or 1), score, and what tells the stamps apart.
+    source
+        Where the stamps are from, for `source.json`, so that a report shows those: files by the
+        names test_real and test_bogus, or records.
+
+    Raises
+    ------
+    InputError
+        When a class is missing or a score is not finite.
+    """
+    from rbkeras import pictures
+
+    folder = Path(folder)
+    real_scores, bogus_scores = (
+        table.loc[table["label"] == label, "score"].to_numpy() for label in (1, 0)
+    )
+    result = summarise(real_scores, bogus_scores)
+    write_json(folder / SOURCE, source)
     with whole_file(folder / "scores.csv") as temporary:
         table.to_csv(temporary, index=False)
     for name, draw in (("roc", pictures.roc_figure), ("scores", pictures.score_figure)):

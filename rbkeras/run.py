@@ -25,6 +25,7 @@ from rbkeras.distribution import do_on_dask, is_local
 from rbkeras.errors import InputError
 from rbkeras.files import alone, read_json, whole_file, write_json
 from rbkeras.label_errors import most_suspicious, suspects_per_class
+from rbkeras.models.classifier import RealBogusClassifier
 from rbkeras.options import as_plain, from_plain, write_config
 from rbkeras.pictures import roc_figure, score_figure, stamps_figure
 from rbkeras.pieces import Piece
@@ -54,18 +55,33 @@ def fit(config: FitConfig, *, dask: str | None = None) -> None:
         if dask is not None and not is_local(dask):
             do_on_dask([_stage2_piece(run)], dask, title="stage 2")
         model = stage2.train_final(run, rated)
-    result = None
-    if config.test_real and config.test_bogus:
-        scores = evaluation.score_test_set(model, real=config.test_real, bogus=config.test_bogus)
-        result = evaluation.write_evaluation(
-            config.out / "evaluation", *scores, real=config.test_real, bogus=config.test_bogus
-        )
-        with _writer(run, "test"):
-            log_figure("test/roc", roc_figure(*scores, title="test set"))
-            log_figure("test/scores", score_figure(*scores, title="test set"))
+    result = _evaluate(run, model)
     write_report(config.out / "report.html", gather_run(config.out, model=model))
     print("\n".join(_summary(config, rated, result)))
     print(f"open {config.out / 'report.html'}")
+
+
+def _evaluate(run: Run, model: RealBogusClassifier) -> dict[str, Any] | None:
+    """Score the test stamps, or those of the records that were held out; None without either."""
+    config = run.config
+    if config.test_real and config.test_bogus:
+        scores = evaluation.score_test_set(model, real=config.test_real, bogus=config.test_bogus)
+        table = evaluation.scores_of_arrays(*scores)
+        source = {"test_real": config.test_real, "test_bogus": config.test_bogus}
+    elif config.hold_out:
+        again = None if model.decision is None else model.decision.second_look
+        again_from = None if again is None else again.from_score
+        table = stage2.predicted(run, model, run.test_labels, again_from=again_from)
+        table["score"] = table["prediction1"] - table["prediction0"]
+        source = {"records": run.records.directory}
+    else:
+        return None
+    result = evaluation.write_evaluation(config.out / "evaluation", table, source=source)
+    scores = [table.loc[table["label"] == label, "score"].to_numpy() for label in (1, 0)]
+    with _writer(run, "test"):
+        log_figure("test/roc", roc_figure(*scores, title="test set"))
+        log_figure("test/scores", score_figure(*scores, title="test set"))
+    return result
 
 
 def _stage2_piece(run: Run) -> Piece:
@@ -115,6 +131,8 @@ def _start(config: FitConfig, dask: str | None) -> tuple[FitConfig, Run]:
         # Before hours of work, that is; elsewhere there may be more devices than here.
         run.strategy  # noqa: B018
     check_test_files(config, run.records)
+    if config.hold_out:
+        _check_held_out(run)
     if run.verdicts is not None:
         print(f"{config.verdicts}: {len(run.verdicts)} verdicts")
     return config, run
@@ -195,6 +213,18 @@ def _check_labels(run: Run) -> None:
             raise InputError(
                 f"{run.records.directory}: expected labels of both classes, found no {name}"
             )
+
+
+def _check_held_out(run: Run) -> None:
+    """Say what is held out, and find out before hours of training that it is no test set."""
+    labels = run.test_labels
+    real, bogus = np.sum(labels == REAL), np.sum(labels == BOGUS)
+    if not (real and bogus):
+        raise InputError(
+            f"--hold_out: expected real and bogus among the samples set aside of "
+            f"{run.records.directory}, found {real} real and {bogus} bogus"
+        )
+    print(f"{run.records.directory}: {real} real and {bogus} bogus are held out for the test")
 
 
 def check_test_files(config: FitConfig, records: Records) -> None:

@@ -17,12 +17,13 @@ from rbkeras.config import FitConfig
 from rbkeras.data.labels import SKIP
 from rbkeras.data.pipeline import stamp_dataset
 from rbkeras.data.records import Records
+from rbkeras.data.splits import validation_mask
 from rbkeras.devices import find_strategy, padded_batches
 from rbkeras.errors import InputError
 from rbkeras.losses import RealBogusLoss
 from rbkeras.models.classifier import RealBogusClassifier, build_classifier
 from rbkeras.training import compile_classifier, enough_epochs, make_optimizer
-from rbkeras.verdicts import read_verdicts
+from rbkeras.verdicts import apply_verdicts, read_verdicts
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,40 @@ class Run:
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """Given labels, int8 (N,) by unique_index."""
+        """Given labels, int8 (N,) by unique_index; SKIP where a sample is held out."""
+        return np.where(self.held_out, np.int8(SKIP), self._given)
+
+    @cached_property
+    def _given(self) -> np.ndarray:
         if self.relabelled is not None:
             return np.asarray(self.relabelled, np.int8)
         return self.records.samples["label"].to_numpy(np.int8)
+
+    @cached_property
+    def held_out(self) -> np.ndarray:
+        """Samples set aside as a test set, bool (N,)."""
+        chosen = np.zeros(len(self._given), bool)
+        if self.config.hold_out:
+            used = np.flatnonzero(self._given != SKIP)
+            chosen[used] = validation_mask(
+                self._given[used],
+                self.records.samples["detector_id"].to_numpy()[used],
+                fraction=self.config.hold_out,
+                seed=self.config.seed,
+                groups=None if self.groups is None else self.groups[used],
+            )
+            if self.groups is None:
+                # Unlabelled stamps say nothing in a test and much in training.
+                chosen &= self._given >= 0
+        return chosen
+
+    @cached_property
+    def test_labels(self) -> np.ndarray:
+        """Labels of the samples held out, a person's before those given; SKIP everywhere else."""
+        labels = self._given
+        if self.verdicts is not None:
+            labels = apply_verdicts(labels, labels, self.verdicts)
+        return np.where(self.held_out & (labels >= 0), labels, np.int8(SKIP))
 
     @cached_property
     def groups(self) -> np.ndarray | None:
@@ -68,8 +99,8 @@ class Run:
             training.pop(key)
         if training["devices"] == 1:
             training["devices"] = None
-        relabelled = {} if self.relabelled is None else {"labels": digest(self.labels)}
-        return relabelled | {
+        as_given = self.relabelled is None and not self.config.hold_out
+        return ({} if as_given else {"labels": digest(self.labels)}) | {
             "rbkeras": __version__,
             "records": self.records.fingerprint,
             "seed": self.config.seed,

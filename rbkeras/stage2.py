@@ -41,7 +41,8 @@ def judged_targets(run: Run, rated: pd.DataFrame | None) -> np.ndarray:
         )
     if run.verdicts is not None:
         targets = apply_verdicts(targets, run.labels, run.verdicts)
-    return targets
+    # Whatever a verdict says of them, these are for the test.
+    return np.where(run.held_out, np.int8(SKIP), targets)
 
 
 def choose_targets(run: Run, rated: pd.DataFrame | None) -> tuple[np.ndarray, np.ndarray]:
@@ -141,7 +142,7 @@ def _decide(
 ) -> Decision | None:
     """Predict the validation part, write that, and measure threshold and calibration on it."""
     own, again_from = run.config.decision, None
-    table = _predicted(run, model, validation)
+    table = predicted(run, model, validation)
     measure = partial(
         fit_decision,
         table["label"].to_numpy(),
@@ -160,7 +161,7 @@ def _decide(
     if decision is not None and own.second_look and run.config.training.augment:
         real, bogus = (_scores(table[table["label"] == label]) for label in (1, 0))
         again_from = float(threshold_at_tpr(real[np.isfinite(real)], own.second_look))
-        table = _predicted(run, model, validation, again_from=again_from)
+        table = predicted(run, model, validation, again_from=again_from)
         share = float(np.mean(bogus > again_from))
         if share > _MANY:
             print(
@@ -176,10 +177,13 @@ def _decide(
     return decision
 
 
-def _predicted(
+def predicted(
     run: Run, model: RealBogusClassifier, targets: np.ndarray, *, again_from: float | None = None
 ) -> pd.DataFrame:
-    """Score stamps; their labels are `targets`, those that the policy left."""
+    """Score the samples whose targets, int8 (N,), are not SKIP; those are the table's labels.
+
+    Without `again_from` each is scored once, see `rbkeras.inference.score_records`.
+    """
     table = score_records(model, run.records, targets, again_from=again_from)
     table["label"] = targets[table["unique_index"]]
     return table

@@ -44,6 +44,7 @@ _ABOVE_0 = (
 #: Flag, the interval as people write it, and whether its lower and upper end belong to it.
 _WITHIN: tuple[tuple[str, float, float, bool, bool], ...] = (
     ("seed", 0, _LARGEST_SEED, True, False),
+    ("hold_out", 0, 0.5, True, True),
     ("policy_threshold", 0, 1, True, True),
     ("loss.auc_beta", 0, 1, False, True),
     ("loss.vat_share", 0, 1, False, True),
@@ -114,3 +115,9 @@ def _require_together(config: FitConfig) -> None:
         raise InputError(f"--training.devices: expected at least 1, or all, got {devices}")
     if (config.test_real is None) != (config.test_bogus is None):
         raise InputError("expected --test_real and --test_bogus together, got only one of them")
+    if config.hold_out and config.test_real is not None:
+        raise InputError("expected --hold_out or --test_real with --test_bogus, got both")
+    if config.hold_out and config.data is None:
+        raise InputError(
+            "--hold_out: expected --data with it, got none; a simulated survey has test stamps"
+        )

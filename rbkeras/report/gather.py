@@ -130,7 +130,7 @@ def gather_run(folder: str | Path, *, model: Any = None) -> Findings:
         records=records,
         config=config or None,
         environment=_optional(lambda: read_json(folder / "environment.json")),
-        test=_test(folder / "evaluation" / "scores.csv", files),
+        test=_test(folder / "evaluation" / "scores.csv", files, samples),
         validation=_of_records(
             "validation part of stage 2",
             _optional(lambda: pd.read_csv(folder / "validation.csv")),
@@ -169,8 +169,10 @@ def read_test_table(path: Path, rows: int) -> pd.DataFrame | None:
     return table if table is not None and len(table) == rows else None
 
 
-def _test(path: Path, files: dict[int, Path]) -> Scored | None:
+def _test(path: Path, files: dict[int, Path], samples: pd.DataFrame | None) -> Scored | None:
     table = _optional(lambda: pd.read_csv(path))
+    if table is not None and "unique_index" in table:
+        return _of_records("test set held out of the records", table, samples)
     if table is None or not {"label", "sample_index", "score"} <= set(table):
         return None
     return _whole("test set", _with_tables(table, files))

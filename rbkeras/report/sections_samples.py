@@ -218,7 +218,7 @@ def _at_threshold(findings: Findings, column: str) -> tuple[Scored | None, float
 
 
 def _stamps(findings: Findings, scored: Scored, rows: pd.DataFrame) -> np.ndarray | None:
-    if scored is not findings.test:
+    if scored is not findings.test or "unique_index" in rows:
         return _stamps_of_records(findings, rows)
     labels, indices = rows["label"].to_numpy(), rows["sample_index"].to_numpy()
     try:
