@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from scipy.special import log_softmax, logsumexp
 
+from rbkeras.averaging import mean_prediction
 from rbkeras.callbacks import OutOfFoldPredictions, SaveModel
 from rbkeras.data.labels import SKIP
 from rbkeras.data.records import Records, reading
@@ -185,30 +185,3 @@ def merge_folds(
     merged = joined[0].copy()
     merged[["prediction0", "prediction1"]] = mean_prediction(logits)
     return merged
-
-
-def mean_prediction(logits: np.ndarray) -> np.ndarray:
-    """Average the predictions of several networks: the mean of their probabilities, as logits.
-
-    Probabilities rather than logits are averaged because what is estimated, the probability that
-    a stamp is labelled real, is linear in the probability that it is real (see
-    `rbkeras.suspicion.error_probability`), and because logits are unbounded: one network that is
-    too sure of itself would outvote all others.
-
-    Parameters
-    ----------
-    logits
-        float (R, N, 2), of R networks. NaN and infinities carry over.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64 (N, 2), logarithms of the mean probabilities, which are logits too. They are
-        finite where the logits are, however large.
-
-    References
-    ----------
-    Lakshminarayanan, Pritzel & Blundell 2017, NeurIPS 30 (uniformly weighted mixture).
-    """
-    logits = np.asarray(logits, np.float64)
-    return logsumexp(log_softmax(logits, axis=-1), axis=0) - np.log(len(logits))

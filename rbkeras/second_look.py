@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from rbkeras.averaging import mean_prediction
 from rbkeras.data.symmetries import symmetric_views
 
 #: Log-odds over which the mean takes the first score's place, so that scores stay continuous:
@@ -26,7 +27,7 @@ def look_again(
     *,
     from_score: float,
 ) -> np.ndarray:
-    """Replace logits by their mean over all orientations where the score is high enough.
+    """Replace logits by those of the mean over all orientations where the score is high enough.
 
     Parameters
     ----------
@@ -42,17 +43,16 @@ def look_again(
     Returns
     -------
     numpy.ndarray
-        float32 (N, 2). Where the first score is NaN it stays.
+        float32 (N, 2). Where the first score is not finite it stays.
     """
-    weight = np.clip((first[:, 1] - first[:, 0] - from_score) / RAMP, 0, 1)
-    chosen = np.flatnonzero(weight > 0)
+    score = first[:, 1] - first[:, 0]
+    weight = np.clip((score - from_score) / RAMP, 0, 1)
+    chosen = np.flatnonzero((weight > 0) & np.isfinite(score))
     logits = first.copy()
     for start in range(0, len(chosen), _AT_ONCE):
         part = chosen[start : start + _AT_ONCE]
         views = symmetric_views(stamps[part])
         answers = logits_of(np.concatenate(views)).reshape(len(views), len(part), 2)
-        mean, share = answers.mean(axis=0), weight[part, np.newaxis]
-        # No product with a share of 0, which would turn an infinity into NaN.
-        blend = np.where(share < 1, (1 - share) * np.where(share < 1, first[part], 0), 0)
-        logits[part] = blend + share * mean
+        share = weight[part, np.newaxis]
+        logits[part] = (1 - share) * first[part] + share * mean_prediction(answers)
     return logits

@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import expit, logit
 
 from rbkeras import evaluation, predict
+from rbkeras.data.symmetries import symmetric_views
 from rbkeras.decision import Decision, OperatingPoint, SecondLook
 from rbkeras.inference import load_classifier, predict_logits, score_array
 from rbkeras.models.classifier import build_classifier
@@ -38,8 +40,10 @@ def looked_at(stamps, from_score):
 
 def test_by_hand():
     stamps = np.concatenate([stamp(3, 0, 1, 0), stamp(1.5, 0.5, 0, 0), stamp(1, 9, 9, 9)])
-    # Well above 1 the mean counts, half way up the ramp half of it, and at 1 the first score.
-    np.testing.assert_allclose(looked_at(stamps, 1), [1.0, (1.5 + 0.5) / 2, 1.0])
+    # Well above 1 the mean probability counts, half way up the ramp half of it, at 1 nothing.
+    means = [logit(expit([3, 0, 1, 0]).mean()), logit(expit([1.5, 0.5, 0, 0]).mean())]
+    expected = [means[0], (1.5 + means[1]) / 2, 1.0]
+    np.testing.assert_allclose(looked_at(stamps, 1), expected, rtol=1e-6)
 
 
 def test_only_stamps_above_the_score_are_asked_again():
@@ -56,7 +60,8 @@ def test_only_stamps_above_the_score_are_asked_again():
 
 def test_a_rectangle_has_four_views():
     stamps = np.arange(8, dtype=np.float32).reshape(1, 2, 4, 1) + 10
-    np.testing.assert_allclose(looked_at(stamps, 0), np.mean([10, 13, 14, 17]))
+    expected = logit(expit([10.0, 13, 14, 17]).mean())
+    np.testing.assert_allclose(looked_at(stamps, 0), [expected], rtol=1e-5)
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
@@ -100,7 +105,8 @@ def night(tmp_path_factory):
     stamps = np.random.default_rng(1).normal(100, 10, (40, *SHAPE)).astype(np.float32)
     np.save(folder / "night.npy", stamps)
     first = np.diff(predict_logits(model, [stamps]))[:, 0]
-    mean = np.diff(predict_logits(model, [stamps], symmetries=True))[:, 0]
+    views = [np.diff(predict_logits(model, [view]))[:, 0] for view in symmetric_views(stamps)]
+    mean = logit(expit(np.array(views, np.float64)).mean(axis=0))
     # Where some of the stamps are at: the scores of an untrained network are much alike.
     middle = float(np.sort(first)[20])
     again = SecondLook(from_score=middle - RAMP, share=0.5, decision=decision(middle + 0.01))
