@@ -204,11 +204,12 @@ def _stored(findings: Findings) -> str:
             low, high = binomial_interval(passed, len(scores))
             parts.append(f"{rate(passed / len(scores), float(low), float(high))} of the {name}")
         text += f" On the test set {' and '.join(parts)} pass it."
-    if findings.second_look is not None:
+    again = findings.second_look
+    if again is not None:
         text += (
-            f" Stamps above {signed(findings.second_look.from_score)} are scored in every "
-            f"orientation, {rate(findings.second_look.share)} of the bogus of the validation part; "
-            "all scores here are those after this second look."
+            f" Stamps that score above {signed(again.from_score)} are scored in every orientation "
+            f"too (a fraction of {rate(again.share)} of the validation part's bogus), and scores "
+            "here are those after this second look."
         )
     return " ".join([text, *(f"{remark}." for remark in decision.remarks)])
 
