@@ -151,7 +151,7 @@ def evaluate_stage(stage: Path, thresholds: Sequence[float]) -> dict[str, object
 
 def make_folders(arguments: argparse.Namespace, flags: list[str]) -> list[Path]:
     """Simulate, convert and find label errors, for every seed and rate."""
-    from rbkeras.run import simulated
+    from rbkeras.simulated import simulated
     from rbkeras.studies.trainings import Noise, Seed
 
     parser = make_parser(prog="label_errors.py ... --", description="Settings of fit.", examples="")

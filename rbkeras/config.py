@@ -302,7 +302,7 @@ class FitConfig:
     hold_out
         Fraction of the records that is set aside as a test set, which neither stage sees, where
         there are no test stamps: stratified, and by whole groups of label_errors.group. Its labels
-        are those given, or a person's verdicts.
+        are those given, or a person's verdicts. It is one of round(1 / hold_out) parts.
     preset
         Settings to start from: default, whose values are shown here, quick (a few minutes on two
         cores) or original. Null takes default; fit without --data takes quick.

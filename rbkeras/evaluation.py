@@ -69,20 +69,19 @@ def require_scores(real_scores: np.ndarray, bogus_scores: np.ndarray) -> None:
 
 
 def score_test_set(
-    model: RealBogusClassifier, *, real: str | Path, bogus: str | Path, once: bool = False
+    model: RealBogusClassifier, *, real: str | Path, bogus: str | Path
 ) -> tuple[np.ndarray, np.ndarray]:
     """Score the two test arrays; float32 (n_real,) and (n_bogus,).
 
-    Stamps get the second look that the model asks for unless they shall be scored `once`.
+    Stamps get the second look that the model asks for.
     """
-    again = None if once or model.decision is None else model.decision.second_look
     scores = []
     for path in (real, bogus):
         logits = score_array(
             model,
             open_stamps(path),
             source=path,
-            again_from=None if again is None else again.from_score,
+            again_from=model.again_from,
         )
         scores.append(logits[:, 1] - logits[:, 0])
     return scores[0], scores[1]

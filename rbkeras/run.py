@@ -4,9 +4,7 @@ import contextlib
 import os
 import platform
 from collections.abc import Iterator
-from dataclasses import asdict, replace
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,12 +16,11 @@ from rbkeras.callbacks import log_figure
 from rbkeras.config import FitConfig
 from rbkeras.data.labels import BOGUS, REAL
 from rbkeras.data.pipeline import read_stamps
-from rbkeras.data.records import MANIFEST, Records, open_records, reading
+from rbkeras.data.records import Records, open_records, reading
 from rbkeras.data.survey import open_stamps
-from rbkeras.data.write_records import convert_survey
 from rbkeras.distribution import do_on_dask, is_local
 from rbkeras.errors import InputError
-from rbkeras.files import alone, read_json, whole_file, write_json
+from rbkeras.files import read_json, whole_file, write_json
 from rbkeras.label_errors import most_suspicious, suspects_per_class
 from rbkeras.models.classifier import RealBogusClassifier
 from rbkeras.options import as_plain, from_plain, write_config
@@ -31,9 +28,10 @@ from rbkeras.pictures import roc_figure, score_figure, stamps_figure
 from rbkeras.pieces import Piece
 from rbkeras.report.gather import gather_run
 from rbkeras.report.page import write_report
-from rbkeras.resume import OtherSettingsError, claim, mark_finished
+from rbkeras.resume import OtherSettingsError
 from rbkeras.review.gallery import write_gallery
 from rbkeras.rundir import Run
+from rbkeras.simulated import simulated
 
 # Fraction of a class's labels beyond which stage 1 is likelier to be at fault than the labels.
 _MANY_SUSPECTS = 0.3
@@ -69,9 +67,7 @@ def _evaluate(run: Run, model: RealBogusClassifier) -> dict[str, Any] | None:
         table = evaluation.scores_of_arrays(*scores)
         source = {"test_real": config.test_real, "test_bogus": config.test_bogus}
     elif config.hold_out:
-        again = None if model.decision is None else model.decision.second_look
-        again_from = None if again is None else again.from_score
-        table = stage2.predicted(run, model, run.test_labels, again_from=again_from)
+        table = stage2.predicted(run, model, run.test_labels, again_from=model.again_from)
         table["score"] = table["prediction1"] - table["prediction0"]
         source = {"records": run.records.directory}
     else:
@@ -165,42 +161,6 @@ def _described(config: FitConfig, *, stage1_alone: bool = False) -> Iterator[Non
                 with whole_file(path) as temporary:
                     temporary.write_bytes(content)
         raise
-
-
-def simulated(config: FitConfig) -> FitConfig:
-    """Simulate a survey inside the run directory, if need be, and point the settings at it."""
-    from rbkeras.data.simulation import simulate_survey
-
-    survey, records = config.out / "survey", config.out / "records"
-    settings = {**asdict(config.simulation), "seed": config.seed, "rbkeras": __version__}
-    marker = config.out / "simulation.json"
-    tests = {name: survey / "test" / f"{name}.npy" for name in ("real", "bogus")}
-    products = [survey, records, records / MANIFEST, *tests.values()]
-    with alone(survey):
-        # What an interrupted command of ours has left may be replaced; a survey of others may not.
-        if not marker.exists() and not config.overwrite:
-            for folder in (survey, records):
-                _require_nothing(folder)
-        if not claim(marker, settings, products=products, overwrite=config.overwrite):
-            print(f"{survey}: no --data given, simulating a survey")
-            own = asdict(config.simulation) | {"seed": config.seed}
-            simulate_survey(survey, **own, overwrite=True)
-            convert_survey(survey / "raw", records, overwrite=True)
-            mark_finished(marker, settings)
-    return replace(
-        config,
-        data=records,
-        test_real=config.test_real or tests["real"],
-        test_bogus=config.test_bogus or tests["bogus"],
-    )
-
-
-def _require_nothing(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(
-            f"{folder}: expected nothing there, since no --data was given and a survey would be "
-            "simulated, found files; name --data or another --out, or pass --overwrite"
-        )
 
 
 def _check_labels(run: Run) -> None:

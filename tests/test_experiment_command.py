@@ -103,7 +103,7 @@ def test_what_a_study_decides_is_neither_listed_nor_taken(tmp_path, capsys, fail
 
 def test_true_labels_differ_from_the_given_ones_as_planted(tmp_path):
     from rbkeras.config import FitConfig, SimulationConfig
-    from rbkeras.run import simulated
+    from rbkeras.simulated import simulated
     from rbkeras.studies.trainings import Noise, Seed
 
     simulation = SimulationConfig(
@@ -116,7 +116,7 @@ def test_true_labels_differ_from_the_given_ones_as_planted(tmp_path):
 
 
 def test_an_interrupted_simulation_is_begun_again(tmp_path, monkeypatch):
-    from rbkeras import run
+    from rbkeras import simulated
     from rbkeras.config import FitConfig, SimulationConfig
 
     simulation = SimulationConfig(detectors=2, per_detector=20, test_real=4, test_bogus=4)
@@ -127,17 +127,17 @@ def test_an_interrupted_simulation_is_begun_again(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patched:
         # The survey is there, its records are not.
-        patched.setattr(run, "convert_survey", killed)
+        patched.setattr(simulated, "convert_survey", killed)
         with pytest.raises(KeyboardInterrupt):
-            run.simulated(config)
+            simulated.simulated(config)
     assert (tmp_path / "survey" / "raw").exists()
-    assert (run.simulated(config).data / "manifest.json").exists()
+    assert (simulated.simulated(config).data / "manifest.json").exists()
 
 
 @pytest.mark.parametrize("place", ["survey/raw/images1.npy", "records/data1.tfrecord"])
 def test_data_of_somebody_else_are_not_replaced(tmp_path, place):
     from rbkeras.config import FitConfig
-    from rbkeras.run import simulated
+    from rbkeras.simulated import simulated
 
     (tmp_path / place).parent.mkdir(parents=True)
     (tmp_path / place).write_bytes(b"years of work")
@@ -150,7 +150,7 @@ def test_data_of_somebody_else_are_not_replaced(tmp_path, place):
 
 def test_a_simulated_survey_without_its_records_is_made_again(tmp_path):
     from rbkeras.config import FitConfig, SimulationConfig
-    from rbkeras.run import simulated
+    from rbkeras.simulated import simulated
 
     simulation = SimulationConfig(detectors=2, per_detector=20, test_real=4, test_bogus=4)
     config = FitConfig(out=tmp_path, simulation=simulation)

@@ -183,7 +183,7 @@ def with_data(sweep: Any) -> Any:
     """Simulate a survey inside the sweep's folder where no data are named."""
     if sweep.plan.config.data is not None:
         return sweep
-    from rbkeras.run import simulated
+    from rbkeras.simulated import simulated
 
     sweep.folder.mkdir(parents=True, exist_ok=True)
     return replace(sweep, plan=replace(sweep.plan, config=simulated(sweep.plan.config)))

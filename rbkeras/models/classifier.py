@@ -40,6 +40,12 @@ class RealBogusClassifier(keras.Model):
         self.auc_hinge_tracker = keras.metrics.Mean(name="auc_hinge")
         self.vat_tracker = keras.metrics.Mean(name="vat")
 
+    @property
+    def again_from(self) -> float | None:
+        """Score above which stamps get a second look; None where the model asks for none."""
+        again = None if self.decision is None else self.decision.second_look
+        return None if again is None else again.from_score
+
     def get_config(self) -> dict[str, Any]:
         """Return the functional model's config and, once measured, the decision."""
         config = super().get_config()

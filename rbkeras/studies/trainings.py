@@ -200,7 +200,7 @@ class Seed:
 
 def open_seed(config: FitConfig, number: int, noise: Noise) -> Seed:
     """Name the folder of a seed in that of its study, and simulate its survey if need be."""
-    from rbkeras.run import simulated
+    from rbkeras.simulated import simulated
 
     folder = config.out / f"seed{number}"
     folder.mkdir(parents=True, exist_ok=True)
