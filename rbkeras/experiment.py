@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--policies",
-        type=Literal["keep", "remove", "unlabel", "flip", "truth"],
+        type=Literal["keep", "remove", "unlabel", "flip", "truth", "oracle"],
         nargs="+",
         default=["keep", "remove", "unlabel", "flip", "truth"],
         help="label-errors and label-noise: what is done about suspects",

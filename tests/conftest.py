@@ -14,6 +14,7 @@ from detectors import write_detector
 from tiny import SMALL, data_flags
 
 from rbkeras import machine
+from rbkeras.files import alone
 
 # As commands do: a test compares what it computes itself with what they do in other processes.
 machine.prepare()
@@ -153,31 +154,51 @@ def read_all():
 
 
 @pytest.fixture(scope="session")
-def tiny_survey(tmp_path_factory):
-    """A simulated survey in `sim` and its `records`."""
-    from rbkeras.data.simulation import simulate_survey
-    from rbkeras.data.write_records import convert_survey
+def made_once(tmp_path_factory):
+    """Fill a folder, not to be changed, once for all test processes."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
 
-    folder = tmp_path_factory.mktemp("tiny-survey")
-    simulate_survey(
-        folder / "sim",
-        detectors=2,
-        per_detector=150,
-        test_real=60,
-        test_bogus=200,
-        size=21,
-        seed=1,
-        progress=False,
-    )
-    convert_survey(folder / "sim" / "raw", folder / "records", progress=False)
-    return folder
+    def make(name, fill):
+        folder, filled = shared / name, shared / f"{name}-filled"
+        with alone(folder):
+            if not filled.exists():
+                fill(folder)
+                filled.touch()
+        return folder
+
+    return make
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tiny_survey, tmp_path_factory):
+def tiny_survey(made_once):
+    """A simulated survey in `sim` and its `records`, not to be changed."""
+    from rbkeras.data.simulation import simulate_survey
+    from rbkeras.data.write_records import convert_survey
+
+    def fill(folder):
+        simulate_survey(
+            folder / "sim",
+            detectors=2,
+            per_detector=150,
+            test_real=60,
+            test_bogus=200,
+            size=21,
+            seed=1,
+            progress=False,
+        )
+        convert_survey(folder / "sim" / "raw", folder / "records", progress=False)
+
+    return made_once("tiny-survey", fill)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_survey, made_once):
     """A finished run on it, not to be changed."""
     from rbkeras import fit
 
-    out = tmp_path_factory.mktemp("tiny-run") / "run"
-    assert fit.main([*data_flags(tiny_survey), "--out", str(out), *SMALL]) == 0
-    return out
+    def fill(folder):
+        assert fit.main([*data_flags(tiny_survey), "--out", str(folder / "run"), *SMALL]) == 0
+
+    return made_once("tiny-run", fill) / "run"

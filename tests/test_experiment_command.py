@@ -45,10 +45,20 @@ TINY = [
     "32",
 ]
 EXTRA = {
-    "label-noise": ["--errors", "2", "--noise", "score", "--policies", "keep", "unlabel", "truth"],
+    "label-noise": [
+        "--errors",
+        "2",
+        "--noise",
+        "score",
+        "--policies",
+        "oracle",
+        "unlabel",
+        "truth",
+    ],
+    "label-errors": ["--policies", "unlabel", "flip", "truth"],
     "losses": ["--loss.lambda_vat", "0.1", "--loss.vat_share", "0.5"],
 }
-ARMS = {"treatments": 3, "label-errors": 5, "label-noise": 3, "losses": 6}
+ARMS = {"treatments": 3, "label-errors": 3, "label-noise": 3, "losses": 6}
 
 
 @pytest.mark.parametrize("study", STUDIES)
@@ -113,6 +123,38 @@ def test_true_labels_differ_from_the_given_ones_as_planted(tmp_path):
     wrong = seed.given != seed.truth
     assert wrong.sum() == 20
     assert np.bincount(seed.truth[wrong]).tolist() == [10, 10]
+
+
+def test_the_oracle_unlabels_the_wrong_labels_and_no_others(tmp_path, monkeypatch):
+    from rbkeras import stage2
+    from rbkeras.config import FitConfig, SimulationConfig
+    from rbkeras.simulated import simulated
+    from rbkeras.studies.grid import make_grid
+    from rbkeras.studies.trainings import Noise, Seed
+
+    trained = []
+
+    def watched(run, rated):
+        trained.append((run.labels, rated))
+        raise InterruptedError
+
+    monkeypatch.setattr(stage2, "train_final", watched)
+    simulation = SimulationConfig(
+        detectors=2, per_detector=100, label_error=0.1, test_real=4, test_bogus=4
+    )
+    seed = Seed(simulated(FitConfig(out=tmp_path, simulation=simulation)), tmp_path, Noise())
+    grid = make_grid(
+        "label-noise", networks=["simple"], errors=[2], detectors=[1, 2], policies=["oracle"]
+    )
+    with pytest.raises(InterruptedError):
+        seed.train(grid.arms[0], None)
+    labels, rated = trained[0]
+    given = seed.labels(errors=2, part=None)
+    wrong = given != seed.truth
+    assert wrong.sum() > 20
+    np.testing.assert_array_equal(labels, np.where(wrong, -1, given))
+    # It needs no stage 1.
+    assert rated is None
 
 
 def test_an_interrupted_simulation_is_begun_again(tmp_path, monkeypatch):

@@ -14,8 +14,11 @@ POLICY_NAMES = {
     "unlabel": "unlabelled",
     "flip": "flipped",
 }
-TRUTH = "truth"
+TRUTH, ORACLE = "truth", "oracle"
+#: What only those can train who know which labels are wrong.
+NEED_TRUTH = {TRUTH, ORACLE}
 TRUE_LABELS = "true labels"
+WRONG_UNLABELLED = "wrong ones unlabelled"
 MIX = "mix"
 
 
@@ -33,6 +36,8 @@ class Arm:
         Settings of `FitConfig` that this arm changes, by flag name.
     true_labels
         Train on the true labels, which only a simulation knows.
+    oracle
+        Unlabel the labels that are wrong, and those alone: a stage 1 without mistakes.
     errors
         Factor on the label errors that are there.
     parts
@@ -45,6 +50,7 @@ class Arm:
     policy: str = "unlabel"
     settings: dict[str, Any] = field(default_factory=dict)
     true_labels: bool = False
+    oracle: bool = False
     errors: float = 1.0
     parts: tuple[int | str | None, ...] = (None,)
 
@@ -79,7 +85,7 @@ def make_grid(
         Numbers of the detectors, for 'treatments' alone.
     policies
         What is done about suspects, for 'label-errors' and 'label-noise': keys of `POLICY_NAMES`,
-        and 'truth' to train on the true labels beside.
+        and beside them 'truth' to train on the true labels and 'oracle' to unlabel the wrong ones.
     """
     make: dict[str, Callable[[], Grid]] = {
         "treatments": lambda: _treatments(networks, detectors),
@@ -108,7 +114,7 @@ def _treatments(networks: Sequence[str], detectors: Sequence[int]) -> Grid:
 
 
 def _policies(networks: Sequence[str], errors: Sequence[float], policies: Sequence[str]) -> Grid:
-    treated = [policy for policy in policies if policy != TRUTH]
+    treated = [policy for policy in policies if policy not in NEED_TRUTH]
     arms: list[Arm] = []
     pairs: list[tuple[str, str]] = []
     for network in networks:
@@ -125,6 +131,12 @@ def _policies(networks: Sequence[str], errors: Sequence[float], policies: Sequen
                     )
                 )
             unlabelled = f"{prefix}, {POLICY_NAMES['unlabel']}"
+            oracle = f"{prefix}, {WRONG_UNLABELLED}"
+            if ORACLE in policies:
+                # Its suspects are known: what remains is to keep the other labels.
+                arms.append(
+                    Arm(name=oracle, policy="keep", settings=settings, oracle=True, errors=factor)
+                )
             if "unlabel" not in treated:
                 continue
             pairs += [
@@ -132,6 +144,8 @@ def _policies(networks: Sequence[str], errors: Sequence[float], policies: Sequen
                 for policy in treated
                 if policy != "unlabel"
             ]
+            if ORACLE in policies:
+                pairs.append((unlabelled, oracle))
             if TRUTH in policies:
                 pairs.append((unlabelled, f"{network}, {TRUE_LABELS}"))
         if TRUTH in policies:

@@ -13,7 +13,7 @@ from rbkeras.errors import InputError
 from rbkeras.files import whole_file
 from rbkeras.resume import claim, mark_finished
 from rbkeras.statistics import Scores
-from rbkeras.studies.grid import TRUTH, Grid, make_grid
+from rbkeras.studies.grid import NEED_TRUTH, Grid, make_grid
 from rbkeras.studies.page import write_page
 from rbkeras.studies.results import (
     arms_markdown,
@@ -77,7 +77,7 @@ class Study:
             networks=self.networks,
             errors=self.errors,
             detectors=detectors,
-            policies=[p for p in self.policies if p != TRUTH or known],
+            policies=[p for p in self.policies if p not in NEED_TRUTH or known],
         )
 
     @cached_property
@@ -107,7 +107,7 @@ def check_study(study: Study) -> None:
         raise InputError("--data: expected --test_real and --test_bogus with it, got neither")
     if not study.errors or min(study.errors) < 1 or len(set(study.errors)) < len(study.errors):
         raise InputError(f"--errors: expected different factors of at least 1, got {study.errors}")
-    if not set(study.policies) - {TRUTH} or len(set(study.policies)) < len(study.policies):
+    if not set(study.policies) - NEED_TRUTH or len(set(study.policies)) < len(study.policies):
         raise InputError(f"--policies: expected different policies, got {study.policies}")
     if not study.networks or len(set(study.networks)) < len(study.networks):
         raise InputError(f"--networks: expected different networks, got {study.networks}")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from rbkeras.config import FitConfig
-from rbkeras.data.labels import SKIP
+from rbkeras.data.labels import SKIP, UNLABELLED
 from rbkeras.data.records import Records, open_records
 from rbkeras.data.splits import validation_mask
 from rbkeras.errors import InputError
@@ -177,6 +177,9 @@ class Seed:
             labels = self._select(self._known_truth(), part)
         else:
             labels = self.labels(errors=arm.errors, part=part)
+        if arm.oracle:
+            wrong = (labels >= 0) & (labels != self._known_truth())
+            labels = np.where(wrong, UNLABELLED, labels).astype(np.int8)
         rated = None
         if arm.policy != "keep":
             rated = self.rated(errors=arm.errors, part=part)

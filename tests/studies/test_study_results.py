@@ -18,16 +18,16 @@ from rbkeras.studies.results import (
 @pytest.mark.parametrize("study", STUDIES)
 @pytest.mark.parametrize("truth", [True, False])
 def test_grids_name_every_arm_once_and_compare_arms_they_have(study, truth):
-    policies = ["keep", "unlabel", "flip"] + (["truth"] if truth else [])
+    policies = ["keep", "unlabel", "flip"] + (["truth", "oracle"] if truth else [])
     grid = make_grid(
         study, networks=["simple", "compact"], errors=[1, 2], detectors=[3, 5], policies=policies
     )
     names = [arm.name for arm in grid.arms]
     assert len(set(names)) == len(names)
     assert {name for pair in grid.pairs for name in pair} <= set(names)
-    assert any(arm.true_labels for arm in grid.arms) == (
-        truth and study in ("label-errors", "label-noise")
-    )
+    known = truth and study in ("label-errors", "label-noise")
+    assert any(arm.true_labels for arm in grid.arms) == known
+    assert any(arm.oracle for arm in grid.arms) == known
 
 
 def test_policies_without_the_default_one_have_nothing_to_compare():
