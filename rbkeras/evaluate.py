@@ -36,14 +36,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work() -> None:
         from rbkeras.data.survey import open_stamps
+        from rbkeras.files import trained_model, whole_file
 
         # Wrong files are found before TensorFlow and the model are loaded.
+        for model in (arguments.model, arguments.beside):
+            if model:
+                trained_model(model)
         for path in (arguments.test_real, arguments.test_bogus):
             open_stamps(path)
         load_tensorflow()
         from rbkeras import evaluation
         from rbkeras.comparison import compare_scores, format_comparison
-        from rbkeras.files import whole_file
         from rbkeras.inference import load_classifier
         from rbkeras.report.gather import gather_evaluation
         from rbkeras.report.page import write_report

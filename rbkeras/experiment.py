@@ -41,6 +41,8 @@ may be added later. --plan names the trainings.
 """
 # Studies that take factors on the label errors, and those they take by default.
 _ERRORS = {"label-noise": [1.0, 2.0, 3.0, 4.0], "losses": [1.0]}
+_POLICIES = ("keep", "remove", "unlabel", "flip", "truth")
+_WITH_POLICIES = ("label-errors", "label-noise")
 # Settings that the study decides, and why nobody else does.
 _OF_EACH_TRAINING = {
     "label_errors.table": "a study does its own stage 1",
@@ -48,6 +50,7 @@ _OF_EACH_TRAINING = {
     "policy": "--policies names those of the trainings",
     "policy_threshold": "no policy of a study has one",
     "verdicts": "a study compares what is done without them",
+    "hold_out": "--test_real and --test_bogus name the test set of --data",
 }
 
 
@@ -72,8 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--policies",
         type=Literal["keep", "remove", "unlabel", "flip", "truth", "oracle"],
         nargs="+",
-        default=["keep", "remove", "unlabel", "flip", "truth"],
-        help="label-errors and label-noise: what is done about suspects",
+        default=None,
+        help="label-errors and label-noise: what is done about suspects; by default "
+        f"{' '.join(_POLICIES)}",
     )
     parser.add_argument(
         "--errors",
@@ -133,6 +137,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         if parsed.errors is not None and parsed.study not in _ERRORS:
             raise InputError(f"--errors: expected the study {' or '.join(_ERRORS)} with it")
+        if parsed.policies is not None and parsed.study not in _WITH_POLICIES:
+            raise InputError(
+                f"--policies: expected the study {' or '.join(_WITH_POLICIES)} with it"
+            )
         errors = tuple(parsed.errors or _ERRORS.get(parsed.study, [1.0]))
         study = Study(
             name=parsed.study,
@@ -140,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             seeds=tuple(parsed.seeds),
             networks=tuple(parsed.networks or [config.model.network]),
             errors=errors,
-            policies=tuple(parsed.policies),
+            policies=tuple(_POLICIES if parsed.policies is None else parsed.policies),
             noise=noise,
         )
         check_study(study)

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 from rbkeras.cli import load_tensorflow, run_command
+from rbkeras.files import trained_model
 
 _EXAMPLES = """\
 examples:
@@ -55,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = vars(parser.parse_args(argv))
 
     def work() -> None:
+        # Found missing before TensorFlow is loaded.
+        trained_model(arguments["model"])
         load_tensorflow()
         from rbkeras.exporting.job import export_model
 

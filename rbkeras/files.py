@@ -106,6 +106,22 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
+def trained_model(path: str | os.PathLike[str]) -> Path:
+    """Give the path of a model that is named by its file or its run directory.
+
+    Raises
+    ------
+    InputError
+        When it is not there.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "model.keras"
+    if not path.exists():
+        raise InputError(f"{path}: expected a trained model, found none")
+    return path
+
+
 def checksum(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:

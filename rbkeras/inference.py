@@ -17,6 +17,7 @@ from rbkeras.data.records import Records, reading
 from rbkeras.data.sources import require_stamp_shape
 from rbkeras.data.symmetries import symmetric_views
 from rbkeras.errors import InputError
+from rbkeras.files import trained_model
 from rbkeras.models.classifier import RealBogusClassifier
 from rbkeras.second_look import look_again
 
@@ -36,11 +37,7 @@ def load_classifier(path: str | Path, *, compile: bool = False) -> RealBogusClas
     InputError
         When there is no such file, it is damaged, or it holds another kind of model.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = path / "model.keras"
-    if not path.exists():
-        raise InputError(f"{path}: expected a trained model, found none")
+    path = trained_model(path)
     if not zipfile.is_zipfile(path):
         raise InputError(f"{path}: expected a .keras file, found something else or a part of one")
     try:

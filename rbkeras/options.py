@@ -79,7 +79,7 @@ def add_dask_flag(parser: ArgumentParser, what: str) -> None:
 def parse_config(
     parser: ArgumentParser, argv: Sequence[str] | None, *, preset_without_data: str = "quick"
 ) -> tuple[FitConfig, Namespace]:
-    """Parse flags over a YAML file over a preset over the defaults.
+    """Parse flags over a YAML file, wherever it is named, over a preset over the defaults.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def parse_config(
     SystemExit
         With status 2 and a message for unknown flags and values of the wrong type.
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
+    argv = _files_first(sys.argv[1:] if argv is None else argv)
     first = _first_look(parser, argv)
     preset = first.preset or ("default" if first.data else preset_without_data)
     parser.set_defaults({**PRESETS[preset], "preset": preset})
@@ -123,8 +123,7 @@ def from_plain(settings: Mapping[str, Any]) -> FitConfig:
 
 def _first_look(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
     """Parse; exit with a sentence that names the `--config` file where that one is at fault."""
-    files = [value for flag, value in pairwise(argv) if flag == "--config"]
-    files += [word.removeprefix("--config=") for word in argv if word.startswith("--config=")]
+    files = _files(argv)
     for path in files:
         _check_yaml(parser, path)
     complaint = _complaint(parser, argv)
@@ -157,6 +156,17 @@ def _complaint(parser: ArgumentParser, argv: Sequence[str]) -> str | None:
     finally:
         parser.exit_on_error = True
     return None
+
+
+def _files(argv: Sequence[str]) -> list[str]:
+    files = [value for flag, value in pairwise(argv) if flag == "--config"]
+    return files + [word.removeprefix("--config=") for word in argv if word.startswith("--config=")]
+
+
+def _files_first(argv: Sequence[str]) -> list[str]:
+    """Put `--config` ahead of the flags, since the parser takes the last of two values."""
+    nameless = [word for word in argv[-1:] if word == "--config"]
+    return [*(f"--config={path}" for path in _files(argv)), *_without_files(argv), *nameless]
 
 
 def _without_files(argv: Sequence[str]) -> list[str]:

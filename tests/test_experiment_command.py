@@ -105,6 +105,7 @@ def test_what_a_study_decides_is_neither_listed_nor_taken(tmp_path, capsys, fail
         experiment.main(["--help"])
     listed = capsys.readouterr().out
     assert "\n  --policies " in listed
+    assert "\n  --hold_out " not in listed
     for flag, value in (("--policy", "keep"), ("--policy_threshold", "0.5"), ("--seed", "7")):
         assert f"\n  {flag} " not in listed
         error = fails_with(experiment.main, ["losses", "--out", tmp_path, flag, value])
@@ -232,9 +233,11 @@ def test_wrong_flags(arguments, complaint, tmp_path, fails_with):
     )
 
 
-def test_factors_on_label_errors_need_a_study_that_takes_them(tmp_path, fails_with):
-    arguments = ["treatments", "--out", tmp_path, "--errors", "2", *TINY]
-    assert "label-noise or losses" in fails_with(experiment.main, arguments)
+def test_factors_and_policies_need_a_study_that_takes_them(tmp_path, fails_with):
+    arguments = ["treatments", "--out", tmp_path, *TINY]
+    assert "label-noise or losses" in fails_with(experiment.main, [*arguments, "--errors", "2"])
+    line = fails_with(experiment.main, [*arguments, "--policies", "keep"])
+    assert "--policies: expected the study label-errors or label-noise" in line
 
 
 def test_errors_of_unknown_rate_are_told_before_training(records_dir, tmp_path, fails_with):

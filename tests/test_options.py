@@ -41,10 +41,11 @@ def test_every_preset_names_fields_that_exist_and_parses():
 def test_flags_win_over_the_file_and_the_file_over_the_preset(tmp_path):
     file = tmp_path / "run.yaml"
     file.write_text("preset: original\ntraining: {epochs: 7, batch_size: 32}\n")
-    config = parse("--config", str(file), "--training.batch_size", "16")
-    assert config.training.batch_size == 16
-    assert config.training.epochs == 7
-    assert config.optimizer.name == "sgd"
+    flags, named = ["--training.batch_size", "16"], ["--config", str(file)]
+    for config in (parse(*named, *flags), parse(*flags, *named), parse(*flags, "=".join(named))):
+        assert config.training.batch_size == 16
+        assert config.training.epochs == 7
+        assert config.optimizer.name == "sgd"
 
 
 def test_written_settings_come_back_the_same(tmp_path):
