@@ -18,6 +18,9 @@ _KINDS = {
     errno.EEXIST: "expected a folder, or nothing yet, found a file",
     errno.ENOTDIR: "expected a path through folders, found a file on the way",
     errno.EISDIR: "expected a file, found a folder",
+    errno.ENOENT: "expected a file or folder there, found none",
+    errno.ENAMETOOLONG: "expected a shorter name",
+    errno.ELOOP: "expected a file or folder, found links that lead in a circle",
 }
 #: Kinds of OSError that the disk, or its owner, is to blame for.
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
@@ -47,6 +50,10 @@ def run_command(work: Callable[[], int | None]) -> int:
     except WorkError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except UnicodeEncodeError as error:
+        # Bytes of a file name that are no UTF-8 come as characters that no table can hold.
+        print(f"error: expected names in UTF-8, found {error.object!a}", file=sys.stderr)
+        return 2
     except OSError as error:
         kind = _KINDS.get(error.errno or 0)
         if kind is not None and error.filename:

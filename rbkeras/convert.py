@@ -13,6 +13,8 @@ from rbkeras.errors import InputError
 if TYPE_CHECKING:
     from rbkeras.data.samples import SampleSource
 
+#: A camera's chip has no more; a slip of the keyboard should not fill the memory.
+_LARGEST_SIZE = 10_000
 _EXAMPLES = """\
 examples:
   python -m rbkeras.convert data/raw/real_bogus1 data/processed/real_bogus1
@@ -89,7 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--compress", action="store_true", help="write GZIP (smaller, slower)")
     parser.add_argument(
-        "--overwrite", action="store_true", help="replace records of another survey or kind"
+        "--overwrite",
+        action="store_true",
+        help="write all anew, over any records",
     )
     group = parser.add_argument_group("alert packets and FITS stamps")
     group.add_argument(
@@ -191,8 +195,8 @@ def _convert_fits(arguments: argparse.Namespace, options: dict) -> int:
 
 
 def _size(arguments: argparse.Namespace) -> int | None:
-    if arguments.size is not None and arguments.size < 1:
-        raise InputError(f"--size: expected at least 1, got {arguments.size}")
+    if arguments.size is not None and not 1 <= arguments.size <= _LARGEST_SIZE:
+        raise InputError(f"--size: expected 1 to {_LARGEST_SIZE}, got {arguments.size}")
     return arguments.size
 
 

@@ -74,6 +74,8 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def _beside(path: Path, kind: str) -> Path:
+    # The folder that is named '.' has a name only where it lies.
+    path = path.absolute()
     return path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.{kind}.{path.name}")
 
 
@@ -84,7 +86,7 @@ def alone(folder: str | os.PathLike[str]) -> Iterator[None]:
     The lock lies beside the folder and ends with the process that holds it, however it ends. On a
     file system without locks there is none.
     """
-    folder = Path(folder)
+    folder = Path(folder).absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open(folder.with_name(f".{folder.name}.lock"), "a") as stream:
         if fcntl is not None:
@@ -202,5 +204,5 @@ def _read(path: Path, parse: Callable[[str], Any], kind: str) -> Any:
         return parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: expected a readable {kind} file, got {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected {kind}, but it does not parse: {error}") from None

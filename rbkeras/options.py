@@ -140,11 +140,14 @@ def _check_yaml(parser: ArgumentParser, path: str) -> None:
         settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         parser.error(f"{path}: expected a YAML file of settings, got {error.strerror}")
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         parser.error(f"{path}: expected YAML, but reading says: {error}")
     if not isinstance(settings, dict):
         found = "an empty file" if settings is None else f"a {type(settings).__name__}"
         parser.error(f"{path}: expected settings NAME: VALUE, found {found}")
+    for name, own in vars(FitConfig()).items():
+        if is_dataclass(own) and not isinstance(settings.get(name, {}), dict):
+            parser.error(f"{path}: expected settings below {name}, found {settings[name]!r}")
 
 
 def _complaint(parser: ArgumentParser, argv: Sequence[str]) -> str | None:

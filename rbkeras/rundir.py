@@ -35,6 +35,14 @@ class Run:
     #: Labels in place of the records' own, int8 (N,): 0, 1, -1, or SKIP for samples left out.
     relabelled: np.ndarray | None = None
 
+    def __post_init__(self) -> None:
+        """Raise `InputError` where stamps would be shifted out of sight."""
+        half, shift = min(self.records.stamp_shape[:2]) // 2, self.config.training.shift
+        if self.config.training.augment and shift > half:
+            raise InputError(
+                f"--training.shift: expected at most half of a stamp's side, {half}, got {shift}"
+            )
+
     @property
     def folder(self) -> Path:
         """The run directory."""

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rbkeras._version import __version__
-from rbkeras.data.fits_source import FitsSource
+from rbkeras.data.fits_source import TABLE, FitsSource
+from rbkeras.data.records import DATA_INFO, SAMPLES
 from rbkeras.data.sources import Source, open_source, require_stamp_shape
 from rbkeras.decision import Decision
 from rbkeras.distribution import do_on_dask
@@ -98,6 +99,7 @@ def score_inputs(
         raise InputError("expected at most one of --threshold and --true_positive_rate, got both")
     if threshold is not None and not math.isfinite(threshold):
         raise InputError(f"--threshold: expected a finite score, got {threshold}")
+    _require_no_input(out, inputs)
     network = load_engine(model, engine=engine, threads=threads, once=once)
     file, engine = model_file(model, engine)
     threshold = _threshold(network.decision, model, threshold, true_positive_rate, prevalence)
@@ -142,6 +144,16 @@ def score_inputs(
         skipped = [text for number in whole for text in parts.texts(number, FAULT)]
         parts.write(whole, empty=finish(no_scores()), last=LAST_COLUMNS)
     return [*bad, *faults.values(), *skipped]
+
+
+def _require_no_input(out: Path, inputs: Sequence[str | Path]) -> None:
+    """Refuse to put scores in the place of what they are made from."""
+    for path in map(Path, inputs):
+        for read in (path, *(path / name for name in (SAMPLES, DATA_INFO, TABLE))):
+            if out.exists() and read.exists() and read.samefile(out):
+                raise InputError(
+                    f"{out}: expected an output that is no input, found what {path} is read from"
+                )
 
 
 def _open_all(

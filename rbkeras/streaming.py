@@ -12,6 +12,7 @@ from rbkeras.data.sources import Block, Source
 from rbkeras.engines import Engine
 from rbkeras.errors import InputError
 from rbkeras.parts import Parts
+from rbkeras.tables import moved_aside
 
 # Rows are stored about this many at a time: a second or two of work, which is what a kill costs.
 PART_ROWS = 8192
@@ -89,7 +90,7 @@ def stream_scores(
                 continue
             identity, stamps = block
             # Columns that ride along may tell of another network's scores.
-            identity = identity.rename(columns={name: f"table_{name}" for name in OWN_COLUMNS})
+            identity = moved_aside(identity, OWN_COLUMNS)
             logits = network.logits(stamps)
             score = logits[:, 1] - logits[:, 0]
             if FAULT in identity:

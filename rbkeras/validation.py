@@ -2,13 +2,17 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 from rbkeras.config import FitConfig, lookup
 from rbkeras.errors import InputError
 
-#: Numpy and Keras take seeds of 32 bits; folds and repeats count on from the one given.
-_LARGEST_SEED = 2**31
+#: Numpy and Keras take seeds of 32 bits; folds and repeats count on from the one given. No other
+#: number of anything is as large either.
+_LARGEST = 2**31
 _AT_LEAST: Mapping[str, float] = {
     "loss.lambda_ce": 0,
     "loss.lambda_auc": 0,
@@ -43,7 +47,7 @@ _ABOVE_0 = (
 )
 #: Flag, the interval as people write it, and whether its lower and upper end belong to it.
 _WITHIN: tuple[tuple[str, float, float, bool, bool], ...] = (
-    ("seed", 0, _LARGEST_SEED, True, False),
+    ("seed", 0, _LARGEST, True, False),
     ("hold_out", 0, 0.5, True, True),
     ("policy_threshold", 0, 1, True, True),
     ("loss.auc_beta", 0, 1, False, True),
@@ -64,13 +68,14 @@ _FINITE = ("loss.auc_margin",)
 
 
 def validate(config: FitConfig) -> None:
-    """Check what types alone do not say; null, where a setting may be that, is always right.
+    """Check what types alone do not say, and that null is where it may be, which is always right.
 
     Raises
     ------
     InputError
         Naming the flag, the values it may take and the one it has.
     """
+    _require_values(config)
     for flag, lowest in _AT_LEAST.items():
         _require(config, flag, f"at least {lowest:g}", lambda value, low=lowest: value >= low)
     for flag in _ABOVE_0:
@@ -91,8 +96,24 @@ def validate(config: FitConfig) -> None:
     _require_together(config)
 
 
+def _require_values(settings: Any, section: str = "") -> None:
+    """Refuse what a file may say whatever the types: null, and paths that no system has."""
+    hints = get_type_hints(type(settings))
+    for name in (item.name for item in fields(settings)):
+        value = getattr(settings, name)
+        if is_dataclass(value):
+            _require_values(value, f"{section}{name}.")
+        elif value is None and NoneType not in get_args(hints[name]):
+            raise InputError(f"--{section}{name}: expected a value, got null")
+        elif isinstance(value, Path) and "\0" in str(value):
+            raise InputError(f"--{section}{name}: expected a path, got {str(value)!r}")
+
+
 def _require(config: FitConfig, flag: str, expected: str, right: Any) -> None:
     value = lookup(config, flag)
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        # Of hundreds of digits nothing can be printed but that they are too many.
+        raise InputError(f"--{flag}: expected {expected}, below {_LARGEST}, got a larger number")
     # NaN fails every comparison, infinity only some.
     if value is not None and not (math.isfinite(value) and right(value)):
         raise InputError(f"--{flag}: expected {expected}, got {value}")

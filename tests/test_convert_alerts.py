@@ -200,7 +200,7 @@ def test_fits_stamps_become_records(tmp_path, read_all, fails_with):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--size", 0), "--size: expected at least 1, got 0"),
+        (("--size", 0), "--size: expected 1 to 10000, got 0"),
         (("--score_threshold", 0.5, "--labels_csv", "x.csv"), "at most one of"),
         (("--labels_csv", "nowhere.csv"), "nowhere.csv: expected a CSV table"),
     ],

@@ -45,8 +45,10 @@ def unpack_archives(files: Sequence[RemoteFile], *, out: Path) -> None:
         note = archive.with_name(f".{archive.name}.unpacked.json")
         if note.exists():
             done = read_json(note)
-            there = all((out / name).exists() for name in done["files"])
-            if there and done["digest"] == file.digest:
+            done = done if isinstance(done, dict) else {}
+            names = done.get("files")
+            there = isinstance(names, list) and all((out / str(name)).exists() for name in names)
+            if there and done.get("digest") == file.digest:
                 continue
         names = unpack(archive, out=out, strip=len(archives) == 1)
         write_json(note, {"digest": file.digest, "files": names})

@@ -12,33 +12,27 @@ def finished_detectors(out: Path, manifest: dict, *, overwrite: bool) -> dict[in
     """Return the entries of whole files that an earlier run left in `out`."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: expected a directory to write records to, found a file")
-    if not out.exists() or not any(out.iterdir()):
+    if overwrite or not out.exists() or not any(out.iterdir()):
+        # What is to be replaced may be damaged where its size does not tell.
         return {}
     names = [path for path in out.iterdir() if path.name.startswith("data")]
     if not (out / MANIFEST).exists():
-        if overwrite or not names:
+        if not names:
             return {}
         raise InputError(
             f"{out}: expected an empty directory or one that rbkeras.convert wrote, found "
             f"{names[0].name} without {MANIFEST}; choose another or pass --overwrite"
         )
-    try:
-        earlier = read_manifest(out)
-    except InputError:
-        if overwrite:
-            return {}
-        raise
+    earlier = read_manifest(out)
     same = all(
         earlier.get(key) == manifest[key]
         for key in ("format_version", "stamp_shape", "compression", "labels")
     )
-    if not same and not overwrite:
+    if not same:
         raise InputError(
             f"{out}: expected records of these stamps and labels, found {MANIFEST} of other "
             "ones; choose another directory or pass --overwrite"
         )
-    if not same:
-        return {}
     return {
         entry["detector_id"]: entry
         for entry in earlier["detectors"]

@@ -10,7 +10,7 @@ import pandas as pd
 from rbkeras.data.cutouts import decode_cutout, decode_planes
 from rbkeras.data.samples import Block, OnBad, Sample, ignore_bad, report_bad, stamp_blocks
 from rbkeras.errors import InputError
-from rbkeras.tables import read_table
+from rbkeras.tables import LONGEST_EXACT, moved_aside, read_table
 
 TABLE = "stamps.csv"
 STACK = "file"
@@ -119,16 +119,17 @@ class FitsSource:
         index = [sample.identity["sample_index"] for sample in samples]
         table = self.table.iloc[index].reset_index(drop=True)
         # A column `fault` beside stamps says which have no score.
-        table = table.rename(columns={"fault": "table_fault"})
+        table = moved_aside(table, ["fault"])
         table.insert(0, "sample_index", np.asarray(index, np.int64))
         return table
 
     def _images(self, row: int, names: Sequence[str]) -> tuple[np.ndarray, ...]:
         payloads = []
         for column, name in zip(self._columns, names, strict=True):
-            if not isinstance(name, str):
+            if not isinstance(name, str) or "\0" in name:
                 raise InputError(
-                    f"{self.path}: expected a file name in row {row}, column {column}, found none"
+                    f"{self.path}: expected a file name in row {row}, column {column}, "
+                    f"found {'none' if pd.isna(name) else repr(name)}"
                 )
             path = self.path.parent / name
             try:
@@ -151,7 +152,8 @@ def is_fits_table(path: str | Path) -> bool:
 
 
 def _read(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    table = read_table(path, [])
+    # A file may have a number for a name.
+    table = read_table(path, [], dtype=dict.fromkeys((STACK, *PLANES), "str"))
     columns = (STACK,) if STACK in table else PLANES
     if not set(columns) <= set(table.columns):
         found = ", ".join(map(str, table.columns[:8]))
@@ -167,11 +169,12 @@ def _read(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     if "detector_id" not in table:
         table["detector_id"] = 0
     numbers = pd.to_numeric(table["detector_id"], errors="coerce")
-    wrong = np.flatnonzero(~(numbers % 1 == 0))
+    wrong = np.flatnonzero(~((numbers % 1 == 0) & numbers.between(0, LONGEST_EXACT)))
     if wrong.size:
         found = table["detector_id"].iloc[wrong[0]]
         raise InputError(
-            f"{path}: expected an integer detector_id in row {wrong[0]}, found {found}"
+            f"{path}: expected an integer detector_id of at least 0 in row {wrong[0]}, "
+            f"found {found}"
         )
     table["detector_id"] = numbers.astype(np.int64)
     return table, columns

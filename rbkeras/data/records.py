@@ -168,13 +168,19 @@ def read_manifest(directory: Path) -> dict:
         raise InputError(f"{path}: expected a list of detectors, found {detectors!r}")
     for entry in detectors:
         _need_keys(path, entry, _DETECTOR_KEYS)
-        if not (isinstance(entry["file"], str) and _is_count(entry["size"])):
-            raise InputError(f"{path}: expected file and size of each detector, found {entry}")
+        file, start = entry["file"], entry["start_index"]
+        named = isinstance(file, str) and Path(file).name == file != ""
+        counted = _is_count(entry["size"]) and (start == 0 or _is_count(start))
+        if not (named and counted and isinstance(entry["detector_id"], int)):
+            raise InputError(
+                f"{path}: expected file, size, start_index and detector_id of each detector, "
+                f"found {entry}"
+            )
     return manifest
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and value > 0
+    return isinstance(value, int) and 0 < value < 2**53
 
 
 def _need_keys(path: Path, found: Any, keys: set[str]) -> None:

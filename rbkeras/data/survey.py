@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pandas as pd
 from rbkeras.data.labels import DEFAULT_LABELS, encode_labels
 from rbkeras.errors import InputError
 from rbkeras.files import checksum
-from rbkeras.tables import read_table
+from rbkeras.tables import DAMAGED, read_table
 
 LABEL_COLUMN = "object_type"
 
@@ -98,10 +99,12 @@ def open_stamps(path: str | Path, *, allow_none: bool = False) -> np.ndarray:
     """
     path = Path(path)
     try:
-        stamps = np.load(path, mmap_mode="r", allow_pickle=False)
+        # Absurd sizes overflow, and numpy warns of it before it refuses them.
+        with np.errstate(all="ignore"):
+            stamps = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise InputError(f"{path}: expected a .npy file of stamps, found none") from None
-    except (ValueError, EOFError, OSError) as error:
+    except (*DAMAGED, OverflowError, SyntaxError, TokenError) as error:
         # numpy takes what is no array at all for a pickle, and tells how to run it.
         reason = "it holds no array of numbers" if "pickle" in str(error) else error
         raise InputError(

@@ -21,6 +21,7 @@ from rbkeras.data.labels import DEFAULT_LABELS
 from rbkeras.data.records import DATA_INFO, FORMAT_VERSION, MANIFEST, SAMPLES
 from rbkeras.data.survey import read_survey
 from rbkeras.files import alone, read_json, whole_file, write_json
+from rbkeras.tables import stacked
 
 _CHUNK = 512
 
@@ -241,7 +242,7 @@ def _write_index(out: Path, detectors: Sequence[Detector], entries: list[dict]) 
         )
         others = detector.params.drop(columns=leading.columns, errors="ignore")
         tables.append(pd.concat([leading, others], axis=1))
-    samples = pd.concat(tables, ignore_index=True)
+    samples = stacked(tables)
     # A column that is text in one detector and numbers in another has no Parquet type.
     for column in samples.columns[[pd.api.types.is_object_dtype(t) for t in samples.dtypes]]:
         samples[column] = samples[column].astype("string")

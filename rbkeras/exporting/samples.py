@@ -59,10 +59,10 @@ def check_sample(
     real, bogus = settings.get("test_real"), settings.get("test_bogus")
     # What a run once read may have moved or changed; the model is none the worse for it.
     if real and bogus:
-        with suppress(InputError):
+        with suppress(InputError, TypeError):
             return _from_arrays(Path(real), Path(bogus), shape)
     if settings.get("data"):
-        with suppress(InputError):
+        with suppress(InputError, TypeError):
             return _from_records(Path(settings["data"]), shape, first=CALIBRATED, count=CHECKED)
     return _simulated(shape)
 

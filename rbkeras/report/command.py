@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rbkeras.cli import load_tensorflow, run_command
+from rbkeras.errors import InputError
 
 _EXAMPLES = """\
 examples:
@@ -32,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         out = Path(arguments.out) if arguments.out else folder / "report.html"
         from rbkeras.report.gather import check_run
 
+        if out.suffix != ".html":
+            raise InputError(f"{out}: expected an output ending in .html")
         check_run(folder)
         load_tensorflow()
         from rbkeras.report.gather import gather_run

@@ -1,6 +1,6 @@
 """Reading what a run directory has to show; whatever is absent or unreadable becomes None."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,11 +111,13 @@ def gather_run(folder: str | Path, *, model: Any = None) -> Findings:
     if config.get("data"):
         records = _optional(lambda: open_records(_located(config["data"], folder, config)))
     samples = _optional(lambda: records.samples) if records is not None else None
-    source = _optional(lambda: read_json(folder / "evaluation" / SOURCE)) or config
+    source = _optional(lambda: read_json(folder / "evaluation" / SOURCE))
+    source = source if isinstance(source, dict) and source else config
+    stage1 = config.get("label_errors")
     files = {
         label: _located(source[name], folder, config)
         for label, name in ((1, "test_real"), (0, "test_bogus"))
-        if source.get(name)
+        if isinstance(source.get(name), str)
     }
     rated = None
     if config.get("policy") != "keep":
@@ -130,16 +132,18 @@ def gather_run(folder: str | Path, *, model: Any = None) -> Findings:
         records=records,
         config=config or None,
         environment=_optional(lambda: read_json(folder / "environment.json")),
-        test=_test(folder / "evaluation" / "scores.csv", files, samples),
-        validation=_of_records(
-            "validation part of stage 2",
-            _optional(lambda: pd.read_csv(folder / "validation.csv")),
-            samples,
+        test=_optional(lambda: _test(folder / "evaluation" / "scores.csv", files, samples)),
+        validation=_optional(
+            lambda: _of_records(
+                "validation part of stage 2", pd.read_csv(folder / "validation.csv"), samples
+            )
         ),
-        out_of_fold=_of_records("out-of-fold predictions of stage 1", rated, samples),
+        out_of_fold=_optional(
+            lambda: _of_records("out-of-fold predictions of stage 1", rated, samples)
+        ),
         metrics=_metrics(folder / "evaluation" / "metrics.json"),
         rated=rated,
-        logs=_logs(folder, config.get("label_errors") or {}),
+        logs=_logs(folder, stage1 if isinstance(stage1, dict) else {}),
         test_files=files,
     )
 
@@ -187,7 +191,14 @@ def _whole(name: str, table: pd.DataFrame) -> Scored | None:
 def _metrics(path: Path) -> dict[str, Any] | None:
     found = _optional(lambda: read_json(path))
     needed = {"auc", "auc_ci95", "fpr_at_tpr90", "fpr_at_tpr90_ci95"}
-    return found if isinstance(found, dict) and needed <= set(found) else None
+    whole = isinstance(found, dict) and needed <= set(found)
+    return found if whole and np.isfinite(_numbers(found[name] for name in needed)).all() else None
+
+
+def _numbers(values: Iterable[Any]) -> np.ndarray:
+    """Put numbers and pairs of them in a row; NaN for what is neither."""
+    flat = [one for value in values for one in (value if isinstance(value, list) else [value])]
+    return pd.to_numeric(pd.Series(flat, dtype=object), errors="coerce").to_numpy(float)
 
 
 def _with_tables(scores: pd.DataFrame, files: dict[int, Path]) -> pd.DataFrame:
@@ -241,12 +252,12 @@ def _located(path: str, folder: Path, config: dict[str, Any]) -> Path:
         return given
     try:
         return folder / given.relative_to(config.get("out") or ".")
-    except ValueError:
+    except (ValueError, TypeError):
         return given
 
 
 def _optional(read: Callable[[], Any]) -> Any:
     try:
         return read()
-    except (InputError, OSError, ValueError, yaml.YAMLError):
+    except (InputError, OSError, ValueError, TypeError, KeyError, RecursionError, yaml.YAMLError):
         return None

@@ -148,8 +148,11 @@ def test_no_sound_stamp(tmp_path):
         ),
         ("new,reference\na,b\n", "expected the column file, or new, reference, difference"),
         ("file\n", "expected a row per stamp, found none"),
-        ("file,detector_id\na.fits,3\nb.fits,C4\n", "integer detector_id in row 1, found C4"),
-        ("file,detector_id\na.fits,\n", "integer detector_id in row 0, found nan"),
+        (
+            "file,detector_id\na.fits,3\nb.fits,C4\n",
+            "of at least 0 in row 1, found C4",
+        ),
+        ("file,detector_id\na.fits,\n", "integer detector_id of at least 0 in row 0, found nan"),
     ],
 )
 def test_a_table_at_fault(tmp_path, text, words):

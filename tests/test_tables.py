@@ -1,0 +1,92 @@
+"""Tables of others: nothing is taken for something else, and no number changes."""
+
+import gzip
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbkeras.errors import InputError
+from rbkeras.tables import moved_aside, read_table, stacked
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(content, name="table.csv"):
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("label,id\n5,real,Z1\n6,bogus,Z2\n", "as many fields as the first"),
+        ("label\n1,real\n1,bogus\n", "as many fields as the first"),
+        ("label,id\n1,2\n3,4,5\n", "cannot be read"),
+        ("label,id,label\n1,2,3\n", "'label' twice"),
+        ("id\n1\n", r"missing \['label'\]"),
+        ("", "cannot be read"),
+        (b"\xff\xfe\x00", "cannot be read"),
+    ],
+)
+def test_what_is_no_table_with_these_columns(content, complaint, written):
+    path = written(content)
+    with pytest.raises(InputError, match=complaint) as raised:
+        read_table(path, ["label"])
+    assert str(raised.value).startswith(f"{path}: expected")
+
+
+@pytest.mark.parametrize("ending", ["gz", "zip", "xz", "bz2"])
+def test_damaged_archives_are_sentences(ending, written):
+    whole = gzip.compress(b"label\n" + b"1\n" * 1000)
+    content = whole[:-20] if ending == "gz" else b"PK\x03\x04 and no more"
+    with pytest.raises(InputError, match="cannot be read"):
+        read_table(written(content, f"table.csv.{ending}"), ["label"])
+
+
+def test_tables_that_pandas_wrote_with_row_numbers_and_marks_of_windows(written):
+    table = read_table(written("\ufeff,label,id\r\n0,real,Z1\r\n1,bogus,Z2\r\n"), ["label", "id"])
+    assert table["label"].tolist() == ["real", "bogus"]
+    # A comma at the end of each row, as spreadsheets leave it, is no field.
+    assert read_table(written("label,id\n1,2,\n3,4,\n"), ["label"])["id"].tolist() == [2, 4]
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.none(), min_size=1))
+def test_identifiers_keep_every_digit(tmp_path_factory, numbers):
+    path = tmp_path_factory.mktemp("table") / "table.csv"
+    rows = "".join(f"{'' if number is None else number},x\n" for number in numbers)
+    path.write_text(f"id,label\n{rows}")
+    column = read_table(path, ["id"])["id"]
+    found = [None if pd.isna(one) else int(one) for one in column]
+    assert found == numbers
+
+
+def test_large_measurements_stay_numbers(written):
+    column = read_table(written("flux\n1e300\n12345678901234567890.5\n\n2\n"), ["flux"])["flux"]
+    assert column.dtype == np.float64
+
+
+def test_stacked_identifiers_keep_every_digit():
+    long, unsigned = 1095578115815010001, 2**63 + 1
+    tables = [
+        pd.DataFrame({"id": [long, 2], "mag": [1, 2], "only": [long, 1]}),
+        pd.DataFrame({"id": np.array([unsigned], np.uint64), "mag": [0.5]}),
+    ]
+    found = stacked(tables)
+    assert found["id"].tolist() == [str(long), "2", str(unsigned)]
+    assert found["mag"].tolist() == [1.0, 2.0, 0.5]
+    assert found["only"].iloc[0] == str(long)
+    assert pd.isna(found["only"].iloc[2])
+    # Of one kind, they stay numbers.
+    assert stacked([tables[0], tables[0]])["id"].dtype == np.int64
+
+
+def test_names_that_are_taken_are_moved_aside():
+    table = pd.DataFrame([[1, 2, 3]], columns=["score", "table_score", "mag"])
+    found = moved_aside(table, ["score", "fault"])
+    assert found.columns.tolist() == ["table_table_score", "table_score", "mag"]
