@@ -64,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> None:
     if (args.base_url is None) != (args.registry is None):
         raise InputError("--base-url and --registry: expected both or neither, got one of them")
+    if args.retries < 0:
+        raise InputError(f"--retries: expected a number of at least 0, got {args.retries}")
     if args.base_url is None:
         files = files_of_doi(args.doi)
     else:

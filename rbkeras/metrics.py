@@ -95,19 +95,22 @@ def auc_interval(
     """Confidence interval of the AUC from DeLong's variance, symmetric in logit(AUC).
 
     The logit keeps the interval inside (0, 1) where the AUC is close to 1. With perfect
-    separation the variance is 0 and the interval is (AUC, AUC).
+    separation the variance is 0 and the interval is (AUC, AUC). A single real or bogus says
+    nothing: (0, 1).
 
     References
     ----------
     DeLong et al. 1988, Biometrics 44, 837; Sun & Xu 2014, IEEE SPL 21, 1389 (by midranks).
     """
     m, n = len(real_scores), len(bogus_scores)
+    if min(m, n) < 2:
+        return 0.0, 1.0
     pooled = stats.rankdata(np.r_[real_scores, bogus_scores])
     # Fraction of bogus below each real, and of reals above each bogus.
     of_real = (pooled[:m] - stats.rankdata(real_scores)) / n
     of_bogus = 1.0 - (pooled[m:] - stats.rankdata(bogus_scores)) / m
     area = of_real.mean()
-    if m < 2 or n < 2 or not 0 < area < 1:
+    if not 0 < area < 1:
         return float(area), float(area)
     deviation = np.sqrt(of_real.var(ddof=1) / m + of_bogus.var(ddof=1) / n)
     half = stats.norm.ppf(0.5 + confidence / 2) * deviation / (area * (1 - area))

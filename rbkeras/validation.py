@@ -12,7 +12,7 @@ from rbkeras.errors import InputError
 
 #: Numpy and Keras take seeds of 32 bits; folds and repeats count on from the one given. No other
 #: number of anything is as large either.
-_LARGEST = 2**31
+LARGEST = 2**31
 _AT_LEAST: Mapping[str, float] = {
     "loss.lambda_ce": 0,
     "loss.lambda_auc": 0,
@@ -47,7 +47,7 @@ _ABOVE_0 = (
 )
 #: Flag, the interval as people write it, and whether its lower and upper end belong to it.
 _WITHIN: tuple[tuple[str, float, float, bool, bool], ...] = (
-    ("seed", 0, _LARGEST, True, False),
+    ("seed", 0, LARGEST, True, False),
     ("hold_out", 0, 0.5, True, True),
     ("policy_threshold", 0, 1, True, True),
     ("loss.auc_beta", 0, 1, False, True),
@@ -111,9 +111,9 @@ def _require_values(settings: Any, section: str = "") -> None:
 
 def _require(config: FitConfig, flag: str, expected: str, right: Any) -> None:
     value = lookup(config, flag)
-    if isinstance(value, int) and abs(value) > _LARGEST:
+    if isinstance(value, int) and abs(value) > LARGEST:
         # Of hundreds of digits nothing can be printed but that they are too many.
-        raise InputError(f"--{flag}: expected {expected}, below {_LARGEST}, got a larger number")
+        raise InputError(f"--{flag}: expected {expected}, below {LARGEST}, got a larger number")
     # NaN fails every comparison, infinity only some.
     if value is not None and not (math.isfinite(value) and right(value)):
         raise InputError(f"--{flag}: expected {expected}, got {value}")

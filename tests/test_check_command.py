@@ -111,6 +111,16 @@ def test_label_names_can_be_given(survey, capsys):
     assert check.main([str(survey), "--labels", "nova=1"]) == 0
 
 
+def test_pixels_beyond_float32_are_missing_as_in_records(tmp_path, make_survey):
+    survey = make_survey(tmp_path / "raw", detectors=(1,), dtype=np.float64)
+    stamps = np.load(survey / "images1.npy")
+    stamps[4, 0, 0, 0] = 1e39
+    np.save(survey / "images1.npy", stamps)
+    convert_survey(survey, tmp_path / "records", progress=False)
+    for report in (check_survey(survey), check_records(tmp_path / "records")):
+        assert report.summary["stamps with missing pixels"] == 3
+
+
 def test_neither_survey_nor_records(tmp_path, fails_with):
     assert "found neither" in fails_with(check.main, [tmp_path])
     assert "nowhere" in fails_with(check.main, [tmp_path / "nowhere"])
@@ -199,14 +209,17 @@ def test_an_empty_file_is_found(own_records):
     problem(check_records(own_records), "data2.tfrecord", "expected 12 records, found none")
 
 
-def test_labels_unlike_those_of_the_table_are_found(own_records):
+@pytest.mark.parametrize(
+    ("column", "other", "found"), [("label", 0, 1), ("detector_id", 7, 10), ("sample_index", 11, 2)]
+)
+def test_a_table_unlike_the_records_is_found(own_records, column, other, found):
     path = own_records / "samples.parquet"
     samples = pd.read_parquet(path)
-    samples["label"] = samples["label"].where(~samples.index.isin([14, 17]), 0)
+    samples[column] = samples[column].where(~samples.index.isin([14, 17]), other)
     samples.to_parquet(path)
     report = check_records(own_records)
     text = problem(report, "data10.tfrecord")
-    assert "expected label 0 as in samples.parquet in record 3, found 1 (1 more differ)" in text
+    assert f"expected {column} {other} as in samples.parquet in record 3, found {found} (1 " in text
     assert len(report.problems) == 1
 
 

@@ -116,6 +116,7 @@ def test_no_network(script, monkeypatch, tmp_path, fails_with, option):
         (["--base-url", "http://127.0.0.1:1"], "--registry"),
         (["--base-url", "ftp://x", "--registry", "f"], "ftp://x"),
         (["--base-url", "http://127.0.0.1:1", "--registry", "missing.txt"], "missing.txt"),
+        (["--retries", "-5"], "--retries: expected a number of at least 0, got -5"),
         (["--doi", "zenodo"], "'zenodo'"),
     ],
 )

@@ -213,6 +213,7 @@ def test_plan_trains_nothing(tmp_path, capsys):
     [
         (["--seeds", "1", "1"], "--seeds"),
         (["--seeds", "-1"], "--seeds"),
+        (["--seeds", "2147483648"], "--seeds: expected numbers in [0, 2147483648)"),
         (["--errors", "0.5"], "--errors"),
         (["--policies", "truth"], "--policies"),
         (["--networks", "simple", "simple"], "--networks"),

@@ -135,9 +135,13 @@ def test_delong_interval_covers_as_often_as_it_says():
     assert 0.91 <= covered <= 0.99
 
 
-@pytest.mark.parametrize(("real", "bogus", "area"), [([2, 3], [0, 1], 1.0), ([1], [0, 2], 0.5)])
-def test_auc_interval_without_spread_is_the_area(real, bogus, area):
-    assert metrics.auc_interval(np.array(real), np.array(bogus)) == (area, area)
+def test_auc_interval_without_spread_is_the_area():
+    assert metrics.auc_interval(np.array([2, 3]), np.array([0, 1])) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(("real", "bogus"), [([1], [0, 2]), ([1, 3], [0]), ([1], [0])])
+def test_of_a_single_stamp_of_a_class_the_auc_says_nothing(real, bogus):
+    assert metrics.auc_interval(np.array(real), np.array(bogus)) == (0.0, 1.0)
 
 
 def test_fpr_interval_of_no_false_positives_reaches_the_exact_bound():

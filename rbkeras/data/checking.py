@@ -103,10 +103,11 @@ def _try(problems: list[str], work: Callable, *arguments: Any) -> Any:
 
 
 def _stamps_with_missing_pixels(stamps: np.ndarray) -> tuple[int, int]:
-    """Count stamps that miss pixels, and those that miss all of them."""
+    """Count stamps that miss pixels once they are float32, and those that miss all of them."""
     some = empty = 0
     for first in range(0, len(stamps), _CHUNK):
-        missing = ~np.isfinite(stamps[first : first + _CHUNK])
+        with np.errstate(over="ignore"):
+            missing = ~np.isfinite(stamps[first : first + _CHUNK].astype(np.float32))
         some += int(missing.any(axis=(1, 2, 3)).sum())
         empty += int(missing.all(axis=(1, 2, 3)).sum())
     return some, empty
@@ -267,7 +268,8 @@ def _faults(
     yield from _unlike(table, "sample_index", position)
     if samples is not None and len(table) == size:
         expected = samples.iloc[start : start + size]
-        yield from _unlike(table, "label", expected["label"].to_numpy(), f" as in {SAMPLES}")
+        for name in ("detector_id", "sample_index", "label"):
+            yield from _unlike(table, name, expected[name].to_numpy(), f" as in {SAMPLES}")
     found = {
         "real": (table["label"] == 1).sum(),
         "bogus": (table["label"] == 0).sum(),

@@ -24,6 +24,7 @@ from rbkeras.studies.results import (
 )
 from rbkeras.studies.schedule import study_pieces, training_name
 from rbkeras.studies.trainings import Noise, Seed, open_seed, suspect_quality
+from rbkeras.validation import LARGEST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,10 +100,11 @@ def check_study(study: Study) -> None:
     InputError
         Naming the flag.
     """
-    if not study.seeds or len(set(study.seeds)) < len(study.seeds) or min(study.seeds) < 0:
-        raise InputError(
-            f"--seeds: expected different seeds of at least 0, at least one, got {study.seeds}"
-        )
+    if not study.seeds or len(set(study.seeds)) < len(study.seeds):
+        raise InputError(f"--seeds: expected different seeds, at least one, got {study.seeds}")
+    for seed in study.seeds:
+        if not 0 <= seed < LARGEST:
+            raise InputError(f"--seeds: expected numbers in [0, {LARGEST}), got {seed}")
     if study.config.data is not None and not study.shared:
         raise InputError("--data: expected --test_real and --test_bogus with it, got neither")
     if not study.errors or min(study.errors) < 1 or len(set(study.errors)) < len(study.errors):
