@@ -15,7 +15,7 @@ def mean_prediction(logits: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     logits
-        float (R, N, 2), of R networks or views. NaN and infinities carry over.
+        float (R, N, 2), of R networks or views. NaN and infinities end in NaN or infinities.
 
     Returns
     -------

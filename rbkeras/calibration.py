@@ -71,8 +71,8 @@ def fit_isotonic(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np
     -------
     tuple of numpy.ndarray
         Knots: scores and probabilities, float64 (K,), neither of them falling; between them the
-        function is linear, beyond them constant. Probabilities stay within 1 / (N + 2) of 0 and
-        1 (Laplace's rule): N samples cannot say more, and log-odds have to be finite.
+        function is linear, beyond them constant. Probabilities stay at least 1 / (N + 2) from 0
+        and 1 (Laplace's rule): N samples cannot say more, and log-odds have to be finite.
 
     References
     ----------

@@ -1,9 +1,11 @@
 """Two networks on the same test stamps, in pairs."""
 
+import numpy as np
 import pandas as pd
 
-from rbkeras.merit import FIGURE_NAMES, FIGURES
-from rbkeras.statistics import Scores, estimate, resample
+from rbkeras.calibration import binomial_interval
+from rbkeras.merit import FIGURE_NAMES, FIGURES, FRACTIONS
+from rbkeras.statistics import Scores, estimate, resample, widened
 
 
 def compare_scores(
@@ -27,7 +29,8 @@ def compare_scores(
     Returns
     -------
     pandas.DataFrame
-        A row per figure of merit: figure, ours, theirs, difference, low, high, p_value.
+        A row per figure of merit: figure, ours, theirs, difference, low, high, p_value. The
+        interval of a rate that is the same on all resamples is what exact ones of both leave.
 
     Raises
     ------
@@ -37,6 +40,7 @@ def compare_scores(
     sizes, others = (tuple(map(len, scores)) for scores in (ours, theirs))
     if sizes != others:
         raise ValueError(f"expected scores of the same stamps, got {sizes} and {others} of them")
+    same = all(map(np.array_equal, ours, theirs))
     rows = []
     for number, (name, figure) in enumerate(FIGURES.items()):
         count = max(resamples // 5, 50) if number else resamples
@@ -44,14 +48,22 @@ def compare_scores(
             resample([scores], figure, shared=True, resamples=count) for scores in (ours, theirs)
         )
         found = estimate(one - other, confidence=confidence)
+        low, high = found.low, found.high
+        if name in FRACTIONS and not same:
+            tested = sizes[FRACTIONS[name]]
+            exact = [
+                binomial_interval(each.values[0] * tested, tested, confidence=confidence)
+                for each in (one, other)
+            ]
+            low, high = widened(low, high, *exact)
         rows.append(
             {
                 "figure": name,
                 "ours": one.values[0],
                 "theirs": other.values[0],
                 "difference": found.mean,
-                "low": found.low,
-                "high": found.high,
+                "low": low,
+                "high": high,
                 "p_value": found.p_value,
             }
         )

@@ -141,6 +141,10 @@ class Decision:
         numpy.ndarray
             float64 (N,). Isotonic steps make ties, so decisions are taken on the score.
         """
+        return calibration.probabilities_of(self.log_odds(scores, prevalence=prevalence))
+
+    def log_odds(self, scores: np.ndarray, *, prevalence: float | None = None) -> np.ndarray:
+        """Calibrated log-odds of real, float64 (N,), whose `probability` it is."""
         scores = np.asarray(scores, dtype=np.float64)
         if self.knots is not None:
             log_odds = calibration.isotonic_log_odds(scores, self.knots)
@@ -151,7 +155,7 @@ class Decision:
             log_odds = calibration.shift_prevalence(
                 log_odds, trained=self.training_prevalence, stated=stated
             )
-        return calibration.probabilities_of(log_odds)
+        return log_odds
 
     def point_at(self, true_positive_rate: float) -> OperatingPoint:
         """Return the stored operating point of a true positive rate.

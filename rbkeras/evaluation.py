@@ -18,7 +18,7 @@ SOURCE = "source.json"
 
 
 def summarise(
-    real_scores: np.ndarray, bogus_scores: np.ndarray, *, resamples: int = 1000, seed: int = 0
+    real_scores: np.ndarray, bogus_scores: np.ndarray, *, resamples: int = 2000, seed: int = 0
 ) -> dict[str, Any]:
     """Figures of merit with 95% confidence intervals.
 
@@ -125,6 +125,8 @@ def write_evaluation(
         table.loc[table["label"] == label, "score"].to_numpy() for label in (1, 0)
     )
     result = summarise(real_scores, bogus_scores)
+    # Last to be written, and gone until then: it may not stand beside other scores.
+    (folder / "metrics.json").unlink(missing_ok=True)
     write_json(folder / SOURCE, source)
     with whole_file(folder / "scores.csv") as temporary:
         table.to_csv(temporary, index=False)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from rbkeras.errors import InputError
 
@@ -199,10 +200,15 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     return _read(Path(path), json.loads, "JSON")
 
 
+def read_yaml(path: str | os.PathLike[str]) -> Any:
+    """Read a YAML file of plain values; `InputError` names it when it is missing or broken."""
+    return _read(Path(path), yaml.safe_load, "YAML")
+
+
 def _read(path: Path, parse: Callable[[str], Any], kind: str) -> Any:
     try:
         return parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: expected a readable {kind} file, got {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"{path}: expected {kind}, but it does not parse: {error}") from None

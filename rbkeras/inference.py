@@ -68,7 +68,8 @@ def predict_logits(
 
     With `symmetries`, the mean over all rotations and flips of each stamp, at eight times the cost
     (four for a rectangle): what a network still makes of orientation cancels. With `again_from`,
-    the same for stamps that score above that alone, see `rbkeras.second_look`.
+    stamps that score above that get the mean probability of all of these, see
+    `rbkeras.second_look`.
     """
     # Called directly rather than through Model.predict, which would build its loop anew, and
     # trace the network again, for every one of many inputs.

@@ -11,6 +11,8 @@ FIGURES: dict[str, Figure] = {
     "partial_auc": metrics.partial_auc,
     "auc": metrics.auc,
 }
+#: Figures that are fractions of the reals (0) or of the bogus (1) of the test set.
+FRACTIONS = {"fpr_at_tpr90": 1, "fpr_at_tpr95": 1, "tpr_at_fpr1e-3": 0}
 FIGURE_NAMES = {
     "fpr_at_tpr90": "FPR at TPR 0.9",
     "fpr_at_tpr95": "FPR at TPR 0.95",

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from rbkeras.calibration import binomial_interval
-from rbkeras.metrics import threshold_at_tpr
+from rbkeras.metrics import reals_needed, resampled_ranks, threshold_at_tpr
 
 TRUE_POSITIVE_RATES = (0.9, 0.95, 0.99)
 FALSE_POSITIVE_RATES = (1e-2, 1e-3, 1e-4)
@@ -50,8 +50,8 @@ def operating_points(
     rows = []
     for target in TRUE_POSITIVE_RATES:
         threshold = float(threshold_at_tpr(real, target))
-        needed = max(int(np.ceil(target * len(real) - 1e-9)), 1)
-        drawn = real[_ranks(needed, len(real), resamples, rng)]
+        needed = reals_needed(target, len(real))
+        drawn = real[resampled_ranks(needed, len(real), resamples, rng)]
         passing = _resampled(_fraction_at_least(bogus, drawn), len(bogus), rng)
         rows.append({"chosen": "tpr", "target": target, "threshold": threshold, "fpr": passing})
     for target in FALSE_POSITIVE_RATES:
@@ -87,18 +87,13 @@ def roc_band(
     return low, high
 
 
-def _ranks(k: int, n: int, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Ranks, from 0 for the highest, of the k-th highest in resamples of n."""
-    return np.minimum((n * rng.beta(k, n - k + 1, size)).astype(int), n - 1)
-
-
 def _limits(
     bogus: np.ndarray, rates: np.ndarray, resamples: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Highest bogus score, (resamples, K), that is not let through at each rate; -inf at rate 1."""
     allowed = np.floor(rates * len(bogus) + 1e-9).astype(int)
     columns = [
-        bogus[_ranks(k + 1, len(bogus), resamples, rng)]
+        bogus[resampled_ranks(k + 1, len(bogus), resamples, rng)]
         if k < len(bogus)
         else np.full(resamples, -np.inf)
         for k in allowed

@@ -13,7 +13,7 @@ from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Na
 
 from rbkeras.config import FitConfig
 from rbkeras.errors import InputError
-from rbkeras.files import plain, whole_file
+from rbkeras.files import plain, read_yaml, whole_file
 from rbkeras.presets import PRESETS
 from rbkeras.validation import validate
 
@@ -137,11 +137,9 @@ def _first_look(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
 
 def _check_yaml(parser: ArgumentParser, path: str) -> None:
     try:
-        settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        parser.error(f"{path}: expected a YAML file of settings, got {error.strerror}")
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
-        parser.error(f"{path}: expected YAML, but reading says: {error}")
+        settings = read_yaml(path)
+    except InputError as error:
+        parser.error(str(error))
     if not isinstance(settings, dict):
         found = "an empty file" if settings is None else f"a {type(settings).__name__}"
         parser.error(f"{path}: expected settings NAME: VALUE, found {found}")

@@ -13,6 +13,7 @@ from scipy import stats
 
 Scores = tuple[np.ndarray, np.ndarray]
 Figure = Callable[[np.ndarray, np.ndarray], float]
+Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -136,3 +137,18 @@ def estimate(figure: Resampled, *, confidence: float = 0.95) -> Estimate:
     half = stats.t.ppf(0.5 + confidence / 2, freedom) * error
     p_value = 2 * stats.t.sf(abs(mean) / error, freedom)
     return Estimate(mean, mean - half, mean + half, float(p_value), n)
+
+
+def widened(low: float, high: float, ours: Interval, theirs: Interval) -> Interval:
+    """Give a difference that no seed and no resample told from one value an interval after all.
+
+    Parameters
+    ----------
+    low, high
+        Interval of the difference; returned as it is unless it has no width.
+    ours, theirs
+        Exact intervals of the two figures, which limit what the test samples can tell apart.
+    """
+    if low < high:
+        return low, high
+    return float(min(low, ours[0] - theirs[1])), float(max(high, ours[1] - theirs[0]))

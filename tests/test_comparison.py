@@ -41,6 +41,15 @@ def test_a_network_beside_itself_differs_by_nothing():
     assert "may be chance" in format_comparison(table)[1]
 
 
+def test_networks_that_make_no_mistake_differ_by_what_the_stamps_can_tell():
+    stamps = np.linspace(0, 1, 200), np.linspace(-9, -8, 300)
+    table = compare_scores(stamps, (stamps[0] + 1, stamps[1]))
+    found = row(table)
+    # Clopper-Pearson with no success among 300 bogus, for either of them.
+    bound = 1 - 0.025 ** (1 / 300)
+    assert (found.difference, found.low, found.high) == pytest.approx((0, -bound, bound))
+
+
 def test_what_is_hard_for_both_cancels():
     """The interval of the difference is narrower than that of either rate."""
     ours, theirs = made_up(0.0, seed=1, own=0.05), made_up(0.0, seed=2, own=0.05)

@@ -72,7 +72,7 @@ def mean_fpr_above(real_scores: np.ndarray, bogus_scores: np.ndarray, tpr: float
     0 if and only if the lowest real that counts stands above all bogus; depends on ranks alone.
     """
     real = np.sort(real_scores)[::-1]
-    first = max(int(np.ceil(tpr * len(real) - 1e-9)), 1)
+    first = metrics.reals_needed(tpr, len(real))
     rising = np.sort(bogus_scores)
     below = np.searchsorted(rising, real[first - 1 :], side="left")
     return float(1 - below.mean() / len(rising))

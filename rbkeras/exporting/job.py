@@ -13,7 +13,7 @@ from rbkeras.errors import InputError
 from rbkeras.exporting import notes as own_notes
 from rbkeras.exporting import parity, samples
 from rbkeras.exporting.runtimes import INPUT, OUTPUTS, SIGNATURE, LiteRTEngine, OnnxEngine
-from rbkeras.files import checksum, read_json, whole_file, write_json
+from rbkeras.files import checksum, read_json, trained_model, whole_file, write_json
 from rbkeras.inference import load_classifier, predict_logits
 
 #: What is written for each format, in the output folder. TensorFlow Serving wants a folder whose
@@ -78,6 +78,8 @@ def export_model(
         got = ", ".join(unknown) or "none"
         raise InputError(f"--formats: expected some of {', '.join(FORMATS)}, got {got}")
     _need_packages(formats)
+    # Before it is read: should it change meanwhile, the files are not taken for the new one's.
+    digest = checksum(trained_model(path))
     classifier = load_classifier(path)
     folder = Path(out) if out is not None else (path if path.is_dir() else path.parent) / EXPORTED
     shape = tuple(classifier.input_shape[1:])
@@ -100,7 +102,7 @@ def export_model(
             written.append(_write(name, folder / FILES[name], classifier, check, ranges))
             say(_sentence(written[-1]))
             # At once, so that it is true whatever becomes of the next.
-            _summarise(folder, written, check, path)
+            _summarise(folder, written, check, digest)
     return written
 
 
@@ -215,7 +217,7 @@ def _sentence(written: Written) -> str:
     return text
 
 
-def _summarise(folder: Path, written: Sequence[Written], check: _Check, model: Path) -> None:
+def _summarise(folder: Path, written: Sequence[Written], check: _Check, digest: str) -> None:
     """Write `export.json`; entries of other formats, from earlier calls, stay."""
     path = folder / EXPORT_SUMMARY
     entries = {}
@@ -224,8 +226,6 @@ def _summarise(folder: Path, written: Sequence[Written], check: _Check, model: P
             entries = dict(read_json(path)["files"])
         except (InputError, KeyError, TypeError, ValueError):
             entries = {}
-    file = model / "model.keras" if model.is_dir() else model
-    digest = checksum(file)
     for item in written:
         entries[item.format] = {
             "path": FILES[item.format],

@@ -112,7 +112,7 @@ class LiteRTEngine:
     def _all_of(self, stamps: np.ndarray) -> dict[str, np.ndarray]:
         runner = self._idle.get()
         try:
-            return runner(stamp=stamps)
+            return runner(**{INPUT: stamps})
         finally:
             self._idle.put(runner)
 

@@ -3,13 +3,12 @@
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 
 from rbkeras.data.survey import open_stamps
 from rbkeras.errors import InputError
+from rbkeras.files import read_yaml
 
 #: Stamps of a check, and of a calibration.
 CHECKED, CALIBRATED = 1024, 512
@@ -58,11 +57,11 @@ def check_sample(
     settings = _run_settings(model)
     real, bogus = settings.get("test_real"), settings.get("test_bogus")
     # What a run once read may have moved or changed; the model is none the worse for it.
-    if real and bogus:
-        with suppress(InputError, TypeError):
+    if real is not None and bogus is not None:
+        with suppress(InputError):
             return _from_arrays(Path(real), Path(bogus), shape)
-    if settings.get("data"):
-        with suppress(InputError, TypeError):
+    if settings.get("data") is not None:
+        with suppress(InputError):
             return _from_records(Path(settings["data"]), shape, first=CALIBRATED, count=CHECKED)
     return _simulated(shape)
 
@@ -91,13 +90,15 @@ def calibration_sample(
     return _some(open_stamps(path), CALIBRATED, shape=shape, source=path)
 
 
-def _run_settings(model: Path) -> dict[str, Any]:
+def _run_settings(model: Path) -> dict[str, str]:
+    """Take the paths from the settings of the model's run, if it lies in one."""
     folder = model if model.is_dir() else model.parent
     try:
-        settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        settings = read_yaml(folder / "config.yaml")
+    except InputError:
         return {}
-    return settings if isinstance(settings, dict) else {}
+    found = settings if isinstance(settings, dict) else {}
+    return {name: path for name, path in found.items() if isinstance(path, str) and path}
 
 
 def _from_arrays(real: Path, bogus: Path, shape: tuple[int, int, int]) -> Sample:

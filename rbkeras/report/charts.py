@@ -96,22 +96,37 @@ def precision_recall(
     real: np.ndarray, bogus: np.ndarray, *, prevalences: dict[str, float | None]
 ) -> str:
     """Draw precision over completeness; None stands for the samples' own fraction of reals."""
-    labels = np.r_[np.ones(len(real)), np.zeros(len(bogus))]
-    fpr, tpr, _ = roc_curve(labels, np.r_[real, bogus])
+    tpr, fpr = rates_at_reals(real, bogus)
     own = len(real) / (len(real) + len(bogus))
     with _drawing() as (axes, uri):
         for (name, stated), colour in zip(
             prevalences.items(), (REAL_COLOUR, BOGUS_COLOUR), strict=False
         ):
             share = own if stated is None else stated
-            passing = share * tpr + (1 - share) * fpr
-            shown = passing > 0
-            precision = share * tpr[shown] / passing[shown]
-            axes.plot(tpr[shown], precision, color=colour, label=name)
+            precision = share * tpr / (share * tpr + (1 - share) * fpr)
+            axes.plot(tpr, precision, color=colour, label=name)
         axes.set(xlim=(0, 1.01), ylim=(0, 1.02))
         axes.set(xlabel="completeness (true positive rate)", ylabel="precision")
         axes.legend(loc="lower left")
     return uri[0]
+
+
+def rates_at_reals(
+    real: np.ndarray, bogus: np.ndarray, *, points: int = 1000
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the true and false positive rates with the threshold at reals, evenly chosen if many.
+
+    Between two corners of a ROC curve, which is all that `sklearn.metrics.roc_curve` keeps,
+    precision does not change linearly.
+    """
+    rising = np.sort(real)
+    chosen = np.unique(np.linspace(0, len(real) - 1, points).astype(int))
+    at = rising[chosen][::-1]
+    passing = [
+        1 - np.searchsorted(scores, at, side="left") / len(scores)
+        for scores in (rising, np.sort(bogus))
+    ]
+    return passing[0], passing[1]
 
 
 def histograms(real: np.ndarray, bogus: np.ndarray, *, threshold: float | None) -> str:

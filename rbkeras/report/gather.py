@@ -1,21 +1,20 @@
 """Reading what a run directory has to show; whatever is absent or unreadable becomes None."""
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from rbkeras.errors import InputError
 from rbkeras.evaluation import SOURCE
-from rbkeras.files import read_json
-from rbkeras.label_errors import COLUMNS
+from rbkeras.label_errors import COLUMNS, PREDICTIONS
+from rbkeras.report import reading
 
 #: Names that surveys give a column, by the name that a report knows.
 _OTHER_NAMES = {"magpsf": "magnitude", "mag": "magnitude", "s2n": "snr"}
+_IDENTITY = ("unique_index", "label")
 
 
 @dataclass(frozen=True)
@@ -105,47 +104,55 @@ def gather_run(folder: str | Path, *, model: Any = None) -> Findings:
     from rbkeras.inference import load_classifier
 
     folder = Path(folder)
-    config = _optional(lambda: yaml.safe_load((folder / "config.yaml").read_text()))
-    config = config if isinstance(config, dict) else {}
+    config = reading.settings(folder / "config.yaml")
+    out, data = config.get("out"), config.get("data")
     records = None
-    if config.get("data"):
-        records = _optional(lambda: open_records(_located(config["data"], folder, config)))
-    samples = _optional(lambda: records.samples) if records is not None else None
-    source = _optional(lambda: read_json(folder / "evaluation" / SOURCE))
-    source = source if isinstance(source, dict) and source else config
-    stage1 = config.get("label_errors")
+    if isinstance(data, str):
+        records = reading.optional(lambda: open_records(reading.located(data, folder, out)))
+    if records is not None:
+        found = reading.optional(lambda: records.fingerprint)
+        if _trained_on(folder) not in (None, found):
+            records = None  # made anew since
+    samples = None if records is None else reading.optional(lambda: records.samples)
+    source = reading.contents(folder / "evaluation" / SOURCE) or config
     files = {
-        label: _located(source[name], folder, config)
+        label: reading.located(source[name], folder, out)
         for label, name in ((1, "test_real"), (0, "test_bogus"))
         if isinstance(source.get(name), str)
     }
     rated = None
     if config.get("policy") != "keep":
         # With that policy, a table would be of an earlier run.
-        rated = _optional(lambda: pd.read_csv(folder / "label_errors.csv"))
-    if rated is not None and not set(COLUMNS) <= set(rated):
-        rated = None
+        rated = reading.table(
+            folder / "label_errors.csv",
+            whole=(*_IDENTITY, "suspect"),
+            numbers=COLUMNS,
+            label="label",
+        )
+    stage1 = config.get("label_errors")
     return Findings(
         title=folder.resolve().name,
         folder=folder,
-        model=model or _optional(lambda: load_classifier(folder)),
+        model=model or reading.optional(lambda: load_classifier(folder)),
         records=records,
         config=config or None,
-        environment=_optional(lambda: read_json(folder / "environment.json")),
-        test=_optional(lambda: _test(folder / "evaluation" / "scores.csv", files, samples)),
-        validation=_optional(
-            lambda: _of_records(
-                "validation part of stage 2", pd.read_csv(folder / "validation.csv"), samples
-            )
+        environment=reading.contents(folder / "environment.json") or None,
+        test=_test(folder / "evaluation" / "scores.csv", files, samples),
+        validation=_of_records(
+            "validation part of stage 2", _predictions(folder / "validation.csv"), samples
         ),
-        out_of_fold=_optional(
-            lambda: _of_records("out-of-fold predictions of stage 1", rated, samples)
-        ),
-        metrics=_metrics(folder / "evaluation" / "metrics.json"),
+        out_of_fold=_of_records("out-of-fold predictions of stage 1", rated, samples),
+        metrics=reading.metrics(folder / "evaluation" / "metrics.json"),
         rated=rated,
-        logs=_logs(folder, stage1 if isinstance(stage1, dict) else {}),
+        logs=reading.logs(folder, stage1 if isinstance(stage1, dict) else {}),
         test_files=files,
     )
+
+
+def _trained_on(folder: Path) -> Any:
+    """Fingerprint of the records that stage 2 has learnt from, if it is known."""
+    settings = reading.contents(folder / "stage2.json").get("settings")
+    return settings.get("records") if isinstance(settings, dict) else None
 
 
 def gather_evaluation(
@@ -169,16 +176,22 @@ def gather_evaluation(
 
 def read_test_table(path: Path, rows: int) -> pd.DataFrame | None:
     """Read the table that may lie beside a test array, `real.csv` beside `real.npy`."""
-    table = _optional(lambda: pd.read_csv(path.with_suffix(".csv")))
+    table = reading.table(path.with_suffix(".csv"))
     return table if table is not None and len(table) == rows else None
 
 
+def _predictions(path: Path) -> pd.DataFrame | None:
+    return reading.table(path, whole=_IDENTITY, numbers=PREDICTIONS, label="label")
+
+
 def _test(path: Path, files: dict[int, Path], samples: pd.DataFrame | None) -> Scored | None:
-    table = _optional(lambda: pd.read_csv(path))
-    if table is not None and "unique_index" in table:
-        return _of_records("test set held out of the records", table, samples)
-    if table is None or not {"label", "sample_index", "score"} <= set(table):
+    held_out = _predictions(path)
+    if held_out is not None:
+        return _of_records("test set held out of the records", held_out, samples)
+    table = reading.table(path, whole=("label", "sample_index"), numbers=("score",), label="label")
+    if table is None:
         return None
+    table["score"] = table["score"].astype(np.float32).astype(np.float64)
     return _whole("test set", _with_tables(table, files))
 
 
@@ -188,26 +201,14 @@ def _whole(name: str, table: pd.DataFrame) -> Scored | None:
     return Scored(name, table) if {0, 1} <= set(table["label"]) else None
 
 
-def _metrics(path: Path) -> dict[str, Any] | None:
-    found = _optional(lambda: read_json(path))
-    needed = {"auc", "auc_ci95", "fpr_at_tpr90", "fpr_at_tpr90_ci95"}
-    whole = isinstance(found, dict) and needed <= set(found)
-    return found if whole and np.isfinite(_numbers(found[name] for name in needed)).all() else None
-
-
-def _numbers(values: Iterable[Any]) -> np.ndarray:
-    """Put numbers and pairs of them in a row; NaN for what is neither."""
-    flat = [one for value in values for one in (value if isinstance(value, list) else [value])]
-    return pd.to_numeric(pd.Series(flat, dtype=object), errors="coerce").to_numpy(float)
-
-
 def _with_tables(scores: pd.DataFrame, files: dict[int, Path]) -> pd.DataFrame:
     """Join the tables beside the test arrays to the scores."""
     parts = []
     for label, part in scores.groupby("label"):
         beside = read_test_table(files[label], len(part)) if label in files else None
         if beside is not None:
-            own = [column for column in beside if column not in part]
+            # A unique_index would be of whatever records the stamps once were in.
+            own = [name for name in beside if name not in part and name != "unique_index"]
             part = part.join(beside[own], on="sample_index")
         parts.append(part)
     return _renamed(pd.concat(parts, ignore_index=True))
@@ -225,39 +226,13 @@ def _renamed(table: pd.DataFrame) -> pd.DataFrame:
 def _of_records(
     name: str, predictions: pd.DataFrame | None, samples: pd.DataFrame | None
 ) -> Scored | None:
-    needed = {"unique_index", "label", "prediction0", "prediction1"}
-    if predictions is None or not needed <= set(predictions):
+    if predictions is None:
         return None
     table = predictions[predictions["label"] >= 0].reset_index(drop=True)
-    table["score"] = table["prediction1"] - table["prediction0"]
+    # In float32, as thresholds were found: else the real that is the threshold may fall below it.
+    logits = table[PREDICTIONS].astype(np.float32)
+    table["score"] = (logits["prediction1"] - logits["prediction0"]).astype(np.float64)
     if samples is not None and table["unique_index"].max() < len(samples):
         own = [column for column in samples if column not in table]
         table = table.join(samples[own], on="unique_index")
     return _whole(name, _renamed(table))
-
-
-def _logs(folder: Path, stage1: dict[str, Any]) -> dict[str, pd.DataFrame]:
-    paths = {"stage 2": folder / "log.csv"}
-    # Not all that are there: an earlier run may have had more folds.
-    for fold in range(stage1.get("folds", 0) * stage1.get("repeats", 1)):
-        paths[f"fold {fold}"] = folder / "folds" / str(fold) / "log.csv"
-    logs = {name: _optional(lambda path=path: pd.read_csv(path)) for name, path in paths.items()}
-    return {name: log for name, log in logs.items() if log is not None and "epoch" in log}
-
-
-def _located(path: str, folder: Path, config: dict[str, Any]) -> Path:
-    """Find a path of the settings from here: as it stands, or inside a run that has moved."""
-    given = Path(path)
-    if given.exists():
-        return given
-    try:
-        return folder / given.relative_to(config.get("out") or ".")
-    except (ValueError, TypeError):
-        return given
-
-
-def _optional(read: Callable[[], Any]) -> Any:
-    try:
-        return read()
-    except (InputError, OSError, ValueError, TypeError, KeyError, RecursionError, yaml.YAMLError):
-        return None

@@ -27,26 +27,30 @@ def calibration(findings: Findings) -> Section:
     here = float(labels.mean())
     plain = shift_prevalence(scores, trained=decision.training_prevalence, stated=here)
     variants = {
-        "as the network says": probabilities_of(plain),
-        f"calibrated ({decision.calibration})": decision.probability(scores, prevalence=here),
+        "as the network says": plain,
+        f"calibrated ({decision.calibration})": decision.log_odds(scores, prevalence=here),
     }
     if decision.calibration == "none":
         variants.pop("calibrated (none)")
     rows = [
         [
             name,
-            f"{expected_calibration_error(labels, values):.4f}",
-            f"{cross_entropy(labels, np.log(_inside(values)) - np.log(_inside(1 - values))):.4f}",
+            f"{expected_calibration_error(labels, probabilities_of(log_odds)):.4f}",
+            f"{cross_entropy(labels, log_odds):.4f}",
         ]
-        for name, values in variants.items()
+        for name, log_odds in variants.items()
     ]
+    curves = {
+        name: reliability_curve(labels, probabilities_of(log_odds))
+        for name, log_odds in variants.items()
+    }
     where = (
         "the samples that the calibration was fitted on, so that it looks better than it is"
         if best is findings.validation
         else "samples that had no part in the calibration"
     )
     figure = Figure(
-        charts.reliability({name: reliability_curve(labels, v) for name, v in variants.items()}),
+        charts.reliability(curves),
         f"Reliability on the {best.name}: {where}. Ten bins of equal width, exact 95% intervals; "
         "on the dotted line, probabilities mean what they say.",
         "reliability diagram",
@@ -54,7 +58,7 @@ def calibration(findings: Findings) -> Section:
     table = Table(
         "Expected calibration error (mean distance from the dotted line) and cross-entropy in "
         "nats; less is better. Both lines are corrected for the fraction of reals "
-        f"({here:.3g} here, {decision.training_prevalence:.3g} in training).",
+        f"({here:.3g} here, {decision.training_prevalence:.3g} where they were learnt).",
         ["probabilities", "calibration error", "cross-entropy"],
         rows,
     )
@@ -76,7 +80,3 @@ def calibration(findings: Findings) -> Section:
     if decision.calibration == "temperature":
         blocks.append(Text(f"Scores are divided by a temperature of {decision.temperature:.3f}."))
     return Section("calibration", title, blocks)
-
-
-def _inside(probabilities: np.ndarray) -> np.ndarray:
-    return np.clip(probabilities, 1e-300, 1.0)

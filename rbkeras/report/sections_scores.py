@@ -125,9 +125,6 @@ def thresholds(findings: Findings) -> Section:
     if best is None:
         return missing("thresholds", title, NO_SCORES)
     points = operating_points(best.real, best.bogus)
-    known = _figures(best, findings)["fpr_at_tpr90_ci95"]
-    at_90 = (points["chosen"] == "tpr") & (points["target"] == 0.9)
-    points.loc[at_90, ["fpr_low", "fpr_high"]] = known
     names = {"tpr": "TPR", "fpr": "FPR"}
     rows = [
         [

@@ -6,12 +6,19 @@ import numpy as np
 import pandas as pd
 
 from rbkeras.calibration import binomial_interval
-from rbkeras.merit import FIGURE_NAMES, FIGURES
-from rbkeras.statistics import Figure, Resampled, Scores, estimate, resample
+from rbkeras.merit import FIGURE_NAMES, FIGURES, FRACTIONS
+from rbkeras.statistics import (
+    Estimate,
+    Figure,
+    Interval,
+    Resampled,
+    Scores,
+    estimate,
+    resample,
+    widened,
+)
 from rbkeras.studies.grid import Grid
 
-#: Figures that are fractions of the reals (0) or of the bogus (1) of the test set.
-_FRACTIONS = {"fpr_at_tpr90": 1, "fpr_at_tpr95": 1, "tpr_at_fpr1e-3": 0}
 DIFFERENCE_COLUMNS = ["figure", "arm", "beside", "difference", "low", "high", "p_value", "ratio"]
 DIFFERENCE_COLUMNS += ["significant"]
 #: By arm, then by part of the data, then by seed.
@@ -72,50 +79,54 @@ def summarise_study(
         # figure is what a study is decided by.
         count = resamples if figure == next(iter(FIGURES)) else max(resamples // 5, 50)
         resampled = resample_arms(scores, function, shared=shared, resamples=count)
-
-        def exact(arm: str, figure: str = figure, resampled: dict = resampled) -> tuple:
-            tested = _tested(scores[arm], _FRACTIONS[figure], shared=shared)
-            passed = resampled[arm].values.mean() * tested
-            return tuple(map(float, binomial_interval(passed, tested, confidence=confidence)))
-
+        exact = {}
+        if figure in FRACTIONS:
+            for name, values in resampled.items():
+                tested = _tested(scores[name], FRACTIONS[figure], shared=shared)
+                passed = values.values.mean() * tested
+                exact[name] = binomial_interval(passed, tested, confidence=confidence)
         for name, values in resampled.items():
-            found = estimate(values, confidence=confidence)
-            low, high = max(found.low, 0.0), min(found.high, 1.0)
-            if figure in _FRACTIONS:
-                least = exact(name)
-                low, high = min(low, least[0]), max(high, least[1])
-            by_seed = {
-                f"seed {seed}": value for seed, value in zip(seeds, values.values, strict=True)
-            }
-            arm_rows.append(
-                {"figure": figure, "arm": name, "mean": found.mean}
-                | {"low": low, "high": high}
-                | by_seed
-            )
+            row = _arm_row(estimate(values, confidence=confidence), exact.get(name))
+            by_seed = dict(zip((f"seed {seed}" for seed in seeds), values.values, strict=True))
+            arm_rows.append({"figure": figure, "arm": name, **row, **by_seed})
         for arm, beside in grid.pairs:
-            if arm not in resampled or beside not in resampled:
-                continue
-            found = estimate(resampled[arm] - resampled[beside], confidence=confidence)
-            low, high = found.low, found.high
-            if low == high and figure in _FRACTIONS:
-                # No seed and no resample told the two apart; what was tested limits that.
-                ours, theirs = exact(arm), exact(beside)
-                low, high = min(low, ours[0] - theirs[1]), max(high, ours[1] - theirs[0])
-            reference = resampled[beside].values.mean()
-            difference_rows.append(
-                {
-                    "figure": figure,
-                    "arm": arm,
-                    "beside": beside,
-                    "difference": found.mean,
-                    "low": low,
-                    "high": high,
-                    "p_value": found.p_value,
-                    "ratio": resampled[arm].values.mean() / reference if reference else np.nan,
-                    "significant": found.p_value < 1 - confidence,
-                }
-            )
+            if arm in resampled and beside in resampled:
+                limits = (exact[arm], exact[beside]) if exact else None
+                row = _difference_row(
+                    resampled[arm], resampled[beside], limits, confidence=confidence
+                )
+                difference_rows.append({"figure": figure, "arm": arm, "beside": beside, **row})
     return pd.DataFrame(arm_rows), pd.DataFrame(difference_rows, columns=DIFFERENCE_COLUMNS)
+
+
+def _arm_row(found: Estimate, exact: Interval | None) -> dict[str, float]:
+    low, high = max(found.low, 0.0), min(found.high, 1.0)
+    if exact is not None:
+        low, high = min(low, float(exact[0])), max(high, float(exact[1]))
+    return {"mean": found.mean, "low": low, "high": high}
+
+
+def _difference_row(
+    ours: Resampled,
+    theirs: Resampled,
+    exact: tuple[Interval, Interval] | None,
+    *,
+    confidence: float,
+) -> dict[str, float | bool]:
+    found = estimate(ours - theirs, confidence=confidence)
+    low, high = found.low, found.high
+    if exact is not None:
+        low, high = widened(low, high, *exact)
+    reference = theirs.values.mean()
+    return {
+        "difference": found.mean,
+        "low": low,
+        "high": high,
+        "p_value": found.p_value,
+        "ratio": ours.values.mean() / reference if reference else np.nan,
+        # An interval that was widened knows what the p-value does not.
+        "significant": found.p_value < 1 - confidence and not low <= 0 <= high,
+    }
 
 
 def _tested(parts: Sequence[Sequence[Scores]], of: int, *, shared: bool) -> int:

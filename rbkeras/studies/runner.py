@@ -26,6 +26,9 @@ from rbkeras.studies.schedule import study_pieces, training_name
 from rbkeras.studies.trainings import Noise, Seed, open_seed, suspect_quality
 from rbkeras.validation import LARGEST
 
+#: Files that a study ends with.
+_TABLES = ("arms.csv", "differences.csv", "suspects.csv", "results.md", "report.html")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
@@ -127,7 +130,13 @@ def run_study(study: Study, *, dask: str | None = None) -> None:
     settings = {"study": study.name, "noise": asdict(study.noise)} | {
         "config": asdict(replace(study.config, out=Path("."), seed=0, overwrite=False))
     }
-    claim(marker, settings, products=[], overwrite=study.config.overwrite)
+    claim(
+        marker,
+        settings,
+        products=[],
+        derived=[study.out / name for name in _TABLES],
+        overwrite=study.config.overwrite,
+    )
     if dask is not None:
         pieces = study_pieces(study.config, study.noise, seeds=study.seeds, arms=study.grid.arms)
         do_on_dask(pieces, dask, title=study.name)

@@ -78,7 +78,8 @@ class _Schedule:
 
     def _labels(self, errors: float) -> tuple[str, ...]:
         """Name what is needed to know the labels."""
-        if errors != 1 and self.noise.kind == "score":
+        # What was found out of fold tells where errors are added, or how many there are.
+        if errors != 1 and (self.noise.kind == "score" or self.noise.reviewed is not None):
             return self._stage1(1.0, None)
         return self._data()
 

@@ -30,6 +30,7 @@ from rbkeras.studies.noise import (
     truth_file,
     uniform_probability,
 )
+from rbkeras.tables import DAMAGED
 from rbkeras.verdicts import read_verdicts
 
 _SCORES = "test_scores.npz"
@@ -174,7 +175,9 @@ class Seed:
         config = with_settings(self.config, arm.settings)
         config = replace(config, out=out, policy=arm.policy)
         if arm.true_labels:
-            labels = self._select(self._known_truth(), part)
+            # What has no label in the other arms has none here.
+            true = np.where(self.given >= 0, self._known_truth(), self.given).astype(np.int8)
+            labels = self._select(true, part)
         else:
             labels = self.labels(errors=arm.errors, part=part)
         if arm.oracle:
@@ -237,7 +240,7 @@ def load_scores(path: Path) -> Scores:
     try:
         with np.load(path, allow_pickle=False) as stored:
             return stored["real"], stored["bogus"]
-    except (OSError, ValueError, KeyError) as error:
+    except (*DAMAGED, KeyError) as error:
         raise InputError(f"{path}: expected stored scores, but reading says: {error}") from None
 
 

@@ -11,7 +11,8 @@ import pytest
 from tiny import data_flags
 
 from rbkeras import evaluate, report
-from rbkeras.report import charts, words
+from rbkeras.label_errors import COLUMNS
+from rbkeras.report import charts, gather, words
 from rbkeras.report.blocks import Card, Gallery, Section, Settings, Table, Text
 from rbkeras.report.gather import gather_evaluation, gather_run
 from rbkeras.report.page import render, write_report
@@ -194,6 +195,72 @@ def test_damaged_files_are_as_good_as_missing(own_run, tmp_path):
     page = reported(own_run, tmp_path)
     assert "carries no calibration" in page.text("calibration")
     assert "no label_errors.csv" in page.text("suspects")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "section", "said"),
+    [
+        ("label_errors.csv", ",".join(COLUMNS) + "\n", "suspects", "no label_errors.csv"),
+        (
+            "label_errors.csv",
+            ",".join(COLUMNS) + f"\n{'yes,' * 9}yes\n",
+            "suspects",
+            "no label_err",
+        ),
+        ("evaluation/metrics.json", '{"auc": "0.9"}', "headline", "test set"),
+        ("evaluation/metrics.json", '{"auc": NaN}', "headline", "test set"),
+        ("evaluation/scores.csv", "label,sample_index,score\n7,0,1.5\n", "headline", "no test set"),
+        ("config.yaml", "label_errors: {folds: five}\n", "training", "Stage 2"),
+        ("config.yaml", "data: 5\nout: [1]\ntest_real: 7\n", "settings", "data"),
+        ("stage2.json", '{"settings": {"records": "others"}}', "suspects", "not where"),
+        ("stage2.json", "[]", "suspects", "Suspect"),
+    ],
+)
+def test_files_that_say_something_else_are_as_good_as_missing(
+    own_run, tmp_path, file, text, section, said
+):
+    (own_run / file).write_text(text)
+    assert said in reported(own_run, tmp_path).text(section)
+
+
+def test_mistakes_of_our_own_show(own_run, monkeypatch):
+    def broken(*arguments):
+        raise KeyError("ours")
+
+    monkeypatch.setattr(gather, "_with_tables", broken)
+    with pytest.raises(KeyError, match="ours"):
+        gather_run(own_run)
+
+
+def test_the_real_that_is_the_threshold_passes(own_run, tmp_path):
+    """As texts of float32 read as float64, half of such differences would be below themselves."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        logits = rng.normal(size=(40, 2)).astype(np.float32) * 3
+        table = pd.DataFrame(logits, columns=["prediction0", "prediction1"])
+        table = table.assign(unique_index=np.arange(40), label=np.arange(40) % 2, sample_index=0)
+        table.to_csv(own_run / "validation.csv", index=False)
+        threshold = (logits[:, 1] - logits[:, 0])[1::2].min()
+        found = gather_run(own_run, model=object()).validation
+        assert (found.real >= float(threshold)).all()
+
+
+def test_a_table_beside_the_test_stamps_does_not_say_where_they_are_in_the_records(tmp_path):
+    files = {name: tmp_path / f"{name}.npy" for name in ("real", "bogus")}
+    pd.DataFrame({"unique_index": [5, 6, 7], "snr": 1.0}).to_csv(tmp_path / "real.csv")
+    found = gather_evaluation("m", None, (np.zeros(3), np.zeros(3)), metrics={}, **files)
+    assert "snr" in found.test.table
+    assert "unique_index" not in found.test.table
+
+
+def test_precision_between_the_corners_of_a_roc_curve():
+    """One bogus above all reals: the ROC curve is straight from there on, precision is not."""
+    real, bogus = np.linspace(1, 2, 100), np.r_[3.0, np.linspace(-2, -1, 999)]
+    tpr, fpr = charts.rates_at_reals(real, bogus)
+    assert fpr.tolist() == pytest.approx([0.001] * 100)
+    assert tpr.tolist() == pytest.approx(np.arange(1, 101) / 100)
+    few = charts.rates_at_reals(real, bogus, points=5)
+    assert few[0].tolist() == pytest.approx([0.01, 0.26, 0.51, 0.75, 1.0], abs=0.011)
 
 
 def test_hostile_names_are_texts(own_run, tmp_path, tiny_survey):

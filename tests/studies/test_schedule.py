@@ -61,6 +61,15 @@ def test_errors_like_those_that_are_there_wait_for_the_first_stage_one():
     assert table == str(Path("bins.csv").absolute())
 
 
+def test_a_rate_from_a_review_waits_for_the_first_stage_one():
+    pieces = pieces_of("label-noise", noise=Noise(reviewed=Path("verdicts.csv")), seeds=(0,))
+    folds = [name for name in pieces if name.startswith("fold")]
+    first = tuple(name for name in folds if "errors x 1" in name)
+    assert first
+    assert pieces["simple, errors x 2, all labels, seed 0"].after == first
+    assert pieces["simple, true labels, seed 0"].after == ("survey, seed 0",)
+
+
 def test_files_about_label_errors_are_found_from_any_folder():
     noise = Noise(reviewed=Path("verdicts.csv"), truth=Path("truth.csv"))
     (arguments,) = {

@@ -144,6 +144,18 @@ def test_a_rate_of_nothing_is_not_certain():
     assert "nan" not in differences_markdown(differences)
 
 
+def test_an_interval_that_includes_0_is_no_significant_difference():
+    # Few stamps, and the same on all of them: Student's p is 0, the exact intervals overlap.
+    apart = (np.full(3, 9.0), np.zeros(3)), (np.zeros(3), np.full(3, 9.0))
+    grid = Grid((Arm(name="a"), Arm(name="b")), (("a", "b"),))
+    scores = {name: [[one, one]] for name, one in zip("ab", apart, strict=True)}
+    _, differences = summarise_study(scores, grid, seeds=[0, 1], shared=True, resamples=50)
+    found = differences[differences["figure"] == "fpr_at_tpr90"].iloc[0]
+    assert found["difference"] == -1
+    assert found["low"] <= 0 <= found["high"]
+    assert not found["significant"]
+
+
 def test_suspect_intervals_are_those_of_a_bootstrap():
     rng = np.random.default_rng(0)
     wrong = rng.random(800) < 0.1

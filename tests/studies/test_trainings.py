@@ -8,7 +8,7 @@ from rbkeras.config import FitConfig
 from rbkeras.data.labels import SKIP
 from rbkeras.errors import InputError
 from rbkeras.options import with_settings
-from rbkeras.studies.trainings import Noise, Seed, suspect_quality
+from rbkeras.studies.trainings import Noise, Seed, load_scores, suspect_quality
 
 
 def test_settings_are_replaced_by_flag_name():
@@ -17,6 +17,13 @@ def test_settings_are_replaced_by_flag_name():
     assert replace(config, policy="unlabel", loss=FitConfig().loss) == FitConfig()
     with pytest.raises(ValueError, match="lambda_vaat"):
         with_settings(FitConfig(), {"loss.lambda_vaat": 3.0})
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut"])
+def test_damaged_scores_are_named(tmp_path, content):
+    (tmp_path / "test_scores.npz").write_bytes(content)
+    with pytest.raises(InputError, match=r"test_scores\.npz: expected stored scores"):
+        load_scores(tmp_path / "test_scores.npz")
 
 
 @pytest.fixture
