@@ -24,6 +24,11 @@ def cross_entropy(labels: np.ndarray, log_odds: np.ndarray) -> float:
     return float(np.logaddexp(0.0, signed).mean())
 
 
+def separated(labels: np.ndarray, scores: np.ndarray) -> bool:
+    """Whether every score has the sign of its label; 0 counts as that of bogus."""
+    return bool(((scores > 0) == (labels == 1)).all())
+
+
 def fit_temperature(labels: np.ndarray, scores: np.ndarray) -> float:
     """Find T > 0 that minimises the cross-entropy of the log-odds score / T.
 
@@ -37,8 +42,8 @@ def fit_temperature(labels: np.ndarray, scores: np.ndarray) -> float:
     Returns
     -------
     float
-        In `TEMPERATURES`. 1 where every score has the sign of its label: the cross-entropy then
-        falls without end as T goes to 0, and nothing is learnt about how sure to be.
+        In `TEMPERATURES`. 1 where the classes are `separated`: the cross-entropy then falls
+        without end as T goes to 0, and nothing is learnt about how sure to be.
 
     References
     ----------
@@ -47,7 +52,7 @@ def fit_temperature(labels: np.ndarray, scores: np.ndarray) -> float:
     from scipy.optimize import minimize_scalar
 
     labels, scores = np.asarray(labels), np.asarray(scores, dtype=np.float64)
-    if ((scores > 0) == (labels == 1)).all():
+    if separated(labels, scores):
         return 1.0
     # As a function of 1/T the cross-entropy is convex, so the one minimum is the least.
     found = minimize_scalar(

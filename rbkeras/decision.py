@@ -257,28 +257,13 @@ def fit_decision(
     for name, found in (("real", real), ("bogus", bogus)):
         if not len(found):
             raise InputError(f"expected scores of both classes to decide by, found no {name}")
-    method = calibration_method
-    fewest = min(len(real), len(bogus))
-    if fewest < FEWEST_FOR_ISOTONIC:
+    if min(len(real), len(bogus)) < FEWEST_FOR_ISOTONIC:
         remarks.append(
             f"thresholds and calibration rest on {len(real)} real and {len(bogus)} bogus alone"
         )
-        if method == "isotonic":
-            method = "temperature"
-            remarks.append(
-                f"isotonic regression needs {FEWEST_FOR_ISOTONIC} samples of either class; "
-                "a temperature was fitted instead"
-            )
-    sample_labels = np.r_[np.ones(len(real), int), np.zeros(len(bogus), int)]
-    sample_scores = np.r_[real, bogus]
-    temperature, knots = 1.0, None
-    if method == "temperature":
-        temperature = calibration.fit_temperature(sample_labels, sample_scores)
-        if (real > 0).all() and (bogus <= 0).all():
-            remarks.append("no sample lies on the wrong side of 0, so the temperature stays 1")
-    elif method == "isotonic":
-        at, values = calibration.fit_isotonic(sample_labels, sample_scores)
-        knots = tuple(at.tolist()), tuple(values.tolist())
+    calibrated, said = _calibrated(real, bogus, calibration_method)
+    remarks += said
+    if calibrated["calibration"] == "isotonic":
         # The knots know the fraction of reals among these samples, whatever training's was.
         training_prevalence = len(real) / (len(real) + len(bogus))
     point, *others = (
@@ -294,11 +279,33 @@ def fit_decision(
         others=tuple(others),
         n_real=len(real),
         n_bogus=len(bogus),
-        calibration=method,
-        temperature=temperature,
-        knots=knots,
+        **calibrated,
         training_prevalence=float(training_prevalence),
         prevalence=prevalence,
         labels=label_names,
         remarks=tuple(remarks),
     )
+
+
+def _calibrated(
+    real: np.ndarray, bogus: np.ndarray, method: str
+) -> tuple[dict[str, Any], list[str]]:
+    """Fit a calibration to the scores of both classes: fields of `Decision`, and remarks."""
+    remarks = []
+    if method == "isotonic" and min(len(real), len(bogus)) < FEWEST_FOR_ISOTONIC:
+        method = "temperature"
+        remarks.append(
+            f"isotonic regression needs {FEWEST_FOR_ISOTONIC} samples of either class; "
+            "a temperature was fitted instead"
+        )
+    labels = np.r_[np.ones(len(real), int), np.zeros(len(bogus), int)]
+    scores = np.r_[real, bogus]
+    found: dict[str, Any] = {"calibration": method}
+    if method == "temperature":
+        found["temperature"] = calibration.fit_temperature(labels, scores)
+        if calibration.separated(labels, scores):
+            remarks.append("no sample lies on the wrong side of 0, so the temperature stays 1")
+    elif method == "isotonic":
+        at, values = calibration.fit_isotonic(labels, scores)
+        found["knots"] = tuple(at.tolist()), tuple(values.tolist())
+    return found, remarks

@@ -143,6 +143,15 @@ def test_broken_records_are_refused(change):
         Decision.from_json(content)
 
 
+def test_log_odds_tell_scores_apart_whose_probabilities_are_one():
+    decision = fit_decision(np.r_[1, 0, 1, 0], np.r_[3.0, -2.0, 45.0, 40.0])
+    log_odds = decision.log_odds([40.0, 45.0]) * decision.temperature
+    assert log_odds.tolist() == pytest.approx([40.0, 45.0])
+    plain = fit_decision([1, 0], [3.0, -2.0], calibration_method="none")
+    assert plain.log_odds([45.0], prevalence=0.5).tolist() == [45.0]
+    assert plain.probability([45.0]).tolist() == [1.0]
+
+
 def test_no_calibration_is_the_plain_logistic():
     scores = np.array([-2.0, 0.0, 3.0])
     decision = fit_decision(*draw(), calibration_method="none")

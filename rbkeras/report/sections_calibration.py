@@ -9,6 +9,7 @@ from rbkeras.calibration import (
     reliability_curve,
     shift_prevalence,
 )
+from rbkeras.decision import Decision
 from rbkeras.report import charts
 from rbkeras.report.blocks import Block, Figure, Figures, Section, Table, Text, missing
 from rbkeras.report.gather import Findings
@@ -40,21 +41,6 @@ def calibration(findings: Findings) -> Section:
         ]
         for name, log_odds in variants.items()
     ]
-    curves = {
-        name: reliability_curve(labels, probabilities_of(log_odds))
-        for name, log_odds in variants.items()
-    }
-    where = (
-        "the samples that the calibration was fitted on, so that it looks better than it is"
-        if best is findings.validation
-        else "samples that had no part in the calibration"
-    )
-    figure = Figure(
-        charts.reliability(curves),
-        f"Reliability on the {best.name}: {where}. Ten bins of equal width, exact 95% intervals; "
-        "on the dotted line, probabilities mean what they say.",
-        "reliability diagram",
-    )
     table = Table(
         "Expected calibration error (mean distance from the dotted line) and cross-entropy in "
         "nats; less is better. Both lines are corrected for the fraction of reals "
@@ -62,8 +48,36 @@ def calibration(findings: Findings) -> Section:
         ["probabilities", "calibration error", "cross-entropy"],
         rows,
     )
+    figures = [_reliability(findings, labels, variants), _mapping(decision, scores)]
+    blocks: list[Block] = [Figures(figures), table]
+    if decision.calibration == "temperature":
+        blocks.append(Text(f"Scores are divided by a temperature of {decision.temperature:.3f}."))
+    return Section("calibration", title, blocks)
+
+
+def _reliability(findings: Findings, labels: np.ndarray, variants: dict[str, np.ndarray]) -> Figure:
+    """Draw what probabilities, given as log-odds by name, turn out to mean."""
+    where = (
+        "the samples that the calibration was fitted on, so that it looks better than it is"
+        if findings.best is findings.validation
+        else "samples that had no part in the calibration"
+    )
+    curves = {
+        name: reliability_curve(labels, probabilities_of(log_odds))
+        for name, log_odds in variants.items()
+    }
+    return Figure(
+        charts.reliability(curves),
+        f"Reliability on the {findings.best.name}: {where}. Ten bins of equal width, exact 95% "
+        "intervals; on the dotted line, probabilities mean what they say.",
+        "reliability diagram",
+    )
+
+
+def _mapping(decision: Decision, scores: np.ndarray) -> Figure:
+    """Draw which probability a score gets."""
     stated = decision.prevalence or decision.training_prevalence
-    mapping = Figure(
+    return Figure(
         charts.probabilities(
             scores,
             {
@@ -76,7 +90,3 @@ def calibration(findings: Findings) -> Section:
         "gives unless another --prevalence is stated. Dashed: the stored threshold.",
         "probability over score",
     )
-    blocks: list[Block] = [Figures([figure, mapping]), table]
-    if decision.calibration == "temperature":
-        blocks.append(Text(f"Scores are divided by a temperature of {decision.temperature:.3f}."))
-    return Section("calibration", title, blocks)

@@ -118,6 +118,11 @@ class Seed:
             raise InputError(UNKNOWN)
         return self.truth
 
+    def true_labels(self, part: int | str | None) -> np.ndarray:
+        """Correct the labels that there are, int8 (N,): what has none in other arms has none."""
+        true = np.where(self.given >= 0, self._known_truth(), self.given)
+        return self._select(true.astype(np.int8), part)
+
     def _select(self, labels: np.ndarray, part: int | str | None) -> np.ndarray:
         if part is None:
             return labels
@@ -175,9 +180,7 @@ class Seed:
         config = with_settings(self.config, arm.settings)
         config = replace(config, out=out, policy=arm.policy)
         if arm.true_labels:
-            # What has no label in the other arms has none here.
-            true = np.where(self.given >= 0, self._known_truth(), self.given).astype(np.int8)
-            labels = self._select(true, part)
+            labels = self.true_labels(part)
         else:
             labels = self.labels(errors=arm.errors, part=part)
         if arm.oracle:

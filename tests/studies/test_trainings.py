@@ -62,6 +62,9 @@ def test_a_named_truth_makes_the_rate_known(seed, tmp_path):
     samples.assign(true_label=true).to_csv(tmp_path / "truth.csv", index=False)
     known = replace(seed, noise=Noise(truth=tmp_path / "truth.csv"))
     assert (known.truth == true).all()
+    corrected = known.true_labels(None)
+    assert (corrected[seed.given >= 0] == true[seed.given >= 0]).all()
+    assert (corrected[seed.given < 0] == -1).all()
     flipped = known.labels(errors=2.0, part=None) != seed.given
     assert 0 < flipped.mean() < 0.3
 
