@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from rbkeras import export
-from rbkeras.exporting import parity, serving
+from rbkeras.exporting import job, parity, serving
+from rbkeras.files import checksum
 
 # Stands for an environment in which these packages are not installed.
 BLOCKED = """
@@ -118,6 +119,21 @@ def model(exported, tmp_path):
     run = exported[0]
     shutil.copy(run / "model.keras", tmp_path)
     return [tmp_path, "--test_real", run / "real.npy", "--test_bogus", run / "bogus.npy"]
+
+
+def test_a_file_is_of_the_model_that_was_read(model, tmp_path, monkeypatch):
+    """Another fit may replace the model while it is converted."""
+    read, digest = job.load_classifier, checksum(tmp_path / "model.keras")
+
+    def replaced(path):
+        classifier = read(path)
+        (tmp_path / "model.keras").write_bytes(b"another one")
+        return classifier
+
+    monkeypatch.setattr(job, "load_classifier", replaced)
+    assert export.main([*map(str, model), "--formats", "litert"]) == 0
+    entry = json.loads((tmp_path / "exported" / "export.json").read_text())["files"]["litert"]
+    assert entry["model_sha256"] == digest
 
 
 def test_a_file_that_scores_otherwise_gets_no_name(model, tmp_path, fails_with, monkeypatch):

@@ -1,0 +1,114 @@
+"""What virtual adversarial training is worth where few stamps have a label and many have none.
+
+Of each simulated survey a number of labels is kept, as many for every detector and kind of object,
+all of them right; the others are taken away. Stage 2 alone is trained, with and without the stamps
+that have lost theirs, and tested on first scores. Called again, it trains nothing twice.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from measure import machine
+
+from rbkeras import convert, fit, simulate
+
+EXAMPLES = """\
+examples:
+  python benchmarks/few_labels.py --work few --seeds 51 52
+  python benchmarks/few_labels.py --work few --seeds 51 --labels 200 --sides "labelled alone" VAT
+"""
+
+WITHOUT, ALL = ("--loss.lambda_vat", "0"), ("--loss.vat_share", "1")
+#: Which records, and flags of fit.
+SIDES = {
+    "labelled alone": ("labelled", WITHOUT),
+    "all, without VAT": ("all", WITHOUT),
+    "VAT": ("all", ()),
+    "VAT on whole batches": ("all", ALL),
+    "VAT of length 1 on whole batches": ("all", (*ALL, "--loss.vat_epsilon", "1")),
+}
+
+
+def make_survey(folder: Path, *, seed: int, labels: int) -> None:
+    """Simulate a survey, and convert it with few labels and once more without the rest of it."""
+    survey = folder / "survey"
+    options = {"seed": seed, "label_error": 0, "test_real": 5000, "test_bogus": 50000}
+    _succeeded(simulate.main([str(survey), *_flags(options)]))
+    rng = np.random.default_rng(seed)
+    tables = sorted((survey / "raw").glob("params*.csv"))
+    for name in ("all", "labelled"):
+        (folder / f"raw-{name}").mkdir(parents=True, exist_ok=True)
+    for path in tables:
+        images = path.with_name(path.name.replace("params", "images")).with_suffix(".npy")
+        table, stamps = pd.read_csv(path), np.load(images, mmap_mode="r")
+        order = table.assign(draw=rng.random(len(table))).groupby("object_type")["draw"].rank()
+        share = labels / len(tables) / len(table)
+        known = order <= table.groupby("object_type")["object_type"].transform("size") * share
+        few = table.assign(object_type=table["object_type"].where(known, "unlabelled"))
+        for name, chosen in (("all", np.ones(len(table), bool)), ("labelled", known.to_numpy())):
+            few[chosen].to_csv(folder / f"raw-{name}" / path.name, index=False)
+            np.save(folder / f"raw-{name}" / images.name, stamps[chosen])
+    for name in ("all", "labelled"):
+        _succeeded(convert.main([str(folder / f"raw-{name}"), str(folder / f"records-{name}")]))
+    (folder / "made").touch()
+
+
+def train(folder: Path, side: str, *, seed: int) -> dict[str, float]:
+    """Train one side, unless that is done, and return its figures."""
+    records, flags = SIDES[side]
+    run, test = folder / side.replace(" ", "-").replace(",", ""), folder / "survey" / "test"
+    options = {
+        "data": folder / f"records-{records}",
+        "out": run,
+        "test_real": test / "real.npy",
+        "test_bogus": test / "bogus.npy",
+        "seed": seed,
+        "policy": "keep",
+        "decision.second_look": 0,
+    }
+    _succeeded(fit.main([*_flags(options), *flags]))
+    return json.loads((run / "evaluation" / "metrics.json").read_text())
+
+
+def _flags(options: dict[str, Any]) -> list[str]:
+    return [f"--{name}={value}" for name, value in options.items()]
+
+
+def _succeeded(status: int) -> None:
+    if status:
+        raise SystemExit(status)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--work", type=Path, required=True, help="folder of surveys and runs")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[51, 52], help="(default: 51 52)")
+    parser.add_argument("--labels", type=int, default=600, help="of 6,000 (default: 600)")
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES), metavar="SIDE")
+    arguments = parser.parse_args()
+    print(machine())
+    rows = []
+    for seed in arguments.seeds:
+        folder = arguments.work / f"{arguments.labels}-of-seed{seed}"
+        if not (folder / "made").exists():
+            make_survey(folder, seed=seed, labels=arguments.labels)
+        for side in arguments.sides:
+            found = train(folder, side, seed=seed)
+            figures = found["fpr_at_tpr90"], found["fpr_at_tpr95"], 1 - found["auc"]
+            rows.append((side, seed, *figures))
+    print("\n| stamps and loss | seed | at 0.9 | at 0.95 | 1 - AUC |\n|---|---|---|---|---|")
+    for side, seed, *figures in sorted(rows, key=lambda row: arguments.sides.index(row[0])):
+        print(f"| {side} | {seed} | " + " | ".join(f"{value:.5f}" for value in figures) + " |")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
