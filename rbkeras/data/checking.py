@@ -268,8 +268,10 @@ def _faults(
     yield from _unlike(table, "sample_index", position)
     if samples is not None and len(table) == size:
         expected = samples.iloc[start : start + size]
+        # What is wrong in a record has been said: here it is the table that may be.
+        right = table.assign(detector_id=entry["detector_id"], sample_index=position)
         for name in ("detector_id", "sample_index", "label"):
-            yield from _unlike(table, name, expected[name].to_numpy(), f" as in {SAMPLES}")
+            yield from _unlike(right, name, expected[name].to_numpy(), f" as in {SAMPLES}")
     found = {
         "real": (table["label"] == 1).sum(),
         "bogus": (table["label"] == 0).sum(),
