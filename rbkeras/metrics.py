@@ -131,6 +131,34 @@ def auc_interval(
     return float(low), float(high)
 
 
+def resampled_fpr(
+    real_scores: np.ndarray,
+    bogus_scores: np.ndarray,
+    tpr: float,
+    *,
+    resamples: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Resample reals and bogus, and give the false positive rate at `tpr` of each resample.
+
+    Parameters
+    ----------
+    real_scores, bogus_scores
+        Finite floats, 1-d, both non-empty.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 (resamples,). The cost hardly grows with the number of scores: the threshold of a
+        resample is one of the reals, see `resampled_ranks`, and of its bogus a binomial number
+        passes.
+    """
+    real, bogus = np.sort(real_scores), np.sort(bogus_scores)
+    ranks = resampled_ranks(reals_needed(tpr, len(real)), len(real), resamples, rng)
+    passing = 1 - np.searchsorted(bogus, real[::-1][ranks], side="left") / len(bogus)
+    return rng.binomial(len(bogus), passing) / len(bogus)
+
+
 def fpr_interval(
     real_scores: np.ndarray,
     bogus_scores: np.ndarray,
@@ -148,15 +176,10 @@ def fpr_interval(
     """
     if min(len(real_scores), len(bogus_scores)) < 2:
         return 0.0, 1.0
-    rng, rising = np.random.default_rng(seed), np.sort(bogus_scores)
-    needed = reals_needed(tpr, len(real_scores))
-    falling = -np.sort(-real_scores)
-    drawn = falling[resampled_ranks(needed, len(real_scores), resamples, rng)]
-    # Of each resample of the bogus a binomial number passes.
-    passing = 1 - np.searchsorted(rising, drawn, side="left") / len(rising)
-    rates = rng.binomial(len(rising), passing) / len(rising)
+    rng = np.random.default_rng(seed)
+    rates = resampled_fpr(real_scores, bogus_scores, tpr, resamples=resamples, rng=rng)
     low, high = np.quantile(rates, [0.5 - confidence / 2, 0.5 + confidence / 2])
-    passed = int((bogus_scores >= falling[needed - 1]).sum())
+    passed = int((bogus_scores >= threshold_at_tpr(real_scores, tpr)).sum())
     exact = stats.binomtest(passed, len(bogus_scores)).proportion_ci(confidence)
     return float(min(low, exact.low)), float(max(high, exact.high))
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from rbkeras.calibration import binomial_interval
-from rbkeras.metrics import reals_needed, resampled_ranks, threshold_at_tpr
+from rbkeras.metrics import resampled_fpr, resampled_ranks, threshold_at_tpr
 
 TRUE_POSITIVE_RATES = (0.9, 0.95, 0.99)
 FALSE_POSITIVE_RATES = (1e-2, 1e-3, 1e-4)
@@ -50,9 +50,7 @@ def operating_points(
     rows = []
     for target in TRUE_POSITIVE_RATES:
         threshold = float(threshold_at_tpr(real, target))
-        needed = reals_needed(target, len(real))
-        drawn = real[resampled_ranks(needed, len(real), resamples, rng)]
-        passing = _resampled(_fraction_at_least(bogus, drawn), len(bogus), rng)
+        passing = resampled_fpr(real, bogus, target, resamples=resamples, rng=rng)
         rows.append({"chosen": "tpr", "target": target, "threshold": threshold, "fpr": passing})
     for target in FALSE_POSITIVE_RATES:
         threshold = threshold_at_fpr(bogus, target)

@@ -12,7 +12,8 @@ from rbkeras.callbacks import Decide, SaveModel, ValidationPictures
 from rbkeras.data.labels import SKIP
 from rbkeras.data.records import label_names, reading
 from rbkeras.data.splits import validation_mask
-from rbkeras.decision import Decision, SecondLook, fit_decision
+from rbkeras.decision import Decision, SecondLook
+from rbkeras.decision_fit import fit_decision
 from rbkeras.errors import InputError
 from rbkeras.files import alone, plain, read_json, whole_file
 from rbkeras.inference import load_classifier, score_records

@@ -15,7 +15,7 @@ from rbkeras.callbacks import (
     SaveModel,
     ValidationPictures,
 )
-from rbkeras.decision import fit_decision
+from rbkeras.decision_fit import fit_decision
 from rbkeras.inference import load_classifier
 from rbkeras.models.classifier import build_classifier
 

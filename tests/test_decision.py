@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from rbkeras.decision import FEWEST_FOR_ISOTONIC, Decision, OperatingPoint, SecondLook, fit_decision
+from rbkeras.decision import Decision, OperatingPoint, SecondLook
+from rbkeras.decision_fit import FEWEST_FOR_ISOTONIC, fit_decision
 from rbkeras.errors import InputError
 
 POINT = OperatingPoint(true_positive_rate=0.9, threshold=1.0, false_positive_rate=0.01)

@@ -7,6 +7,7 @@ import pytest
 
 from rbkeras import experiment
 from rbkeras.errors import InputError
+from rbkeras.studies import runner
 from rbkeras.studies.grid import STUDIES
 from rbkeras.studies.trainings import load_scores
 
@@ -98,6 +99,21 @@ def test_each_study_runs_and_resumes(study, tmp_path, capsys, fails_with):
     assert {path: path.stat().st_mtime_ns for path in before} == before
     error = fails_with(experiment.main, [*arguments, "--optimizer.learning_rate", "0.5"])
     assert "learning_rate was" in error
+
+
+def test_an_overwritten_study_has_no_tables_of_the_one_before(tmp_path, monkeypatch):
+    (tmp_path / "study.json").write_text('{"finished": true, "settings": {"study": "losses"}}')
+    tables = [tmp_path / name for name in ("arms.csv", "results.md", "report.html")]
+    for path in tables:
+        path.write_text("of the study before")
+
+    def interrupted(study):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "_train_all", interrupted)
+    arguments = ["label-errors", "--out", str(tmp_path), "--seeds", "0", *TINY]
+    assert experiment.main([*arguments, "--overwrite"]) != 0
+    assert not any(path.exists() for path in tables)
 
 
 def test_what_a_study_decides_is_neither_listed_nor_taken(tmp_path, capsys, fails_with):

@@ -127,7 +127,6 @@ def gather_run(folder: str | Path, *, model: Any = None) -> Findings:
             folder / "label_errors.csv",
             whole=(*_IDENTITY, "suspect"),
             numbers=COLUMNS,
-            label="label",
         )
     stage1 = config.get("label_errors")
     return Findings(
@@ -181,14 +180,14 @@ def read_test_table(path: Path, rows: int) -> pd.DataFrame | None:
 
 
 def _predictions(path: Path) -> pd.DataFrame | None:
-    return reading.table(path, whole=_IDENTITY, numbers=PREDICTIONS, label="label")
+    return reading.table(path, whole=_IDENTITY, numbers=PREDICTIONS)
 
 
 def _test(path: Path, files: dict[int, Path], samples: pd.DataFrame | None) -> Scored | None:
     held_out = _predictions(path)
     if held_out is not None:
         return _of_records("test set held out of the records", held_out, samples)
-    table = reading.table(path, whole=("label", "sample_index"), numbers=("score",), label="label")
+    table = reading.table(path, whole=("label", "sample_index"), numbers=("score",))
     if table is None:
         return None
     table["score"] = table["score"].astype(np.float32).astype(np.float64)

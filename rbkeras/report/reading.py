@@ -33,7 +33,7 @@ def contents(path: Path) -> dict[str, Any]:
 
 
 def table(
-    path: Path, *, whole: Sequence[str] = (), numbers: Sequence[str] = (), label: str | None = None
+    path: Path, *, whole: Sequence[str] = (), numbers: Sequence[str] = ()
 ) -> pd.DataFrame | None:
     """Read a table with rows.
 
@@ -42,9 +42,7 @@ def table(
     path
         CSV.
     whole, numbers
-        Columns that hold integers alone, and numbers alone.
-    label
-        A column of `whole` that holds 0, 1 and -1 alone.
+        Columns that hold integers alone, and numbers alone; a `label` of `whole` is 0, 1 or -1.
     """
     found = optional(lambda: read_table(path, [*whole, *numbers]))
     if found is None or found.empty:
@@ -52,7 +50,7 @@ def table(
     kinds = pd.api.types
     right = all(kinds.is_integer_dtype(found[name]) for name in whole)
     right &= all(kinds.is_numeric_dtype(found[name]) for name in numbers)
-    right &= label is None or bool(found[label].isin((0, 1, -1)).all())
+    right &= "label" not in whole or bool(found["label"].isin((0, 1, -1)).all())
     return found if right else None
 
 

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from rbkeras.decision import fit_decision
+from rbkeras.decision_fit import fit_decision
 from rbkeras.losses import RealBogusLoss
 from rbkeras.models.classifier import build_classifier
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rbkeras.decision import Decision, OperatingPoint, fit_decision
+from rbkeras.decision import Decision, OperatingPoint
+from rbkeras.decision_fit import fit_decision
 from rbkeras.exporting.serving import _log_odds
 
 SCORES = np.r_[np.linspace(-12, 12, 301), -1e4, 1e4].astype(np.float32)

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from rbkeras import vat
-from rbkeras.decision import fit_decision
+from rbkeras.decision_fit import fit_decision
 from rbkeras.errors import InputError
 from rbkeras.inference import load_classifier
 from rbkeras.losses import RealBogusLoss, auc_hinge, cross_entropy
