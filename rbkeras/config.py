@@ -158,6 +158,9 @@ class TrainingConfig:
         Rotate by 90 degrees and flip at random.
     shift
         With augment, also move stamps by up to so many pixels.
+    labelled_share
+        Fraction of each batch of stage 2 that has labels where fewer of its stamps have: those with
+        a label then come more often than those without. 0 takes all as they come.
     shuffle_buffer
         Stamps among which the next one is drawn.
     cache
@@ -179,6 +182,7 @@ class TrainingConfig:
     validation_fraction: float = 0.1
     augment: bool = True
     shift: int = 1
+    labelled_share: float = 0.5
     shuffle_buffer: int = 8192
     cache: Literal["none", "memory", "disk"] = "none"
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"

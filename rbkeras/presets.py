@@ -36,6 +36,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "training.patience": 10,
         "training.augment": False,
         "training.shift": 0,
+        "training.labelled_share": 0.0,
         "label_errors.epochs": 100,
         "label_errors.min_steps": 0,
         "label_errors.rule": "argmax",

@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from rbkeras import __version__
 from rbkeras.config import FitConfig
-from rbkeras.data.labels import SKIP
+from rbkeras.data.labels import SKIP, UNLABELLED
+from rbkeras.data.mixture import labelled_per_batch, mixed_batches
 from rbkeras.data.pipeline import stamp_dataset
 from rbkeras.data.records import Records
 from rbkeras.data.splits import validation_mask
@@ -102,8 +103,9 @@ class Run:
     def settings(self) -> dict[str, Any]:
         """Collect what both stages depend on."""
         training = asdict(self.config.training)
-        # How data are held in memory changes no result; epochs and patience are stage 2's own.
-        for key in ("cache", "epochs", "min_steps", "keep", "patience", "validation_fraction"):
+        # How data are held in memory changes no result, and these are stage 2's own.
+        own = ("epochs", "min_steps", "keep", "patience", "validation_fraction", "labelled_share")
+        for key in ("cache", *own):
             training.pop(key)
         if training["devices"] == 1:
             training["devices"] = None
@@ -172,8 +174,19 @@ class Run:
         for one in targets:
             shutil.rmtree(self._cache(one), ignore_errors=True)
 
+    def labelled_per_batch(self, targets: np.ndarray) -> int | None:
+        """Give the labelled stamps of each training batch; None where they come as they come."""
+        own = self.config.training
+        return labelled_per_batch(
+            int(np.sum(targets >= 0)),
+            int(np.sum(targets == UNLABELLED)),
+            share=own.labelled_share,
+            batch_size=own.batch_size,
+            devices=self.strategy.num_replicas_in_sync,
+        )
+
     def dataset(self, targets: np.ndarray, *, training: bool) -> tf.data.Dataset:
-        """Stream the selected stamps; shuffled and augmented for training."""
+        """Stream the selected stamps; shuffled, augmented and, if need be, mixed for training."""
         own, devices = self.config.training, self.strategy.num_replicas_in_sync
         if not training:
             # Shuffled once, since surveys may be sorted by class, and batches of one class have no
@@ -187,22 +200,49 @@ class Run:
                 seed=self.config.seed,
             )
             return padded_batches(dataset, devices) if devices > 1 else dataset
-        cache: Any = {"none": None, "memory": "memory", "disk": self._cache(targets) / "stamps"}
-        cache = cache[own.cache]
         if own.cache == "disk":
             # What an interrupted training has left may be cut short, or of other records.
             self.forget(targets)
-            cache.parent.mkdir(parents=True, exist_ok=True)
+            self._cache(targets).mkdir(parents=True, exist_ok=True)
+        count, labelled = int(np.sum(targets != SKIP)), self.labelled_per_batch(targets)
+        shuffled = partial(self._shuffled, folder=self._cache(targets))
+        if labelled is None:
+            samples = count - count % devices
+            return shuffled(targets, name="stamps", batch_size=own.batch_size, samples=samples)
+        # An epoch has as many batches as it would otherwise.
+        steps, unlabelled = -(-count // own.batch_size), own.batch_size - labelled
+        parts = (
+            ("labelled", targets >= 0, labelled),
+            ("unlabelled", targets == UNLABELLED, unlabelled),
+        )
+        return mixed_batches(
+            *(
+                shuffled(
+                    np.where(chosen, targets, np.int8(SKIP)),
+                    name=name,
+                    batch_size=size,
+                    samples=steps * size,
+                )
+                for name, chosen, size in parts
+            ),
+            devices=devices,
+        )
+
+    def _shuffled(
+        self, targets: np.ndarray, *, folder: Path, name: str, batch_size: int, samples: int
+    ) -> tf.data.Dataset:
+        own = self.config.training
+        cache: Any = {"none": None, "memory": "memory", "disk": folder / name}
         return stamp_dataset(
             self.records,
             targets,
-            batch_size=own.batch_size,
+            batch_size=batch_size,
             shuffle_buffer=own.shuffle_buffer,
             seed=self.config.seed,
             augment=own.augment,
             shift=own.shift,
-            cache=cache,
-            multiple_of=devices,
+            cache=cache[own.cache],
+            samples=samples,
         )
 
 

@@ -89,6 +89,9 @@ def _train_final(run: Run, rated: pd.DataFrame | None) -> RealBogusClassifier:
         "patience": own.patience,
         "targets": digest(training, validation),
     }
+    labelled = run.labelled_per_batch(training)
+    if labelled is not None:
+        settings["labelled_per_batch"] = labelled
     marker, path = run.folder / "stage2.json", run.folder / "model.keras"
     others = [run.folder / name for name in ("log.csv", "tensorboard", "backup")]
     if claim(
@@ -107,8 +110,9 @@ def _train_final(run: Run, rated: pd.DataFrame | None) -> RealBogusClassifier:
     loss = RealBogusLoss(**asdict(run.config.loss))
     steps = epochs * int(dataset.cardinality())
     model = run.compiled(asdict(run.config.model), loss, steps)
+    mixed = "" if labelled is None else f" ({labelled} of {own.batch_size} in each batch)"
     print(
-        f"{run.folder}: training on {np.sum(training >= 0)} labelled and "
+        f"{run.folder}: training on {np.sum(training >= 0)} labelled{mixed} and "
         f"{np.sum(training == -1)} unlabelled stamps, validating on {np.sum(validation >= 0)}"
     )
     with reading(run.records.directory):

@@ -92,7 +92,7 @@ def test_training_leaves_out_other_stamps_every_epoch(records_dir, read_all):
     from rbkeras.data.pipeline import stamp_dataset
 
     records = open_records(records_dir)
-    options = {"batch_size": 5, "shuffle_buffer": 100, "with_index": True, "multiple_of": 5}
+    options = {"batch_size": 5, "shuffle_buffer": 100, "with_index": True, "samples": 35}
     dataset = stamp_dataset(records, np.zeros(36, np.int8), **options)
     epochs = [np.concatenate([i for _, i in dataset.as_numpy_iterator()]) for _ in range(4)]
     assert {len(epoch) for epoch in epochs} == {35}

@@ -1,9 +1,13 @@
 """Run directories: the batches that a training sees."""
 
+from collections import Counter
+
 import numpy as np
+import pytest
 from detectors import write_detector
 
-from rbkeras.config import FitConfig
+from rbkeras.config import FitConfig, TrainingConfig
+from rbkeras.data.labels import SKIP
 from rbkeras.data.records import open_records
 from rbkeras.data.write_records import convert_survey
 from rbkeras.rundir import Run
@@ -21,3 +25,30 @@ def test_validation_batches_of_a_survey_sorted_by_class_have_both(tmp_path, rand
     # The last batch has 176 stamps.
     assert all(0.3 < labels.mean() < 0.7 for labels in epochs[0])
     assert np.array_equal(np.concatenate(epochs[0]), np.concatenate(epochs[1]))
+
+
+@pytest.mark.parametrize("cache", ["none", "memory", "disk"])
+def test_few_labelled_stamps_have_their_share_of_every_batch(tmp_path, records_dir, cache):
+    records = open_records(records_dir)
+    targets = np.full(len(records), -1, np.int8)
+    targets[:4] = [0, 1, 0, 1]
+    targets[4] = SKIP
+    training = TrainingConfig(batch_size=8, labelled_share=0.25, augment=False, cache=cache)
+    run = Run(FitConfig(data=records_dir, out=tmp_path / "run", training=training), records)
+    dataset = run.dataset(targets, training=True)
+    epochs = [list(dataset.as_numpy_iterator()) for _ in range(2)]
+    label_of = dict(zip(range(1000, 1004), [0, 1, 0, 1], strict=True))
+    for epoch in epochs:
+        # As many batches as 35 stamps take.
+        assert len(epoch) == int(dataset.cardinality()) == 5
+        stamps, labels = (np.stack(part) for part in zip(*epoch, strict=True))
+        assert labels.shape == (5, 8)
+        assert ((labels >= 0).sum(axis=1) == 2).all()
+        who = stamps[:, :, 0, 0, 0].astype(int)
+        assert [label_of[one] for one in who[labels >= 0]] == labels[labels >= 0].tolist()
+        # Ten places for four labelled stamps, thirty for 31 unlabelled ones.
+        assert set(Counter(who[labels >= 0].tolist()).values()) == {2, 3}
+        assert len(set(who[labels < 0].tolist())) == 30
+    assert any((a != b).any() for (a, _), (b, _) in zip(*epochs, strict=True))
+    run.forget(targets)
+    assert not list((tmp_path / "run").rglob("*labelled*"))

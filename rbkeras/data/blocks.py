@@ -195,7 +195,11 @@ class ShuffledBlocks:
                 yield stamps.view("<f4").reshape(-1, *self._records.stamp_shape), numbers
 
     def count(self, *, samples: int) -> int:
-        """Count the blocks that hold the first so many samples of an epoch."""
+        """Count the blocks that hold the first so many samples of an epoch, or of several."""
+        epochs, rest = divmod(samples, self._selected) if samples else (0, 0)
+        return epochs * self._count(self._selected) + self._count(rest)
+
+    def _count(self, samples: int) -> int:
         pools, rest = divmod(samples, self._pool_size) if samples else (0, 0)
         return pools * -(-self._pool_size // SHUFFLED_BLOCK) + -(-rest // SHUFFLED_BLOCK)
 

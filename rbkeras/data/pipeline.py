@@ -36,7 +36,7 @@ def stamp_dataset(
     augment: bool = False,
     shift: int = 0,
     cache: str | Path | None = None,
-    multiple_of: int = 1,
+    samples: int | None = None,
     with_index: bool = False,
 ) -> tf.data.Dataset:
     """Stream the selected samples of a records directory as batches.
@@ -67,9 +67,9 @@ def stamp_dataset(
         With `augment`: also move stamps by up to this many pixels along both axes.
     cache
         None; 'memory'; or a path prefix for cache files on disk.
-    multiple_of
-        With shuffling: leave out the last stamps, other ones every epoch, beyond a multiple of
-        this, so that so many devices get equal shares of every batch.
+    samples
+        With shuffling: stamps of an epoch, in place of all that are selected. Where it is fewer,
+        others are left out every epoch; where it is more, all come before one comes again.
     with_index
         Yield unique_index, int64 (B,), in place of labels.
 
@@ -78,18 +78,28 @@ def stamp_dataset(
     tf.data.Dataset
         Of known cardinality; elements (stamps float32 (B, H, W, C), labels int32 (B,)). What it
         raises when it reads a damaged record, `rbkeras.data.records.reading` turns into a sentence.
+
+    Raises
+    ------
+    ValueError
+        When `targets` has another shape, or `samples` asks for what cannot be.
     """
     targets = np.asarray(targets, dtype=np.int8)
     if targets.shape != (len(records),):
         raise ValueError(f"targets: expected shape ({len(records)},), got {targets.shape}")
     selected = int((targets != SKIP).sum())
-    if multiple_of > 1:
-        selected -= selected % multiple_of
+    if samples is None:
+        samples = selected
+    elif not shuffle_buffer:
+        raise ValueError("samples: expected shuffle_buffer with it, got none")
+    elif samples and not selected:
+        raise ValueError(f"samples: expected targets that select some, got {samples} of none")
+    passes = -(-samples // selected) if samples else 1
     if cache is None and has_blocks(records):
         dataset = _from_blocks(
             records,
             targets,
-            count=selected,
+            count=samples,
             batch_size=batch_size,
             shuffle_buffer=shuffle_buffer,
             reshuffle=reshuffle,
@@ -106,12 +116,14 @@ def stamp_dataset(
                 dataset = dataset.cache("" if cache == "memory" else str(cache))
             if shuffle_buffer:
                 dataset = dataset.shuffle(shuffle_buffer, **order)
-            if multiple_of > 1:
-                dataset = dataset.take(selected)
+            if samples != selected:
+                # No pass more than are needed, since every pass begun draws a new order.
+                dataset = dataset.repeat(passes)
+                dataset = _first(dataset, samples, read_all=cache is not None)
             dataset = dataset.batch(batch_size)
         else:
             dataset = dataset.rebatch(batch_size)
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(-(-selected // batch_size)))
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(-(-samples // batch_size)))
     if augment:
         dataset = augmented(dataset, seed=seed, shift=shift)
     return dataset.prefetch(2).with_options(_options())
@@ -203,7 +215,7 @@ def _from_blocks(
     seed: int,
     with_index: bool,
 ) -> tf.data.Dataset:
-    """Batches of the first `count` stamps of an epoch; see `rbkeras.data.blocks`."""
+    """Batches of the first `count` stamps of one pass, or several; see `rbkeras.data.blocks`."""
     if shuffle_buffer:
         blocks = ShuffledBlocks(
             records, targets, pool_size=shuffle_buffer, seed=seed, reshuffle=reshuffle
@@ -215,16 +227,27 @@ def _from_blocks(
 
     def elements() -> Iterator[Block]:
         left = count
-        for stamps, index in blocks():
-            stamps, index = stamps[:left], index[:left]
-            left -= len(index)
-            yield stamps, index if with_index else targets[index].astype(np.int32)
+        while left:
+            for stamps, index in blocks():
+                stamps, index = stamps[:left], index[:left]
+                left -= len(index)
+                yield stamps, index if with_index else targets[index].astype(np.int32)
+                if not left:
+                    break
 
     signature = (
         tf.TensorSpec((None, *records.stamp_shape), tf.float32),
         tf.TensorSpec((None,), tf.int64 if with_index else tf.int32),
     )
     return drawn(elements, count=number, signature=signature).rebatch(batch_size)
+
+
+def _first(dataset: tf.data.Dataset, count: int, *, read_all: bool) -> tf.data.Dataset:
+    """Take the first elements; `read_all` reads the others too, without which no cache is whole."""
+    if not read_all:
+        return dataset.take(count)
+    numbered = dataset.enumerate().filter(lambda number, _: number < count)
+    return numbered.map(lambda _, element: element)
 
 
 def _serialised(records: Records, *, order: dict[str, Any] | None) -> tf.data.Dataset:

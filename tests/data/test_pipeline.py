@@ -154,10 +154,47 @@ def test_a_seed_gives_the_same_epochs_again_and_another_seed_others(records, cac
 
 
 @pytest.mark.parametrize("cache", [None, "memory"])
+@pytest.mark.parametrize("samples", [0, 7, 36, 50, 108])
+def test_an_epoch_may_have_fewer_stamps_or_more(records, cache, samples):
+    options = {"batch_size": 8, "shuffle_buffer": 20, "samples": samples, "cache": cache}
+    datasets = [stamp_dataset(records, ALL, **options) for _ in range(2)]
+    epochs = [[yielded(dataset)[0] for dataset in datasets] for _ in range(3)]
+    assert int(datasets[0].cardinality()) == -(-samples // 8)
+    for epoch, again in epochs:
+        assert epoch == again
+        assert len(epoch) == samples
+        for first in range(0, samples, 36):
+            once = epoch[first : first + 36]
+            assert len(set(once)) == len(once)
+    if samples:
+        assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_more_stamps_than_none_are_refused(records):
+    nobody = np.full(36, SKIP)
+    with pytest.raises(ValueError, match="expected targets that select some, got 5 of none"):
+        stamp_dataset(records, nobody, batch_size=4, shuffle_buffer=9, samples=5)
+    with pytest.raises(ValueError, match="expected shuffle_buffer with it"):
+        stamp_dataset(records, ALL, batch_size=4, samples=5)
+
+
+@pytest.mark.parametrize("cache", [None, "memory"])
 def test_shuffled_batches_mix_detectors(records, cache):
     dataset = stamp_dataset(records, ALL, batch_size=12, shuffle_buffer=36, cache=cache)
     for stamps, _ in dataset.as_numpy_iterator():
         assert len({one // 1000 for one in who(stamps)}) > 1
+
+
+@pytest.mark.parametrize("kind", ["memory", "disk"])
+def test_a_cache_is_whole_after_an_epoch_of_fewer_stamps(own_records, tmp_path, kind):
+    records = open_records(own_records)
+    cache = "memory" if kind == "memory" else tmp_path / "cache"
+    options = {"batch_size": 4, "shuffle_buffer": 2, "samples": 9, "cache": cache}
+    dataset = stamp_dataset(records, ALL, **options)
+    assert len(set(yielded(dataset)[0])) == 9
+    for path in records.files:
+        path.unlink()
+    assert len(set(yielded(dataset)[0])) == 9
 
 
 @pytest.mark.parametrize("kind", ["memory", "disk"])
