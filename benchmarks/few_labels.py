@@ -1,4 +1,4 @@
-"""What virtual adversarial training is worth where few stamps have a label and many have none.
+"""What unlabelled stamps are worth where few have a label and many have none.
 
 Of each simulated survey a number of labels is kept, as many for every detector and kind of object,
 all of them right; the others are taken away. Stage 2 alone is trained, with and without the stamps
@@ -19,17 +19,24 @@ from rbkeras import convert, fit, simulate
 EXAMPLES = """\
 examples:
   python benchmarks/few_labels.py --work few --seeds 51 52
-  python benchmarks/few_labels.py --work few --seeds 51 --labels 200 --sides "labelled alone" VAT
+  python benchmarks/few_labels.py --work few --labels 200 --sides "labelled alone" "half labelled"
 """
 
-WITHOUT, ALL = ("--loss.lambda_vat", "0"), ("--loss.vat_share", "1")
+WITHOUT = ("--loss.lambda_vat", "0")
+AS_THEY_COME = ("--training.labelled_share", "0")
+WHOLE = ("--loss.vat_share", "1")
 #: Which records, and flags of fit.
 SIDES = {
     "labelled alone": ("labelled", WITHOUT),
-    "all, without VAT": ("all", WITHOUT),
-    "VAT": ("all", ()),
-    "VAT on whole batches": ("all", ALL),
-    "VAT of length 1 on whole batches": ("all", (*ALL, "--loss.vat_epsilon", "1")),
+    "labelled alone, as long": ("labelled", (*WITHOUT, "--training.min_steps", "2550")),
+    "as they come, without VAT": ("all", (*AS_THEY_COME, *WITHOUT)),
+    "as they come": ("all", AS_THEY_COME),
+    "as they come, VAT on whole batches": ("all", (*AS_THEY_COME, *WHOLE)),
+    "half labelled, without VAT": ("all", WITHOUT),
+    "half labelled": ("all", ()),
+    "half labelled, VAT on the other half": ("all", ("--loss.vat_share", "0.5")),
+    "a quarter labelled": ("all", ("--training.labelled_share", "0.25")),
+    "three quarters labelled": ("all", ("--training.labelled_share", "0.75")),
 }
 
 
