@@ -125,6 +125,21 @@ def trained_model(path: str | os.PathLike[str]) -> Path:
     return path
 
 
+def walked(
+    folder: str | os.PathLike[str], on_error: Callable[[OSError], None] | None = None
+) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Walk as `os.walk` does, through links to folders too, but into no folder twice."""
+    seen: set[tuple[int, int]] = set()
+    for here, folders, names in os.walk(folder, onerror=on_error, followlinks=True):
+        state = os.stat(here)
+        place = (state.st_dev, state.st_ino)
+        if place in seen:
+            folders.clear()
+            continue
+        seen.add(place)
+        yield Path(here), folders, names
+
+
 def checksum(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
@@ -155,18 +170,19 @@ def state_of(
     found = [path]
     if path.is_dir():
         found = []
-        for folder, folders, names in os.walk(path.absolute()):
-            here = Path(folder)
+        for here, folders, names in walked(path.absolute()):
             folders[:] = [name for name in folders if here / name not in left_out]
             found += [here / name for name in names if here / name not in left_out]
     states, listing = [], hashlib.sha256()
     for one in [*sorted(found), *also]:
-        with contextlib.suppress(OSError):
+        # A name that no file can have counts as one that is not there.
+        with contextlib.suppress(OSError, ValueError):
             state = one.stat()
             states.append(state)
             inside = one.is_relative_to(path.absolute())
             name = "" if one == path else one.relative_to(path.absolute()) if inside else one
-            listing.update(f"{name}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
+            line = f"{name}\0{state.st_size}\0{state.st_mtime_ns}\n"
+            listing.update(line.encode(errors="surrogateescape"))
     modified = None
     if states:
         latest = max(state.st_mtime_ns for state in states)

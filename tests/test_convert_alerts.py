@@ -224,7 +224,7 @@ def test_options_of_other_inputs(survey, tmp_path, fails_with):
 def test_a_negative_detector_is_refused(alerts, tmp_path, fails_with):
     write_packets(alerts / "c.avro", [ztf_packet(1, rcid=-8)])
     line = fails_with(convert.main, [alerts, tmp_path / "out"])
-    assert "expected detector numbers of at least 0 and at most 18 digits, found -1" in line
+    assert "c.avro: packet 1: expected a number in candidate.rcid, found -8" in line
 
 
 def test_a_spool_gives_back_any_selection_and_leaves_no_file(tmp_path):

@@ -17,6 +17,7 @@ _AB_ZERO_POINT_NJY = 31.4
 _ZTF_BANDS = {1: "g", 2: "r", 3: "i"}
 _ZTF_CUTOUT = 63  # pixels on a side, unless the edge of the readout channel is nearer
 _ZTF_CHANNEL = (3080, 3072)  # rows and columns of one
+_DETECTORS = 10**18  # exclusive, as in names of files of a survey
 
 
 def _text(value: Any) -> str | None:
@@ -29,6 +30,12 @@ def _magnitude(nanojansky: float) -> float:
     return _AB_ZERO_POINT_NJY - 2.5 * math.log10(flux) if flux > 0 else math.nan
 
 
+def _detector(number: float) -> int:
+    if not 0 <= number < _DETECTORS or number % 1:
+        raise ValueError(f"expected a whole number of at most 18 digits, got {number}")
+    return int(number)
+
+
 # Where a column's value stands in a packet: the first place that has one, and what is made of it.
 _PLACES: dict[str, list[tuple[str, Callable[[Any], Any]]]] = {
     "alert_id": [("candid", _text), ("diaSourceId", _text), ("alertId", _text)],
@@ -38,7 +45,10 @@ _PLACES: dict[str, list[tuple[str, Callable[[Any], Any]]]] = {
         ("diaSource.ssObjectId", _text),
     ],
     # ZTF numbers the four readout channels of each of its 16 detectors.
-    "detector_id": [("candidate.rcid", lambda rcid: rcid // 4 + 1), ("diaSource.detector", int)],
+    "detector_id": [
+        ("candidate.rcid", lambda rcid: _detector(rcid) // 4 + 1),
+        ("diaSource.detector", _detector),
+    ],
     "mjd": [
         ("candidate.jd", lambda jd: jd - _JD_OF_MJD_0),
         ("diaSource.midpointMjdTai", float),

@@ -1,14 +1,14 @@
 """Avro files of alert packets: finding, counting, streaming."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import fastavro
 
 from rbkeras.errors import InputError
+from rbkeras.files import walked
 
 # In the order of a stamp's channels: new, reference, difference.
 CUTOUTS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
@@ -17,7 +17,7 @@ CUTOUTS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
 def is_alerts(path: str | Path) -> bool:
     """Whether a path is an Avro file, or a folder with one in or below it."""
     path = Path(path)
-    return path.suffix == ".avro" or (path.is_dir() and any(path.rglob("*.avro")))
+    return path.suffix == ".avro" or any(_files_below(path))
 
 
 def find_alert_files(paths: Sequence[str | Path]) -> list[Path]:
@@ -31,11 +31,12 @@ def find_alert_files(paths: Sequence[str | Path]) -> list[Path]:
     Raises
     ------
     InputError
-        When a path does not exist, a folder has no such file, or a file comes twice.
+        When a path does not exist, a folder has no such file or one that cannot be read below
+        it, or a file comes twice.
     """
     files: list[Path] = []
     for path in map(Path, paths):
-        found = sorted(path.rglob("*.avro")) if path.is_dir() else [path]
+        found = sorted(_files_below(path, _unreadable)) if path.is_dir() else [path]
         if not found:
             raise InputError(f"{path}: expected alert packets (*.avro), found none")
         if not path.exists():
@@ -45,6 +46,15 @@ def find_alert_files(paths: Sequence[str | Path]) -> list[Path]:
     if repeated:
         raise InputError(f"{paths[0]}: expected every Avro file once, found {repeated} twice")
     return files
+
+
+def _files_below(folder: Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[Path]:
+    for here, _, names in walked(folder, on_error):
+        yield from (here / name for name in names if name.endswith(".avro"))
+
+
+def _unreadable(error: OSError) -> None:
+    raise InputError(f"{error.filename}: expected a readable folder, got {error.strerror}")
 
 
 def count_packets(path: Path) -> int:
@@ -75,21 +85,22 @@ def read_packets(path: Path, start: int = 0) -> Iterator[tuple[int, dict[str, An
     number = 0
     with _opened(path) as blocks:
         for block in blocks:
-            skipped = min(max(start - number, 0), block.num_records)
-            records = islice(block, skipped, None) if skipped < block.num_records else ()
-            yield from enumerate(records, number + skipped)
-            number += block.num_records
+            # What is passed over is decoded too: damage ends a file wherever reading begins.
+            for record in _records(block):
+                if number >= start:
+                    yield number, record
+                number += 1
         if number == 0:
             raise InputError(f"{path}: expected at least one alert packet, found none")
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[fastavro.block_reader]:
+def _opened(path: Path) -> Iterator[Iterator[Any]]:
     try:
         with path.open("rb") as file:
             blocks = fastavro.block_reader(file)
             _require_cutouts(path, blocks.writer_schema)
-            yield blocks
+            yield map(_plausible, blocks)
     except InputError:
         raise
     except OSError as error:
@@ -103,6 +114,28 @@ def _opened(path: Path) -> Iterator[fastavro.block_reader]:
             f"{path}: expected a whole Avro file with its schema inside, but it cannot be read: "
             f"{reason}"
         ) from None
+
+
+def _plausible(block: Any) -> Any:
+    """Refuse a number of packets that cannot be, which fastavro believes: a packet takes a byte."""
+    size = block.bytes_.getbuffer().nbytes
+    if not min(size, 1) <= block.num_records <= size:
+        raise ValueError(f"a block of {size} bytes says that it holds {block.num_records} packets")
+    return block
+
+
+def _records(block: Any) -> Iterator[dict[str, Any]]:
+    """Decode a block; the last packet only once nothing is left, which fastavro does not ask."""
+    record = None
+    for number, following in enumerate(block):
+        if number:
+            yield record
+        record = following
+    left = len(block.bytes_.read())
+    if left:
+        raise ValueError(f"a block has {left} bytes more than the packets that it says it holds")
+    if record is not None:
+        yield record
 
 
 def _require_cutouts(path: Path, schema: Any) -> None:

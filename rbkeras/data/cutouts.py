@@ -11,6 +11,7 @@ from rbkeras.errors import InputError
 
 _GZIP = b"\x1f\x8b"
 _GZIP_HEADER = 31  # what zlib calls a gzip stream of any window size
+_LONGEST = 2**28  # bytes of a FITS file once unpacked: a few kilobytes can become gigabytes
 
 
 def decode_cutout(payload: bytes, *, where: str) -> np.ndarray:
@@ -78,13 +79,8 @@ def _images(payload: bytes, *, where: str, most: int | None = None) -> list[np.n
         raise InputError(
             f"{where}: expected the bytes of a FITS file, found {type(payload).__name__}"
         )
-    try:
-        if payload.startswith(_GZIP):
-            payload = zlib.decompress(payload, _GZIP_HEADER)
-    except zlib.error as error:
-        raise InputError(
-            f"{where}: expected a whole gzip stream, but unpacking says: {error}"
-        ) from None
+    if payload.startswith(_GZIP):
+        payload = _unpacked(payload, where=where)
     found: list[np.ndarray] = []
     # On damaged bytes astropy warns, at length, and raises whatever its parsing trips over.
     with warnings.catch_warnings(), np.errstate(over="ignore"):
@@ -100,6 +96,21 @@ def _images(payload: bytes, *, where: str, most: int | None = None) -> list[np.n
                 f"{where}: expected a FITS file, found something else or a damaged one"
             ) from None
     return found
+
+
+def _unpacked(payload: bytes, *, where: str) -> bytes:
+    stream = zlib.decompressobj(_GZIP_HEADER)
+    try:
+        content = stream.decompress(payload, _LONGEST)
+    except zlib.error as error:
+        raise InputError(
+            f"{where}: expected a whole gzip stream, but unpacking says: {error}"
+        ) from None
+    if len(content) == _LONGEST and not stream.eof:
+        raise InputError(f"{where}: expected less than {_LONGEST} bytes when unpacked, found more")
+    if not stream.eof:
+        raise InputError(f"{where}: expected a whole gzip stream, but it ends too early")
+    return content
 
 
 def central_pixel(length: int) -> int:

@@ -1,7 +1,12 @@
 import contextlib
+import io
+import json
+import math
+import os
 import shutil
 from collections import Counter
 
+import fastavro
 import numpy as np
 import pandas as pd
 import pytest
@@ -328,6 +333,76 @@ def test_packets_at_fault_can_keep_their_rows(night, cut):
     for start in range(len(source)):
         later, _ = everything(AlertSource(night, size=5, keep_bad=True), start, 2)
         pd.testing.assert_frame_equal(later, table[start:].reset_index(drop=True))
+
+
+def with_count(path, block, count):
+    """Change the number of packets that a block says it holds, which stands before its size."""
+    content = path.read_bytes()
+    sync = content[-16:]
+    place = [i for i in range(len(content)) if content.startswith(sync, i)][block] + 16
+    assert content[place] < 128, "a number of one byte"
+    written = io.BytesIO()
+    fastavro.schemaless_writer(written, "long", count)
+    path.write_bytes(content[:place] + written.getvalue() + content[place + 1 :])
+
+
+@pytest.mark.parametrize("count", [-1, 0, 1, 3, 10**6, 2**62])
+@pytest.mark.parametrize("block", [0, 1])
+def test_a_wrong_number_of_packets_in_a_block_is_noticed(night, block, count):
+    """fastavro believes the number, and passes over what else is in the block."""
+    packets = map(ztf_packet, range(10, 18))
+    size = len(fits_bytes(images_of(0)[0], compress=True)) * 4
+    path = write_packets(night / "b.avro", packets, sync_interval=size)
+    with path.open("rb") as file:
+        held = [one.num_records for one in fastavro.block_reader(file)]
+    assert held == [2, 2, 2, 2]
+    with_count(path, block, count)
+    with pytest.raises(InputError, match=r"^\S*b.avro: expected a whole Avro file[^\n]*$"):
+        everything(AlertSource(night))
+    bad = []
+    source = AlertSource(night, size=5, on_bad=bad.append)
+    table, stamps = everything(source)
+    assert len(bad) == 1
+    # Of the block at fault none but packets that are surely its own.
+    first = stamps[:, 0, 0, 0] // 1000
+    assert first.tolist()[:3] == [0, 1, 2]
+    assert set(first.tolist()) <= {0, 1, 2, 7, *range(10, 12 + 2 * block)}
+    for start in range(0, 14, 3):
+        assert numbers(AlertSource(night, on_bad=bad.append), start) == [
+            number for number in table["sample_index"] if number >= start
+        ]
+    if count < 100:
+        kept, _ = everything(AlertSource(night, size=5, keep_bad=True))
+        assert kept["sample_index"].tolist() == list(range(len(kept)))
+        assert kept["fault"].notna().any()
+
+
+def test_linked_folders_are_searched_once_and_closed_ones_said(night, tmp_path):
+    (night / "circle").symlink_to(night)
+    (tmp_path / "elsewhere").mkdir()
+    write_packets(tmp_path / "elsewhere" / "d.avro", [ztf_packet(8)])
+    (night / "linked").symlink_to(tmp_path / "elsewhere")
+    assert numbers(AlertSource(night)) == list(range(9))
+    (night / "linked").unlink()
+    closed = night / "closed"
+    closed.mkdir(mode=0o000)
+    if os.access(closed, os.R_OK):
+        pytest.skip("whoever runs this may read everything")
+    with pytest.raises(InputError, match="closed: expected a readable folder, got Permission"):
+        AlertSource(night)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, 1e300, -1.0, 2.5])
+def test_a_detector_of_no_number_is_a_fault(tmp_path, number):
+    strange = dict(rubin_packet(1)) | {"diaSource": rubin_packet(1)["diaSource"] | {"detector": 0}}
+    schema = json.loads(
+        json.dumps(RUBIN).replace('"detector", "type": "int"', '"detector", "type": "double"')
+    )
+    strange["diaSource"]["detector"] = number
+    path = write_packets(tmp_path / "a.avro", [strange, rubin_packet(2)], schema)
+    with pytest.raises(InputError, match=r"packet 1: expected a number in diaSource\.detector"):
+        everything(AlertSource(path))
+    assert numbers(AlertSource(path, on_bad=lambda _: None)) == [1]
 
 
 def test_rows_of_faults_need_a_size(night):

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packets import fits_bytes
 
+from rbkeras.data import cutouts
 from rbkeras.data.cutouts import decode_cutout, decode_planes, fit_image
 from rbkeras.errors import InputError
 
@@ -166,3 +167,14 @@ def test_damage_anywhere_is_an_input_error_or_nothing(data):
     content = bytes(content[: data.draw(st.integers(0, len(content)))])
     with contextlib.suppress(InputError):
         assert decode_cutout(content, where="x").ndim == 2
+
+
+def test_a_few_kilobytes_do_not_become_gigabytes(monkeypatch):
+    monkeypatch.setattr(cutouts, "_LONGEST", 10_000)
+    images = [np.zeros((20, 20), np.float32)]
+    payload = fits_bytes(*images, compress=True)
+    assert cutouts.decode_cutout(payload, where="a").shape == (20, 20)
+    with pytest.raises(InputError, match="a: expected less than 10000 bytes when unpacked"):
+        cutouts.decode_cutout(fits_bytes(np.zeros((50, 50)), compress=True), where="a")
+    with pytest.raises(InputError, match="a: expected a whole gzip stream, but it ends too early"):
+        cutouts.decode_cutout(payload[:-20], where="a")
