@@ -151,6 +151,8 @@ class ShuffledBlocks:
         Of the order.
     reshuffle
         Whether the order is another one every time.
+    keep
+        Read once what fits into the pool, and keep it.
     """
 
     def __init__(
@@ -161,6 +163,7 @@ class ShuffledBlocks:
         pool_size: int,
         seed: int,
         reshuffle: bool = True,
+        keep: bool = False,
     ):
         self._records = records
         self._targets = targets
@@ -168,6 +171,8 @@ class ShuffledBlocks:
         self._pool_size = min(pool_size, self._selected)
         self._seed = np.random.SeedSequence(seed)
         self._reshuffle = reshuffle
+        self._keep = keep and self._pool_size == self._selected
+        self._kept: Block | None = None
 
     def __call__(self) -> Iterator[Block]:
         """Iterate over blocks.
@@ -178,6 +183,30 @@ class ShuffledBlocks:
             float32 (n, H, W, C) and unique_index, int64 (n,).
         """
         rng = np.random.default_rng(self._seed.spawn(1)[0] if self._reshuffle else self._seed)
+        if not self._keep:
+            yield from self._read_anew(rng)
+        elif self._kept is None:
+            blocks = []
+            for block in self._read_anew(rng):
+                # As they are: nobody writes into what tf.data was given.
+                blocks.append(block)
+                yield block
+            self._kept = _joined(blocks)
+        else:
+            yield from self._permuted(*self._kept, rng.permutation(self._selected))
+
+    def _permuted(
+        self, stamps: np.ndarray, index: np.ndarray, order: np.ndarray
+    ) -> Iterator[Block]:
+        first = 0
+        for pixels, numbers in self._empty_blocks(len(order)):
+            rows = order[first : first + len(numbers)]
+            into = pixels.view("<f4").reshape(-1, *self._records.stamp_shape)
+            np.take(stamps, rows, axis=0, out=into)
+            yield into, index[rows]
+            first += len(rows)
+
+    def _read_anew(self, rng: np.random.Generator) -> Iterator[Block]:
         read, left = _read(self._records, self._targets, rng=rng), self._selected
         pixels, rows, index = None, (), ()
         while left:

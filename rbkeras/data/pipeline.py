@@ -1,5 +1,6 @@
 """Streaming tf.data pipelines over records: select, relabel, shuffle, batch, augment."""
 
+from collections import deque
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -69,7 +70,8 @@ def stamp_dataset(
         None; 'memory'; or a path prefix for cache files on disk.
     samples
         With shuffling: stamps of an epoch, in place of all that are selected. Where it is fewer,
-        others are left out every epoch; where it is more, all come before one comes again.
+        others are left out every epoch; where it is more, all come before one comes again, and are
+        kept in memory if they fit into the shuffle buffer.
     with_index
         Yield unique_index, int64 (B,), in place of labels.
 
@@ -112,14 +114,19 @@ def stamp_dataset(
         dataset = dataset.map(_parser(records, targets, with_index), num_parallel_calls=2)
         if shuffle_buffer or cache is not None:
             dataset = dataset.unbatch()
+            if cache is None and passes > 1 and selected <= shuffle_buffer:
+                # Few stamps that come often are not read each time.
+                cache = "memory"
             if cache is not None:
                 dataset = dataset.cache("" if cache == "memory" else str(cache))
+                if samples < selected:
+                    # No epoch comes to the end of the stamps, without which no cache is whole.
+                    deque(dataset, maxlen=0)
             if shuffle_buffer:
                 dataset = dataset.shuffle(shuffle_buffer, **order)
             if samples != selected:
                 # No pass more than are needed, since every pass begun draws a new order.
-                dataset = dataset.repeat(passes)
-                dataset = _first(dataset, samples, read_all=cache is not None)
+                dataset = dataset.repeat(passes).take(samples)
             dataset = dataset.batch(batch_size)
         else:
             dataset = dataset.rebatch(batch_size)
@@ -218,7 +225,12 @@ def _from_blocks(
     """Batches of the first `count` stamps of one pass, or several; see `rbkeras.data.blocks`."""
     if shuffle_buffer:
         blocks = ShuffledBlocks(
-            records, targets, pool_size=shuffle_buffer, seed=seed, reshuffle=reshuffle
+            records,
+            targets,
+            pool_size=shuffle_buffer,
+            seed=seed,
+            reshuffle=reshuffle,
+            keep=count > np.sum(targets != SKIP),
         )
         number = blocks.count(samples=count)
     else:
@@ -240,14 +252,6 @@ def _from_blocks(
         tf.TensorSpec((None,), tf.int64 if with_index else tf.int32),
     )
     return drawn(elements, count=number, signature=signature).rebatch(batch_size)
-
-
-def _first(dataset: tf.data.Dataset, count: int, *, read_all: bool) -> tf.data.Dataset:
-    """Take the first elements; `read_all` reads the others too, without which no cache is whole."""
-    if not read_all:
-        return dataset.take(count)
-    numbered = dataset.enumerate().filter(lambda number, _: number < count)
-    return numbered.map(lambda _, element: element)
 
 
 def _serialised(records: Records, *, order: dict[str, Any] | None) -> tf.data.Dataset:

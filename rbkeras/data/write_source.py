@@ -60,7 +60,8 @@ def convert_source(
     Parameters
     ----------
     source
-        Whose tables have an integer column `detector_id`, 0 to 10^18 - 1; within a detector the order stays.
+        Whose tables have an integer column `detector_id` of 0 to 10^18 - 1; within a detector the
+        order stays.
     out, labels, compress, overwrite, progress
         See `rbkeras.data.write_records.convert_survey`.
     namer
