@@ -23,11 +23,12 @@ class Backup(keras.callbacks.BackupAndRestore):
     """`BackupAndRestore` that survives being killed while it writes.
 
     Two states are kept, and a state that was cut short is replaced by the one before; where there
-    is none, because it was the first, training begins anew.
+    is none, because it was the first, training begins anew. They stay when training ends, until
+    whoever trains knows that what it was for is done.
     """
 
     def __init__(self, folder: str | Path):
-        super().__init__(str(folder), double_checkpoint=True)
+        super().__init__(str(folder), double_checkpoint=True, delete_checkpoint=False)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Restore the last whole state."""

@@ -17,7 +17,7 @@ from rbkeras.errors import InputError
 from rbkeras.inference import score_records
 from rbkeras.resume import claim, mark_finished
 from rbkeras.tables import read_table
-from rbkeras.training import fit_classifier, set_seed
+from rbkeras.training import fit_classifier, forget_backup, set_seed
 
 PREDICTIONS_FILE = "validation_result.csv"
 _COLUMNS = ("unique_index", "prediction0", "prediction1")
@@ -118,6 +118,7 @@ def train_fold(
             ],
         )
     mark_finished(marker, settings)
+    forget_backup(folder)
 
 
 def _check_classes(targets: np.ndarray, folder: Path) -> None:

@@ -1,5 +1,8 @@
 """Exceptions that commands tell in one sentence: "your input is at fault", and "work failed"."""
 
+import contextlib
+from collections.abc import Iterator
+
 
 class InputError(Exception):
     """Bad input or usage.
@@ -15,3 +18,12 @@ class WorkError(Exception):
     The message is one sentence that names the piece of work. Commands print it on stderr without
     a traceback, which the other process has written down, and exit with status 1.
     """
+
+
+@contextlib.contextmanager
+def because_of(setting: str) -> Iterator[None]:
+    """Put the setting that a function was called for in front of what it complains about."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{setting}: {error}") from None

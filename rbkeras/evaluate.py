@@ -67,9 +67,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         findings = gather_evaluation(arguments.model, model, scores, metrics=result, **files)
         write_report(Path(arguments.out) / "report.html", findings)
         print("\n".join(evaluation.format_metrics(result)))
+        comparison = Path(arguments.out) / "comparison.csv"
+        # It would be of other models.
+        comparison.unlink(missing_ok=True)
         if arguments.beside:
             table = compare_scores(scores, theirs)
-            with whole_file(Path(arguments.out) / "comparison.csv") as temporary:
+            with whole_file(comparison) as temporary:
                 table.to_csv(temporary, index=False)
             print(f"beside {arguments.beside}:")
             print("\n".join(format_comparison(table)))

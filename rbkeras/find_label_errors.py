@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rbkeras.cli import load_tensorflow, run_command
 from rbkeras.distribution import check_dask
+from rbkeras.errors import InputError
 from rbkeras.options import add_dask_flag, checked, make_parser, parse_config
 
 _EXAMPLES = """\
@@ -24,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="rbkeras find_label_errors",
         description="Find suspected label errors by cross-validation (stage 1 of fit).",
         examples=_EXAMPLES,
+        unlisted=("label_errors.table",),
     )
     parser.add_argument("--fold", type=int | None, default=None, help="train this fold alone")
     parser.add_argument("--merge", action="store_true", help="train nothing, merge the folds")
@@ -32,6 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work() -> None:
         checked(config)
+        if config.label_errors.table is not None:
+            raise InputError(
+                "--label_errors.table: expected none, since this command makes such a table, got "
+                f"{config.label_errors.table}; rbkeras.fit takes it"
+            )
         check_dask(parsed.dask)
         load_tensorflow()
         from rbkeras.run import find_label_errors

@@ -143,6 +143,11 @@ def _check_yaml(parser: ArgumentParser, path: str) -> None:
     if not isinstance(settings, dict):
         found = "an empty file" if settings is None else f"a {type(settings).__name__}"
         parser.error(f"{path}: expected settings NAME: VALUE, found {found}")
+    # What a file says of a switch goes past its type, and any text would count as yes.
+    switches = [act.dest for act in parser._actions if isinstance(act, argparse._StoreTrueAction)]
+    for name in switches:
+        if not isinstance(settings.get(name, False), bool):
+            parser.error(f"{path}: expected true or false for {name}, found {settings[name]!r}")
     for name, own in vars(FitConfig()).items():
         if is_dataclass(own) and not isinstance(settings.get(name, {}), dict):
             parser.error(f"{path}: expected settings below {name}, found {settings[name]!r}")

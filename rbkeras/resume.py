@@ -49,7 +49,7 @@ def claim(
     """
     marker = Path(marker)
     if marker.exists():
-        earlier = read_json(marker)
+        earlier = _read(marker)
         # Compared as JSON returns them: a tuple comes back as a list.
         differences = list(_differences(earlier.get("settings", {}), plain(settings)))
         if not differences:
@@ -72,9 +72,16 @@ def is_finished(marker: str | Path, settings: dict[str, Any]) -> bool:
     marker = Path(marker)
     if not marker.exists():
         return False
-    earlier = read_json(marker)
+    earlier = _read(marker)
     different = any(_differences(earlier.get("settings", {}), plain(settings)))
     return bool(earlier.get("finished")) and not different
+
+
+def _read(marker: Path) -> dict[str, Any]:
+    content = read_json(marker)
+    if not isinstance(content, dict):
+        raise InputError(f"{marker}: expected settings of earlier work, found {content!r:.80}")
+    return content
 
 
 def _remove(products: Sequence[Path]) -> None:

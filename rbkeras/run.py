@@ -45,6 +45,8 @@ def fit(config: FitConfig, *, dask: str | None = None) -> None:
     are where the processors are.
     """
     config, run = _start(config, dask)
+    # What can be told before hours of training.
+    stage2.choose_targets(run, None)
     with _described(config):
         rated = stage1.find_label_errors(run, dask=dask)
         if rated is not None:
@@ -52,7 +54,7 @@ def fit(config: FitConfig, *, dask: str | None = None) -> None:
             _write_cross_validation(run, rated)
         if dask is not None and not is_local(dask):
             do_on_dask([_stage2_piece(run)], dask, title="stage 2")
-        model = stage2.train_final(run, rated)
+        model = stage2.train_final(run, rated, on_claimed=lambda: _describe(config))
     result = _evaluate(run, model)
     write_report(config.out / "report.html", gather_run(config.out, model=model))
     print("\n".join(_summary(config, rated, result)))
@@ -129,6 +131,8 @@ def _start(config: FitConfig, dask: str | None) -> tuple[FitConfig, Run]:
     check_test_files(config, run.records)
     if config.hold_out:
         _check_held_out(run)
+    stage1.check_folds(run)
+    stage1.known_verdicts(run)
     if run.verdicts is not None:
         print(f"{config.verdicts}: {len(run.verdicts)} verdicts")
     return config, run
@@ -140,22 +144,32 @@ _SUSPECTS = ("label_errors.csv", "label_errors.html", "evaluation/cross_validati
 
 
 def _describe(config: FitConfig, *, stage1_alone: bool = False) -> None:
-    if stage1_alone and (config.out / "model.keras").exists():
+    if stage1_alone and _has_model(config):
         # They are of the model, and have settings that are none of stage 1's.
         return
     write_config(config.out / _DESCRIPTIONS[0], config)
     write_json(config.out / _DESCRIPTIONS[1], _environment())
 
 
+def _has_model(config: FitConfig) -> bool:
+    return (config.out / "model.keras").exists()
+
+
 @contextlib.contextmanager
 def _described(config: FitConfig, *, stage1_alone: bool = False) -> Iterator[None]:
-    """Say in the run directory what is done there; take it back where that is refused."""
+    """Say in the run directory what is done there; take it back where that is refused.
+
+    What is said there of a model stands until stage 2 replaces that one.
+    """
     paths = [config.out / name for name in (*_DESCRIPTIONS, *_SUSPECTS)]
     before = [path.read_bytes() if path.exists() else None for path in paths]
-    _describe(config, stage1_alone=stage1_alone)
+    if not _has_model(config):
+        _describe(config, stage1_alone=stage1_alone)
     try:
         yield
-    except OtherSettingsError:
+    except InputError as error:
+        if not (isinstance(error, OtherSettingsError) or _has_model(config)):
+            raise
         for path, content in zip(paths, before, strict=True):
             if content is not None:
                 with whole_file(path) as temporary:
@@ -218,6 +232,9 @@ def _show_suspects(run: Run, rated: pd.DataFrame, *, most: int = 48) -> None:
     """Write `label_errors.html` and show TensorBoard the most suspicious stamps."""
     ranked = most_suspicious(rated)
     page = ranked["unique_index"].head(run.config.label_errors.gallery).to_numpy()
+    if not len(page):
+        # One of other suspects.
+        (run.folder / "label_errors.html").unlink(missing_ok=True)
     chosen = ranked[ranked["suspect"] == 1].head(most)
     # Read together, since it takes a pass over all records.
     wanted = np.union1d(page, chosen["unique_index"])

@@ -20,7 +20,7 @@ from rbkeras.data.pipeline import stamp_dataset
 from rbkeras.data.records import Records
 from rbkeras.data.splits import validation_mask
 from rbkeras.devices import find_strategy, padded_batches
-from rbkeras.errors import InputError
+from rbkeras.errors import InputError, because_of
 from rbkeras.losses import RealBogusLoss
 from rbkeras.models.classifier import RealBogusClassifier, build_classifier
 from rbkeras.training import compile_classifier, enough_epochs, make_optimizer
@@ -66,13 +66,14 @@ class Run:
         chosen = np.zeros(len(self._given), bool)
         if self.config.hold_out:
             used = np.flatnonzero(self._given != SKIP)
-            chosen[used] = validation_mask(
-                self._given[used],
-                self.records.samples["detector_id"].to_numpy()[used],
-                fraction=self.config.hold_out,
-                seed=self.config.seed,
-                groups=None if self.groups is None else self.groups[used],
-            )
+            with because_of(f"--hold_out {self.config.hold_out}"):
+                chosen[used] = validation_mask(
+                    self._given[used],
+                    self.records.samples["detector_id"].to_numpy()[used],
+                    fraction=self.config.hold_out,
+                    seed=self.config.seed,
+                    groups=None if self.groups is None else self.groups[used],
+                )
             if self.groups is None:
                 # Unlabelled stamps say nothing in a test and much in training.
                 chosen &= self._given >= 0

@@ -12,8 +12,8 @@ from rbkeras.data.labels import SKIP
 from rbkeras.data.records import open_records
 from rbkeras.data.splits import repeat_seed, stratified_folds
 from rbkeras.distribution import do_on_dask
-from rbkeras.errors import InputError
-from rbkeras.files import alone
+from rbkeras.errors import InputError, because_of
+from rbkeras.files import alone, whole_file
 from rbkeras.label_errors import rate_labels, read_label_errors, write_label_errors
 from rbkeras.losses import RealBogusLoss
 from rbkeras.options import as_plain, from_plain
@@ -21,6 +21,9 @@ from rbkeras.pieces import Piece
 from rbkeras.resume import is_finished
 from rbkeras.rundir import Run
 from rbkeras.verdicts import gather_verdicts
+
+#: Verdicts on samples that `label_errors.csv` has no row for.
+_WITHOUT_ROW = "other_verdicts.csv"
 
 
 def fold_folders(run: Run) -> list[Path]:
@@ -33,14 +36,23 @@ def _folds(run: Run, repeat: int) -> np.ndarray:
     """Fold of each sample in one of the repeats: int8 (N,), -1 for the unlabelled."""
     labelled = np.flatnonzero(run.labels >= 0)
     fold_of = np.full(len(run.labels), -1, np.int8)
-    fold_of[labelled] = stratified_folds(
-        run.labels[labelled],
-        run.records.samples["detector_id"].to_numpy()[labelled],
-        folds=run.config.label_errors.folds,
-        seed=repeat_seed(run.config.seed, repeat),
-        groups=None if run.groups is None else run.groups[labelled],
-    )
+    with because_of(f"--label_errors.folds {run.config.label_errors.folds}"):
+        fold_of[labelled] = stratified_folds(
+            run.labels[labelled],
+            run.records.samples["detector_id"].to_numpy()[labelled],
+            folds=run.config.label_errors.folds,
+            seed=repeat_seed(run.config.seed, repeat),
+            groups=None if run.groups is None else run.groups[labelled],
+        )
     return fold_of
+
+
+def check_folds(run: Run) -> None:
+    """Raise `InputError` where the samples cannot be dealt out to the folds, if any are trained."""
+    own = run.config.label_errors
+    if own.table is None and run.config.policy != "keep":
+        for repeat in range(own.repeats):
+            _folds(run, repeat)
 
 
 def train_folds(run: Run, only: int | None = None, *, dask: str | None = None) -> None:
@@ -157,8 +169,9 @@ def merge(run: Run) -> pd.DataFrame:
 
 
 def known_verdicts(run: Run) -> pd.Series:
-    """All verdicts: of the file that is named, of `label_errors.csv` and of a named table."""
-    kept = [run.folder / "label_errors.csv", run.config.label_errors.table]
+    """All verdicts: of the file that is named, of those kept here and of a named table."""
+    kept = [run.folder / "label_errors.csv", run.folder / _WITHOUT_ROW]
+    kept += [run.config.label_errors.table]
     return gather_verdicts(
         run.config.verdicts, [path for path in kept if path], run.records.samples
     )
@@ -170,8 +183,17 @@ def _write(run: Run, rated: pd.DataFrame) -> pd.DataFrame:
     idle = len(known) - (0 if run.verdicts is None else len(run.verdicts))
     if idle:
         print(f"{path}: verdicts kept but not obeyed: {idle}; to obey them, name --verdicts")
+    # First those that the table has no row for: samples held out, or without a label.
+    rest, without_row = known[~known.index.isin(rated["unique_index"])], run.folder / _WITHOUT_ROW
+    if len(rest):
+        names = ["unique_index", "detector_id", "sample_index", "label"]
+        table = run.records.samples[names].iloc[rest.index].assign(verdict=rest.to_numpy())
+        with whole_file(without_row) as temporary:
+            table.to_csv(temporary, index=False)
     rated = rated.assign(verdict=rated["unique_index"].map(known).fillna(""))
     write_label_errors(path, rated)
+    if not len(rest):
+        without_row.unlink(missing_ok=True)
     return rated
 
 

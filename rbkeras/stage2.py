@@ -1,5 +1,6 @@
 """Stage 2 in a run directory: training on what the policy leaves, and `model.keras`."""
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from rbkeras.data.records import label_names, reading
 from rbkeras.data.splits import validation_mask
 from rbkeras.decision import Decision, SecondLook
 from rbkeras.decision_fit import fit_decision
-from rbkeras.errors import InputError
+from rbkeras.errors import InputError, because_of
 from rbkeras.files import alone, plain, read_json, whole_file
 from rbkeras.inference import load_classifier, score_records
 from rbkeras.label_errors import apply_policy
@@ -23,7 +24,7 @@ from rbkeras.metrics import threshold_at_tpr
 from rbkeras.models.classifier import RealBogusClassifier
 from rbkeras.resume import claim, mark_finished
 from rbkeras.rundir import Run, digest
-from rbkeras.training import fit_classifier, set_seed
+from rbkeras.training import fit_classifier, forget_backup, set_seed
 from rbkeras.verdicts import apply_verdicts
 
 # Fraction of the bogus beyond which a second look takes longer than the first.
@@ -51,26 +52,35 @@ def choose_targets(run: Run, rated: pd.DataFrame | None) -> tuple[np.ndarray, np
     targets = judged_targets(run, rated)
     used = np.flatnonzero(targets != SKIP)
     held_out = np.zeros(len(targets), bool)
-    held_out[used] = validation_mask(
-        targets[used],
-        run.records.samples["detector_id"].to_numpy()[used],
-        fraction=run.config.training.validation_fraction,
-        seed=run.config.seed,
-        groups=None if run.groups is None else run.groups[used],
-    )
+    fraction = run.config.training.validation_fraction
+    with because_of(f"--training.validation_fraction {fraction}"):
+        held_out[used] = validation_mask(
+            targets[used],
+            run.records.samples["detector_id"].to_numpy()[used],
+            fraction=fraction,
+            seed=run.config.seed,
+            groups=None if run.groups is None else run.groups[used],
+        )
     if run.groups is None:
         # Unlabelled stamps say nothing in validation and much in training.
         held_out &= targets >= 0
     return np.where(held_out, SKIP, targets), np.where(held_out, targets, SKIP)
 
 
-def train_final(run: Run, rated: pd.DataFrame | None) -> RealBogusClassifier:
-    """Stage 2: train on what the policy leaves, and save `model.keras`."""
+def train_final(
+    run: Run, rated: pd.DataFrame | None, *, on_claimed: Callable[[], None] | None = None
+) -> RealBogusClassifier:
+    """Stage 2: train on what the policy leaves, and save `model.keras`.
+
+    `on_claimed` is called once it is sure that the run directory is for a model of these settings.
+    """
     with alone(run.folder / "stage2"):
-        return _train_final(run, rated)
+        return _train_final(run, rated, on_claimed or (lambda: None))
 
 
-def _train_final(run: Run, rated: pd.DataFrame | None) -> RealBogusClassifier:
+def _train_final(
+    run: Run, rated: pd.DataFrame | None, on_claimed: Callable[[], None]
+) -> RealBogusClassifier:
     training, validation = choose_targets(run, rated)
     for name, part in (("training", training), ("validation", validation)):
         for kind, label in (("real", 1), ("bogus", 0)):
@@ -94,13 +104,15 @@ def _train_final(run: Run, rated: pd.DataFrame | None) -> RealBogusClassifier:
         settings["labelled_per_batch"] = labelled
     marker, path = run.folder / "stage2.json", run.folder / "model.keras"
     others = [run.folder / name for name in ("log.csv", "tensorboard", "backup")]
-    if claim(
+    finished = claim(
         marker,
         settings,
         products=[path, *others],
         derived=_derived(run),
         overwrite=run.config.overwrite,
-    ):
+    )
+    on_claimed()
+    if finished:
         print(f"{path}: finished already")
         return _decided(run, training, validation)
     keras.backend.clear_session()
@@ -130,8 +142,9 @@ def _train_final(run: Run, rated: pd.DataFrame | None) -> RealBogusClassifier:
                 SaveModel(path),
             ],
         )
-    run.forget(training)
     mark_finished(marker, settings, decision=asdict(run.config.decision))
+    forget_backup(run.folder)
+    run.forget(training)
     return model
 
 

@@ -1,6 +1,7 @@
 """Compiling and training a classifier, in a folder where an interrupted training goes on."""
 
 import math
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -134,7 +135,8 @@ def fit_classifier(
     epochs
         Number of epochs.
     folder
-        Gets `log.csv`, `tensorboard/` and, while training lasts, `backup/`.
+        Gets `log.csv`, `tensorboard/` and `backup/`; called again with that one, training goes on,
+        or its end is gone through once more. `forget_backup` removes it.
     keep_best
         End with the weights of the lowest validation loss instead of the last ones.
     patience
@@ -176,6 +178,11 @@ def fit_classifier(
         ],
     )
     return _one_row_per_epoch(log)
+
+
+def forget_backup(folder: str | Path) -> None:
+    """Remove what an interrupted training would go on from, once it is finished and so marked."""
+    shutil.rmtree(Path(folder) / "backup", ignore_errors=True)
 
 
 def _end_with_a_line(path: Path) -> None:

@@ -55,7 +55,7 @@ _WITHIN: tuple[tuple[str, float, float, bool, bool], ...] = (
     ("model.dropout", 0, 1, True, False),
     ("optimizer.warmup", 0, 1, True, True),
     ("optimizer.momentum", 0, 1, True, False),
-    ("training.validation_fraction", 0, 0.5, False, True),
+    ("training.validation_fraction", 0.01, 0.5, True, True),
     ("training.labelled_share", 0, 1, True, False),
     ("label_errors.folds", 2, 100, True, True),
     ("label_errors.threshold", 0, 1, False, False),
@@ -139,6 +139,8 @@ def _require_together(config: FitConfig) -> None:
         raise InputError("expected --test_real and --test_bogus together, got only one of them")
     if config.hold_out and config.test_real is not None:
         raise InputError("expected --hold_out or --test_real with --test_bogus, got both")
+    if 0 < config.hold_out < 0.01:
+        raise InputError(f"--hold_out: expected 0 or at least 0.01, got {config.hold_out}")
     if config.hold_out and config.data is None:
         raise InputError(
             "--hold_out: expected --data with it, got none; a simulated survey has test stamps"

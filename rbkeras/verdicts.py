@@ -32,7 +32,7 @@ def read_verdicts(path: str | Path, samples: pd.DataFrame, *, blank: bool = Fals
     ----------
     path
         CSV with a header. Column `verdict`: one of `VERDICTS`, in any case, or empty, which says
-        nothing. The sample is named by `alert_id`, where the records have this column too; else
+        nothing. The sample is named by `alert_id`, where every one of the records has its own; else
         by `detector_id` and `sample_index`, or by `unique_index`. Other columns are ignored, save
         that `label` and, without `alert_id`, `unique_index`, where present, must be those of the
         records. `label_errors.csv` is such a table.
@@ -58,7 +58,7 @@ def read_verdicts(path: str | Path, samples: pd.DataFrame, *, blank: bool = Fals
         return _series({})
     numbers = np.array([number for number, _ in rows])
     header = rows[0][1]
-    if "alert_id" in header and "alert_id" in samples:
+    if "alert_id" in header and _all_named(samples):
         key = _BY_ALERT
         wanted = {"alert_id": np.array([row["alert_id"] for _, row in rows], object)}
     else:
@@ -103,6 +103,16 @@ def gather_verdicts(named: Path | None, kept: Sequence[Path], samples: pd.DataFr
     joined = pd.concat([_series({}), *found])
     joined = joined[~joined.index.duplicated()].sort_index()
     return joined[joined != ""]
+
+
+def _all_named(samples: pd.DataFrame) -> bool:
+    names = samples.get("alert_id")
+    return names is not None and bool(names.notna().all()) and _texts(names).is_unique
+
+
+def _texts(names: pd.Series) -> pd.Series:
+    """Names as they stand in the cells of a table."""
+    return names.astype(str).str.strip().astype(object)
 
 
 def _has_verdicts(path: Path) -> bool:
@@ -170,7 +180,7 @@ def _positions(path: Path, samples: pd.DataFrame, wanted: dict[str, np.ndarray])
     """Row of each wanted sample in `samples`, -1 where there is none."""
     known = samples[list(wanted)]
     if "alert_id" in known:
-        known = known.astype(str).astype(object)
+        known = known.assign(alert_id=_texts(known["alert_id"]))
     index = pd.MultiIndex.from_frame(known)
     if not index.is_unique:
         raise InputError(

@@ -11,6 +11,7 @@ from rbkeras.training import (
     compile_classifier,
     enough_epochs,
     fit_classifier,
+    forget_backup,
     learning_rate_schedule,
     make_optimizer,
     set_seed,
@@ -173,12 +174,14 @@ def test_cosine_schedule_without_warm_up_starts_at_its_peak():
 # --- fitting ----------------------------------------------------------------------------------
 
 
-def test_training_logs_every_epoch_and_cleans_up(tmp_path):
+def test_training_logs_every_epoch(tmp_path):
     history = fit(make_model(eager=False), tmp_path, epochs=3)
     assert history["epoch"].tolist() == [0, 1, 2]
     logged = {"loss", "ce", "auc_hinge", "vat", "auc", "val_loss", "val_auc", "val_fpr_at_tpr90"}
     assert logged <= set(history)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "log.csv"), history)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["backup", "log.csv", "tensorboard"]
+    forget_backup(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["log.csv", "tensorboard"]
 
 
@@ -201,7 +204,6 @@ def test_interrupted_training_goes_on_and_keeps_the_best_weights(tmp_path, dicta
     assert same(model.get_weights(), expected)
     # Later callbacks, which save and predict, see the kept weights.
     assert same(second.kept, expected)
-    assert not (tmp_path / "backup").exists()
 
 
 def test_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path):
@@ -254,6 +256,12 @@ def test_a_kill_while_training_ends_does_not_change_what_is_kept(tmp_path, dicta
     again = make_model()
     fit(again, tmp_path, epochs=3)
     assert same(again.get_weights(), script.weights[1])
+    # And once more, as after a kill before the training is marked as finished.
+    history = fit(make_model(), tmp_path, epochs=3, callbacks=[later := Script([])])
+    assert later.epochs == []
+    assert same(later.kept, script.weights[1])
+    assert history["epoch"].tolist() == [0, 1, 2]
+    forget_backup(tmp_path)
     assert not (tmp_path / "backup").exists()
 
 
@@ -267,6 +275,7 @@ def test_patience_stops(tmp_path, dictate):
 
 def test_a_second_training_starts_its_log_anew(tmp_path):
     fit(make_model(), tmp_path, epochs=2)
+    forget_backup(tmp_path)
     assert fit(make_model(), tmp_path, epochs=1)["epoch"].tolist() == [0]
 
 

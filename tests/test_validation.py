@@ -41,7 +41,7 @@ def test_presets_are_right(preset):
         ("seed", 2**31, "a number in [0, 2147483648)"),
         ("policy_threshold", 1.5, "a number in [0, 1]"),
         ("training.epochs", 0, "at least 1"),
-        ("training.validation_fraction", 0.6, "a number in (0, 0.5]"),
+        ("training.validation_fraction", 0.6, "a number in [0.01, 0.5]"),
         ("training.shift", -1, "at least 0"),
         ("label_errors.folds", 1, "a number in [2, 100]"),
         ("label_errors.certainty", 1.0, "a number in [0, 1)"),

@@ -19,7 +19,7 @@ from rbkeras.label_errors import read_label_errors
 from rbkeras.losses import RealBogusLoss
 from rbkeras.rundir import Run
 from rbkeras.stage2 import judged_targets
-from rbkeras.training import fit_classifier, set_seed
+from rbkeras.training import fit_classifier, forget_backup, set_seed
 from tuning.cost import multiply_adds, stamps_per_second
 from tuning.objectives import measure
 from tuning.plan import Plan
@@ -127,4 +127,5 @@ def train_part(
         result["multiply_adds"] = multiply_adds(model)
         result["stamps_per_second"] = stamps_per_second(model)
     write_json(done, result)
+    forget_backup(folder)
     return result

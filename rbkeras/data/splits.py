@@ -8,6 +8,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from rbkeras.errors import InputError
 
+_ATTEMPTS = 20
+
 
 def stratified_folds(
     labels: np.ndarray,
@@ -42,7 +44,8 @@ def stratified_folds(
     Raises
     ------
     InputError
-        When there are fewer samples, or groups, than folds.
+        When there are fewer samples, or groups, than folds, or groups so uneven that a fold stays
+        empty.
     """
     labels, detector_ids = np.asarray(labels), np.asarray(detector_ids)
     if not 2 <= folds <= 100:
@@ -82,14 +85,21 @@ def _grouped_folds(labels, detector_ids, groups, folds, seed) -> np.ndarray:
     )
     # scikit-learn refuses when every stratum is smaller than the number of folds.
     strata = next(codes for codes in candidates if np.bincount(codes).max() >= folds)
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     assigned = np.empty(len(labels), dtype=np.int8)
-    with warnings.catch_warnings():
-        # A stratum with fewer members than folds is normal here.
-        warnings.filterwarnings("ignore", message="The least populated class")
-        for fold, (_, held_out) in enumerate(splitter.split(strata, strata, codes)):
-            assigned[held_out] = fold
-    return assigned
+    # Few groups can leave a fold without any; another order of them may not.
+    for attempt in range(_ATTEMPTS):
+        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=(seed + attempt) % 2**32)
+        with warnings.catch_warnings():
+            # A stratum with fewer members than folds is normal here.
+            warnings.filterwarnings("ignore", message="The least populated class")
+            for fold, (_, held_out) in enumerate(splitter.split(strata, strata, codes)):
+                assigned[held_out] = fold
+        if len(np.unique(assigned)) == folds:
+            return assigned
+    raise InputError(
+        f"expected groups that can be dealt out to {folds} folds by class, got {found} groups that "
+        "leave one empty; ask for fewer folds"
+    )
 
 
 def _group_codes(groups: np.ndarray) -> np.ndarray:
@@ -112,7 +122,7 @@ def validation_mask(
     Parameters
     ----------
     fraction
-        Wished size, in (0, 0.5]; the part is one of round(1 / fraction) folds.
+        Wished size, in [0.01, 0.5]; the part is one of round(1 / fraction) folds.
     labels, detector_ids, seed, groups
         As in `stratified_folds`.
 
@@ -121,7 +131,7 @@ def validation_mask(
     numpy.ndarray
         bool (N,), true for validation samples.
     """
-    if not 0 < fraction <= 0.5:
-        raise InputError(f"validation fraction: expected a number in (0, 0.5], got {fraction}")
-    folds = min(round(1 / fraction), 100)
+    if not 0.01 <= fraction <= 0.5:
+        raise InputError(f"fraction: expected a number in [0.01, 0.5], got {fraction}")
+    folds = round(1 / fraction)
     return stratified_folds(labels, detector_ids, folds=folds, seed=seed, groups=groups) == 0

@@ -32,6 +32,8 @@ def fill_missing(planes):
     known = ops.where(finite, planes, zeros)
     count = ops.sum(ops.cast(finite, planes.dtype), axis=-1, keepdims=True)
     mean = ops.sum(known, axis=-1, keepdims=True) / ops.maximum(count, 1.0)
+    # Huge pixels of both signs have no sum.
+    mean = ops.where(ops.isfinite(mean), mean, ops.zeros_like(mean))
     # Rounding can put the mean of equal pixels beside them, which the min-max would blow up.
     infinite = ops.full_like(planes, float("inf"))
     low = ops.min(ops.where(finite, planes, infinite), axis=-1, keepdims=True)

@@ -99,7 +99,9 @@ def _identifying(samples: pd.DataFrame) -> list[str]:
 def _identity(samples: pd.DataFrame, index: int) -> str:
     """Write these columns of a sample as CSV."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(samples[_identifying(samples)].iloc[index])
+    # Cell by cell: a row of several columns would make one type of all of them.
+    cells = [samples[name].iloc[index] for name in _identifying(samples)]
+    csv.writer(text, lineterminator="").writerow(cells)
     return text.getvalue()
 
 
