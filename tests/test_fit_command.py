@@ -125,6 +125,32 @@ def test_what_is_refused_changes_nothing(run, survey, dask):
     assert {name: (run / name).read_bytes() for name in names} == before
 
 
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--label_errors.group", "nosuch"], "--label_errors.group: expected a column of"),
+        (["--label_errors.table", "nosuch.csv"], "nosuch.csv: expected"),
+    ],
+)
+def test_settings_that_fail_are_not_told_of_the_model(run, survey, fails_with, flags, complaint):
+    names = ("config.yaml", "label_errors.csv", "model.keras")
+    before = {name: (run / name).read_bytes() for name in names}
+    arguments = [*data_flags(survey), "--out", str(run), *SMALL, *flags]
+    assert complaint in fails_with(fit.main, arguments)
+    assert {name: (run / name).read_bytes() for name in names} == before
+
+
+def test_a_kill_before_stage_two_leaves_the_settings_of_the_model(run, survey, monkeypatch):
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    config = (run / "config.yaml").read_bytes()
+    monkeypatch.setattr("rbkeras.run._write_cross_validation", killed)
+    arguments = [*data_flags(survey), "--out", str(run), *SMALL, "--policy", "flip"]
+    assert fit.main(arguments) == 1
+    assert (run / "config.yaml").read_bytes() == config
+
+
 def test_another_network_takes_what_was_said_of_the_first_with_it(run, survey, tmp_path):
     out = shutil.copytree(run, tmp_path / "run")
     more = ["--overwrite", "--training.epochs", "1", "--policy", "keep"]

@@ -84,6 +84,8 @@ def test_values_of_the_wrong_kind_are_refused_with_status_2(argv):
         b"learning_rate: 1\n",
         b"model: {networkk: simple}\n",
         b"seed: many\n",
+        b'overwrite: "false"\n',
+        b"deterministic: [1]\n",
         b"model: {network: huge}\n",
         b"!!python/object/apply:os.getcwd []\n",
     ],

@@ -67,6 +67,16 @@ def test_changed_settings_are_refused_by_name_and_nothing_is_removed(work, finis
     assert read_json(work.marker)["settings"]["epochs"] == 3
 
 
+@pytest.mark.parametrize("content", ["[]", "null", '"finished"'])
+def test_what_is_no_marker_is_named(tmp_path, content):
+    marker = tmp_path / "stage2.json"
+    marker.write_text(content)
+    for look in (claim, is_finished):
+        more = {"products": [], "overwrite": True} if look is claim else {}
+        with pytest.raises(InputError, match=r"stage2\.json: expected settings of earlier work"):
+            look(marker, {"a": 1}, **more)
+
+
 def test_an_added_setting_is_a_change(work):
     work()
     with pytest.raises(InputError, match="seed was None, is 1"):

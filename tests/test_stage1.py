@@ -1,5 +1,6 @@
 """Stage 1 in a run directory: repeats, what is trained again, the gallery and verdicts."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -231,6 +232,37 @@ def test_verdicts_written_into_the_table_are_not_lost(records_dir, trained, tmp_
     assert merge(verdicts=other) == ({2: "ok"}, "")
 
 
+def test_verdicts_on_samples_that_are_now_held_out_are_kept(records_dir, trained, tmp_path):
+    def merge(**options):
+        own = LabelErrorConfig(folds=2)
+        config = FitConfig(data=records_dir, out=tmp_path / "run", label_errors=own, **options)
+        run = Run(config, open_records(records_dir))
+        train_folds(run)
+        stage1.merge(run)
+        return run
+
+    run = merge()
+    path, beside = tmp_path / "run" / "label_errors.csv", tmp_path / "run" / "other_verdicts.csv"
+    pd.read_csv(path).assign(verdict="ok").to_csv(path, index=False)
+    number = len(pd.read_csv(path))
+    shutil.rmtree(tmp_path / "run" / "folds")
+    held_out = merge(hold_out=0.25)
+    assert len(pd.read_csv(path)) < number
+    assert len(pd.read_csv(path)) + len(pd.read_csv(beside)) == number
+    assert (stage1.known_verdicts(held_out) == "ok").sum() == number
+    shutil.rmtree(tmp_path / "run" / "folds")
+    run = merge()
+    assert (pd.read_csv(path)["verdict"] == "ok").sum() == number
+    assert not beside.exists()
+    assert len(stage1.known_verdicts(run)) == number
+
+
+def test_a_table_is_no_input_of_the_command_that_makes_it(flags, trained, fails_with, tmp_path):
+    message = fails_with(find_label_errors.main, [*flags, "--label_errors.table", "t.csv"])
+    assert "--label_errors.table: expected none, since this command makes such a table" in message
+    assert trained == []
+
+
 def test_wrong_verdicts_are_told_before_anything_is_trained(flags, trained, fails_with, tmp_path):
     path = tmp_path / "verdicts.csv"
     path.write_text("unique_index,verdict\n999,ok\n")
@@ -238,6 +270,10 @@ def test_wrong_verdicts_are_told_before_anything_is_trained(flags, trained, fail
     assert (
         "verdicts.csv, row 2: expected a sample of the records, found unique_index 999" in message
     )
+    # A faulty row counts though it says nothing, since it may take something back.
+    path.write_text("unique_index,verdict\n1,\n1,\n")
+    message = fails_with(find_label_errors.main, [*flags, "--verdicts", path])
+    assert "row 3: expected one verdict per sample" in message
     message = fails_with(find_label_errors.main, [*flags, "--verdicts", tmp_path / "none.csv"])
     assert "none.csv: expected a table of verdicts for --verdicts, found none" in message
     assert trained == []

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rbkeras.data.labels import SKIP
 from rbkeras.errors import InputError
+from rbkeras.review import gallery
 from rbkeras.verdicts import VERDICTS, apply_verdicts, gather_verdicts, read_verdicts
 
 # Detectors 2 and 10 with three samples each; the last one is unlabelled.
@@ -120,6 +121,28 @@ def test_alerts_are_found_again_wherever_they_are(table):
     assert read_verdicts(path, samples).index.tolist() == [there]
     with pytest.raises(InputError, match="expected alert_id among the records"):
         read_verdicts(table("alert_id,verdict\n7,real\n"), samples)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [[1.0, 2.0, None, 4.0, 5.0, 6.0], ["a"] * 6, [None] * 6, [" x", "x", "c", "d", "e", "f"]],
+)
+def test_alerts_without_a_name_of_their_own_are_found_by_their_place(table, names):
+    """As in surveys where injected stars are no alerts; the page writes both."""
+    named = SAMPLES.assign(alert_id=names)
+    rows = [gallery._identity(named, index) for index in range(6)]
+    assert all(len(row.split(",")) == 4 for row in rows)
+    text = "\n".join(f"{row},{word}" for row, word in zip(rows[1:3], ("ok", "real"), strict=True))
+    path = table(f"detector_id,sample_index,label,alert_id,verdict\n{text}\n")
+    assert read_verdicts(path, named).to_dict() == {1: "ok", 2: "real"}
+
+
+def test_blanks_around_the_names_of_alerts_do_not_count(table):
+    named = SAMPLES.assign(alert_id=[" a", "b ", "c", "d", "e", "f"])
+    assert read_verdicts(table("alert_id,verdict\nb,ok\n a ,real\n"), named).to_dict() == {
+        0: "real",
+        1: "ok",
+    }
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,6 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from rbkeras.errors import InputError
 
-_ATTEMPTS = 20
-
 
 def stratified_folds(
     labels: np.ndarray,
@@ -44,8 +42,7 @@ def stratified_folds(
     Raises
     ------
     InputError
-        When there are fewer samples, or groups, than folds, or groups so uneven that a fold stays
-        empty.
+        When there are fewer samples, or groups, than folds.
     """
     labels, detector_ids = np.asarray(labels), np.asarray(detector_ids)
     if not 2 <= folds <= 100:
@@ -85,21 +82,24 @@ def _grouped_folds(labels, detector_ids, groups, folds, seed) -> np.ndarray:
     )
     # scikit-learn refuses when every stratum is smaller than the number of folds.
     strata = next(codes for codes in candidates if np.bincount(codes).max() >= folds)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     assigned = np.empty(len(labels), dtype=np.int8)
-    # Few groups can leave a fold without any; another order of them may not.
-    for attempt in range(_ATTEMPTS):
-        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=(seed + attempt) % 2**32)
-        with warnings.catch_warnings():
-            # A stratum with fewer members than folds is normal here.
-            warnings.filterwarnings("ignore", message="The least populated class")
-            for fold, (_, held_out) in enumerate(splitter.split(strata, strata, codes)):
-                assigned[held_out] = fold
-        if len(np.unique(assigned)) == folds:
-            return assigned
-    raise InputError(
-        f"expected groups that can be dealt out to {folds} folds by class, got {found} groups that "
-        "leave one empty; ask for fewer folds"
-    )
+    with warnings.catch_warnings():
+        # A stratum with fewer members than folds is normal here.
+        warnings.filterwarnings("ignore", message="The least populated class")
+        for fold, (_, held_out) in enumerate(splitter.split(strata, strata, codes)):
+            assigned[held_out] = fold
+    _fill_empty(assigned, codes, folds)
+    return assigned
+
+
+def _fill_empty(assigned: np.ndarray, codes: np.ndarray, folds: int) -> None:
+    """Give folds that scikit-learn has left empty the smallest group of the one with most."""
+    sizes = np.bincount(codes)
+    for empty in np.flatnonzero(np.bincount(assigned, minlength=folds) == 0):
+        fold_of = pd.Series(assigned).groupby(codes).first()
+        crowded = fold_of.index[fold_of == fold_of.mode()[0]]
+        assigned[codes == crowded[sizes[crowded].argmin()]] = empty
 
 
 def _group_codes(groups: np.ndarray) -> np.ndarray:

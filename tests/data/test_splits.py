@@ -93,6 +93,13 @@ def test_groups_are_never_split_and_no_fold_is_left_out(triples, folds, seed):
     assert set(assigned) == set(range(folds))
 
 
+def test_few_groups_of_one_class_each_leave_no_fold_out():
+    sizes, classes = [19, 18, 5, 23, 17], [0, 0, 1, 1, 1]
+    groups, labels = np.repeat(np.arange(5), sizes), np.repeat(classes, sizes)
+    assigned = stratified_folds(labels, np.ones(82, int), folds=5, seed=3, groups=groups)
+    assert sorted(np.bincount(assigned)) == sorted(sizes)
+
+
 def test_folds_of_equal_groups_are_stratified():
     rng = np.random.default_rng(0)
     labels = np.repeat(rng.permutation(np.repeat([0, 1], [150, 50])), 3)
@@ -149,7 +156,7 @@ def test_fewer_samples_than_folds():
         stratified_folds(np.zeros(4, int), np.zeros(4, int), folds=5, seed=0)
 
 
-@pytest.mark.parametrize("fraction", [0, -0.1, 0.6, 1])
+@pytest.mark.parametrize("fraction", [0, -0.1, 1e-310, 0.009, 0.6, 1])
 def test_a_validation_fraction_out_of_range_is_named(fraction):
     with pytest.raises(InputError, match=f"got {fraction}"):
         validation_mask(np.zeros(9, int), np.zeros(9, int), fraction=fraction, seed=0)
