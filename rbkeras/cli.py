@@ -22,8 +22,9 @@ _KINDS = {
     errno.ENAMETOOLONG: "expected a shorter name",
     errno.ELOOP: "expected a file or folder, found links that lead in a circle",
 }
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 #: Kinds of OSError that the disk, or its owner, is to blame for.
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
+UNWRITABLE = (*_FULL, errno.EACCES, errno.EPERM)
 
 
 def run_command(work: Callable[[], int | None]) -> int:
@@ -39,8 +40,8 @@ def run_command(work: Callable[[], int | None]) -> int:
     int
         0 done, unless `work` says otherwise; 2 bad input (one sentence on stderr), a file where a
         folder is needed or the other way round included; 1 interrupted, the disk is full or not
-        writable, or other processes failed. Any other exception is a defect and is raised,
-        traceback and all.
+        writable, memory is used up, nobody reads what is printed, or other processes failed. Any
+        other exception is a defect and is raised, traceback and all.
     """
     try:
         return work() or 0
@@ -54,6 +55,13 @@ def run_command(work: Callable[[], int | None]) -> int:
         # Bytes of a file name that are no UTF-8 come as characters that no table can hold.
         print(f"error: expected names in UTF-8, found {error.object!a}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Whoever read what is printed has seen enough; nor shall the last words be tried again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except MemoryError as error:
+        print(f"error: not enough memory: {error or 'none is left'}", file=sys.stderr)
+        return 1
     except OSError as error:
         kind = _KINDS.get(error.errno or 0)
         if kind is not None and error.filename:
@@ -62,7 +70,8 @@ def run_command(work: Callable[[], int | None]) -> int:
         if error.errno not in UNWRITABLE:
             raise
         # Libraries that write through C often know only the reason, not the file.
-        where = f"cannot write {error.filename}" if error.filename else "cannot write"
+        what = "cannot write" if error.errno in _FULL else "cannot read or write"
+        where = f"{what} {error.filename}" if error.filename else what
         print(f"error: {where}: {os.strerror(error.errno)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -188,7 +188,11 @@ def _joined_schema(first: pa.Schema, paths: Sequence[Path], last: Sequence[str])
         except pa.ArrowTypeError:
             # Numbers of one input, words of another.
             joined = pa.field(field.name, _TEXT)
-        if {known.type, kind} == {pa.int64(), pa.float64()} and not _exact(paths, field.name):
+        kinds_here = {known.type, kind}
+        if kinds_here == {pa.int64(), pa.float64()} and not _exact(paths, field.name):
+            joined = pa.field(field.name, _TEXT)
+        if pa.uint64() in kinds_here and not kinds_here <= {pa.uint64(), pa.null()}:
+            # No type of numbers holds these and others.
             joined = pa.field(field.name, _TEXT)
         fields[field.name] = joined
     names = [name for name in fields if name not in last]

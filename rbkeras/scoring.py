@@ -163,6 +163,7 @@ def _open_all(
     sources, bad = {}, []
     for number, path in enumerate(inputs):
         try:
+            _require_text(path)
             source = open_source(path, stamp_shape=network.stamp_shape, keep_bad=skip_bad)
             require_stamp_shape(source.stamp_shape, network.stamp_shape, source=path)
             sources[number] = source
@@ -171,6 +172,14 @@ def _open_all(
                 raise
             bad.append(str(error))
     return sources, bad
+
+
+def _require_text(path: str | Path) -> None:
+    """Refuse a name that no table can hold."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{str(path)!a}: expected a name in UTF-8, found other bytes") from None
 
 
 def _state(path: str | Path, source: Source | None, out: Path) -> dict[str, Any]:

@@ -300,6 +300,31 @@ def test_every_problem_of_original_records_is_listed(original):
     assert len(report.problems) == 3
 
 
+@pytest.mark.parametrize("kind", ["ours", "original"])
+def test_a_folder_in_a_file_s_place_is_found(own_records, original, kind):
+    path = (own_records if kind == "ours" else original) / "data10.tfrecord"
+    path.unlink()
+    path.mkdir()
+    report = check_records(path.parent)
+    problem(report, "data10.tfrecord", "record 1 of 12 cannot be read", "Is a directory")
+
+
+@pytest.mark.parametrize("kind", ["no example", "no value"])
+def test_original_records_of_something_else_are_named(tmp_path, kind):
+    feature = {name: tf.train.Feature() for name in ("image", "label", "unique_index")}
+    feature["image"].bytes_list.SetInParent()
+    example = tf.train.Example(features=tf.train.Features(feature=feature))
+    content = b"nothing" if kind == "no example" else example.SerializeToString()
+    folder = tmp_path / "original"
+    folder.mkdir()
+    with tf.io.TFRecordWriter(str(folder / "data1.tfrecord")) as writer:
+        writer.write(content)
+    table = pd.DataFrame({"detector_id": [1], "size": [1], "start_index": [0]})
+    table.to_csv(folder / "data_info.csv")
+    report = check_records(folder)
+    assert any("data1.tfrecord: expected" in text for text in report.problems)
+
+
 def test_start_indices_that_do_not_add_up_are_found(original):
     info = pd.read_csv(original / "data_info.csv", index_col=0)
     info.assign(start_index=[0, 12, 25]).to_csv(original / "data_info.csv")

@@ -24,6 +24,8 @@ def raising(error):
     [
         (InputError("a.npy: expected x, found y"), 2, "error: a.npy: expected x, found y\n"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "out"), 1, "cannot write out"),
+        (PermissionError(errno.EACCES, "", "in"), 1, "cannot read or write in: Permission"),
+        (MemoryError("Unable to allocate 7 TiB"), 1, "not enough memory: Unable to allocate 7 TiB"),
         (FileExistsError(errno.EEXIST, "", "out"), 2, "error: out: expected a folder"),
         (NotADirectoryError(errno.ENOTDIR, "", "out/x"), 2, "error: out/x: expected a path"),
         (IsADirectoryError(errno.EISDIR, "", "in"), 2, "error: in: expected a file"),

@@ -1,6 +1,7 @@
 """A night through `predict`: streamed, resumed, whole or absent. The network is a stand-in."""
 
 import errno
+import shutil
 import subprocess
 import sys
 
@@ -234,6 +235,18 @@ def test_damage_in_the_middle_is_skipped(
         assert before[0] == 20
         assert before[1] > 0
         assert not set(engine.seen) & set(ids(1, 20))
+
+
+def test_a_name_that_no_table_can_hold_is_left_out(engine, run, arrays, tmp_path, capsys):
+    strange = arrays[0].with_name("n\udce9.npy")
+    shutil.copy(arrays[0], strange)
+    out = tmp_path / "scores.csv"
+    assert run([strange, arrays[2]], out) == 2
+    assert "expected a name in UTF-8" in capsys.readouterr().err
+    assert not parts_folder(out).exists()
+    assert run([strange, arrays[2]], out, "--skip_bad") == 1
+    assert "expected a name in UTF-8" in capsys.readouterr().err
+    assert set(pd.read_csv(out)["source"]) == {str(arrays[2])}
 
 
 def test_a_source_of_another_length_than_it_said_is_at_fault(

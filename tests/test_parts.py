@@ -205,6 +205,21 @@ def test_columns_of_any_types_are_joined(tmp_path, kinds, ending):
             assert float(night) == 7
 
 
+@pytest.mark.parametrize("other", [7, 0.5, None, "seven"])
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_unsigned_numbers_of_one_input_and_others_of_another(tmp_path, ending, other):
+    out = tmp_path / f"scores{ending}"
+    store(out, rows(0, 1, night=2**63 + 5))
+    store(out, rows(0, 1, night=other), number=1)
+    with claim(out) as parts:
+        parts.write([0, 1], empty=EMPTY, last=LAST)
+    exact = {"dtype_backend": "numpy_nullable"}
+    found = pd.read_csv(out, dtype=str) if ending == ".csv" else pd.read_parquet(out, **exact)
+    first, second = found["night"]
+    assert int(first) == 2**63 + 5
+    assert pd.isna(second) if other is None else str(second) == str(other)
+
+
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])
 def test_numbers_of_one_input_and_words_of_another_are_texts(tmp_path, ending):
     out = tmp_path / f"scores{ending}"

@@ -365,6 +365,36 @@ def test_command_writes_a_survey(tmp_path, capsys):
     assert not (out / "raw/images2.npy").exists()
 
 
+@pytest.mark.parametrize("kind", ["no simulation", "another file", "a link"])
+def test_overwriting_takes_nothing_but_simulations(tmp_path, capsys, kind):
+    out = tmp_path / "out"
+    command = [str(out), "--detectors", "1", "--per_detector", "20", "--size", "15"]
+    command += ["--test_real", "3", "--test_bogus", "4", "--no-progress"]
+    if kind != "no simulation":
+        assert simulate.main(command) == 0
+    (out / "test").mkdir(parents=True, exist_ok=True)
+    if kind == "a link":
+        (out / "raw").rename(tmp_path / "elsewhere")
+        (out / "raw").symlink_to(tmp_path / "elsewhere")
+    else:
+        (out / "test" / "notes.txt").write_text("of somebody")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
+    assert simulate.main([*command, "--overwrite"]) == 2
+    message = {
+        "no simulation": "expected an earlier simulation with its truth.csv, found none",
+        "another file": "notes.txt: expected files of a simulation alone",
+        "a link": "raw: expected a folder of a simulation, found a link",
+    }[kind]
+    assert message in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()} == before
+
+
+def test_test_stamps_are_written_as_numpy_writes_them(survey, tmp_path):
+    path = survey / "test" / "bogus.npy"
+    np.save(tmp_path / "again.npy", np.load(path))
+    assert path.read_bytes() == (tmp_path / "again.npy").read_bytes()
+
+
 def test_an_interrupted_simulation_begins_anew(tmp_path, monkeypatch):
     command = [str(tmp_path), "--detectors", "1", "--per_detector", "20", "--size", "15"]
     command += ["--test_real", "3", "--test_bogus", "4", "--no-progress"]

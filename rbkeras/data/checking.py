@@ -199,7 +199,7 @@ def _scan(path: Path, size: int, records: Records, problems: list[str]) -> pd.Da
 
     try:
         batches = list(_parsed(path, records, batch=256))
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError):
+    except tf.errors.OpError:
         problems.append(f"{path}: {_first_damage(path, size, records)}")
         return None
     if not batches:
@@ -241,7 +241,7 @@ def _first_damage(path: Path, size: int, records: Records) -> str:
     try:
         for _ in _parsed(path, records, batch=1):
             whole += 1
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+    except tf.errors.OpError as error:
         reason = data_fault(error) or str(error).splitlines()[0]
         return f"record {whole + 1} of {size} cannot be read ({reason}), nor can what follows it"
     return f"reading failed after record {whole} of {size}, but not when tried again"

@@ -69,24 +69,28 @@ def _is_gzip(path: Path) -> bool:
 def _peek(path: Path, compression: str) -> tuple[str, int]:
     """Return the encoding of the first record's image and its number of pixels."""
     import tensorflow as tf
+    from google.protobuf.message import DecodeError
 
     with reading(path):
         serialised = next(iter(tf.data.TFRecordDataset(str(path), compression).take(1)), None)
     if serialised is None:
         raise InputError(f"{path}: expected at least one record, found none")
-    feature = tf.train.Example.FromString(serialised.numpy()).features.feature
+    try:
+        feature = tf.train.Example.FromString(serialised.numpy()).features.feature
+    except DecodeError:
+        raise InputError(f"{path}: expected tf.train.Example records, found others") from None
     missing = [name for name in ("image", "label", "unique_index") if name not in feature]
     if missing:
         raise InputError(f"{path}: expected records with {', '.join(missing)}, found none")
     if feature["image"].WhichOneof("kind") == "bytes_list":
-        return RAW, len(feature["image"].bytes_list.value[0]) // 4
+        return RAW, len(next(iter(feature["image"].bytes_list.value), b"")) // 4
     return FLOAT_LIST, len(feature["image"].float_list.value)
 
 
 def _stamp_shape(length: int, path: Path) -> tuple[int, int, int]:
     for channels in (3, 1):
         side = int(np.sqrt(length // channels))
-        if side * side * channels == length:
+        if side and side * side * channels == length:
             return side, side, channels
     raise InputError(f"{path}: expected square stamps of 3 or 1 channels, found {length} pixels")
 

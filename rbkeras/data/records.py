@@ -200,8 +200,9 @@ def read_samples(path: Path, expected: int) -> pd.DataFrame:
     """Read `samples.parquet` and check that it has a row for each of `expected` records."""
     try:
         samples = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    # On damaged bytes pandas and pyarrow raise whatever their parsing trips over.
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise InputError(
             f"{path}: expected a Parquet table, but it cannot be read: {reason}"
         ) from None
@@ -224,6 +225,8 @@ def reading(source: str | Path) -> Iterator[None]:
         tf.errors.DataLossError,
         tf.errors.InvalidArgumentError,
         tf.errors.FailedPreconditionError,
+        tf.errors.NotFoundError,
+        tf.errors.PermissionDeniedError,
     ) as error:
         fault = data_fault(error)
         if fault is None:
@@ -252,6 +255,9 @@ def data_fault(error: Exception) -> str | None:
         "Input dataset was expected to contain",
         "Feature: ",
         "Key: ",
+        "Is a directory",
+        "No such file or directory",
+        "Permission denied",
     )
     text = str(error)
     # The sentence that matters comes after names of graph nodes, on the same line.

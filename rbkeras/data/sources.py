@@ -14,7 +14,7 @@ from rbkeras.data.alert_source import AlertSource
 from rbkeras.data.avro import is_alerts
 from rbkeras.data.blocks import has_blocks, ordered_blocks
 from rbkeras.data.fits_source import FitsSource, is_fits_table
-from rbkeras.data.records import damaged, open_records
+from rbkeras.data.records import damaged, open_records, read_manifest
 from rbkeras.data.survey import open_stamps
 from rbkeras.errors import InputError
 
@@ -164,9 +164,14 @@ class RecordsSource:
         yield from identified_stamps(self._records, start=start, batch_size=size)
 
     def _layout_blocks(self, start: int, size: int) -> Iterator[Block]:
-        names = self._records.samples[["detector_id", "sample_index"]]
+        # By their places, which rbkeras.check holds records to: their table has a row for each.
+        entries = read_manifest(self._records.directory)["detectors"]
+        starts = np.array([entry["start_index"] for entry in entries])
+        detectors = np.array([entry["detector_id"] for entry in entries])
         try:
             for stamps, index in ordered_blocks(self._records, start=start, size=size):
-                yield names.iloc[index].reset_index(drop=True), stamps
+                file = np.searchsorted(starts, index, side="right") - 1
+                names = {"detector_id": detectors[file], "sample_index": index - starts[file]}
+                yield pd.DataFrame(names), stamps
         except ValueError as error:
             raise damaged(self.name, str(error)) from None

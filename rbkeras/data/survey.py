@@ -98,6 +98,8 @@ def open_stamps(path: str | Path, *, allow_none: bool = False) -> np.ndarray:
         another number of axes.
     """
     path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path}: expected a .npy file of stamps, found a pipe or a device")
     try:
         # Absurd sizes overflow, and numpy warns of it before it refuses them.
         with np.errstate(all="ignore"):

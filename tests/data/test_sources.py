@@ -1,5 +1,7 @@
 """Sources: blocks from any start, whatever the kind, and faults that are named."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -105,3 +107,17 @@ def test_another_shape_names_source_and_both_shapes():
     require_stamp_shape((7, 7, 3), (7, 7, 3), source="night.npy")
     with pytest.raises(InputError, match=r"night\.npy: .*\(7, 7, 3\).* found \(7, 7, 2\)"):
         require_stamp_shape((7, 7, 2), (7, 7, 3), source="night.npy")
+
+
+def test_reading_records_needs_no_table_of_all_of_them(own_records):
+    whole = read(open_source(own_records), 5)
+    (own_records / "samples.parquet").unlink()
+    identity, stamps, _ = read(open_source(own_records), 5)
+    pd.testing.assert_frame_equal(identity, whole[0])
+    assert (stamps[:, 0, 0, 0] == 1000 * identity["detector_id"] + identity["sample_index"]).all()
+
+
+def test_a_pipe_is_refused_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "night.npy")
+    with pytest.raises(InputError, match=r"night\.npy: expected a \.npy file .* found a pipe"):
+        open_source(tmp_path / "night.npy")

@@ -1,9 +1,11 @@
 """A whole simulated survey on disk: detectors, label errors, a clean test set."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -19,6 +21,9 @@ REAL_NAMES = {"random": "rand_artificial_real", "near_galaxy": "galx_artificial_
 
 #: Of the tables beside the test stamps; the last two as a survey would measure them.
 TEST_COLUMNS = ["detector_id", "family", "snr", "magnitude"]
+
+#: Names of the files in the folders raw and test of a simulation; the last are of a killed one.
+_FILES = re.compile(r"images\d+\.npy|params\d+\.csv|(real|bogus)\.(npy|csv)|\.\d+-.*\.part\..*")
 
 # Stands in the folder while it is being filled.
 _UNFINISHED = ".unfinished"
@@ -181,8 +186,11 @@ def _write_detector(
             "y": rng.uniform(0, 4096, len(table)).round(2),
         }
     )
-    with whole_file(folder / f"images{detector_id}.npy") as temporary:
-        np.save(temporary, images[order])
+    # Not by np.save, whose errors do not say that a disk is full.
+    path = folder / f"images{detector_id}.npy"
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        _write_header(file, images.shape)
+        file.write(np.ascontiguousarray(images[order], "<f4").data)
     with whole_file(folder / f"params{detector_id}.csv") as temporary:
         params.to_csv(temporary, index=False)
     return pd.DataFrame(
@@ -211,24 +219,33 @@ def _write_test(
     A table of the same name ending in .csv says of each what a survey's table would.
     """
     parts = []
-    with whole_file(path) as temporary:
-        images = np.lib.format.open_memmap(
-            temporary, mode="w+", dtype=np.float32, shape=(count, size, size, 3)
-        )
+    # Not by a memory map, since a full disk would end the process without a word.
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        first = _write_header(file, (count, size, size, 3))
         for index, child in enumerate(seed.spawn(len(conditions))):
             rng = np.random.default_rng(child)
             turns = np.arange(index, count, len(conditions))
             for start in range(0, len(turns), BLOCK):
                 rows = turns[start : start + BLOCK]
-                images[rows], table = simulate_stamps(
+                stamps, table = simulate_stamps(
                     len(rows), kind=kind, conditions=conditions[index], rng=rng, size=size
                 )
+                for row, stamp in zip(rows.tolist(), stamps.astype("<f4"), strict=True):
+                    file.seek(first + row * stamp.nbytes)
+                    file.write(stamp.data)
                 parts.append(_test_table(table, index + 1).set_index(rows))
                 yield len(rows)
-        images.flush()
     rows = pd.concat(parts).sort_index() if parts else pd.DataFrame(columns=TEST_COLUMNS)
     with whole_file(path.with_suffix(".csv")) as temporary:
         rows.to_csv(temporary, index=False)
+
+
+def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> int:
+    """Begin a `.npy` file of float32 stamps; return the place of the first byte of them."""
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": "<f4", "fortran_order": False, "shape": shape}
+    )
+    return file.tell()
 
 
 def _test_table(table: pd.DataFrame, detector_id: int) -> pd.DataFrame:
@@ -254,6 +271,20 @@ def _make_room(out: Path, *, overwrite: bool) -> None:
         # What an interrupted simulation has left is nobody's; other files may be somebody's.
         if not overwrite and not (out / _UNFINISHED).exists():
             raise InputError(f"{out}: expected an empty folder, found files; --overwrite replaces")
-        for folder in ("raw", "test"):
-            shutil.rmtree(out / folder, ignore_errors=True)
+        _require_simulation(out)
+        for folder in (out / "raw", out / "test"):
+            if folder.exists():
+                shutil.rmtree(folder)
         (out / "truth.csv").unlink(missing_ok=True)
+
+
+def _require_simulation(out: Path) -> None:
+    """Refuse to replace what no simulation has written."""
+    if not ((out / _UNFINISHED).exists() or (out / "truth.csv").exists()):
+        raise InputError(f"{out}: expected an earlier simulation with its truth.csv, found none")
+    for folder in (out / "raw", out / "test"):
+        if folder.is_symlink():
+            raise InputError(f"{folder}: expected a folder of a simulation, found a link")
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if not _FILES.fullmatch(path.name):
+                raise InputError(f"{path}: expected files of a simulation alone, found this one")
