@@ -90,6 +90,7 @@ def score_inputs(
     out = Path(out)
     if out.suffix not in ENDINGS:
         raise InputError(f"{out}: expected an output ending in .csv or .parquet")
+    _require_text(out)
     for flag, value in (("--batch_size", batch_size), ("--threads", threads)):
         if value is not None and value < 1:
             raise InputError(f"{flag}: expected at least 1, got {value}")

@@ -114,6 +114,7 @@ def _train_final(
     on_claimed()
     if finished:
         print(f"{path}: finished already")
+        _tidy(run, training)
         return _decided(run, training, validation)
     keras.backend.clear_session()
     set_seed(run.config.seed, deterministic=run.config.deterministic)
@@ -143,9 +144,14 @@ def _train_final(
             ],
         )
     mark_finished(marker, settings, decision=asdict(run.config.decision))
+    _tidy(run, training)
+    return model
+
+
+def _tidy(run: Run, training: np.ndarray) -> None:
+    """Remove what a training needs that is under way; a kill may have left it to the next call."""
     forget_backup(run.folder)
     run.forget(training)
-    return model
 
 
 def _derived(run: Run) -> list[Path]:

@@ -247,6 +247,8 @@ def test_a_name_that_no_table_can_hold_is_left_out(engine, run, arrays, tmp_path
     assert run([strange, arrays[2]], out, "--skip_bad") == 1
     assert "expected a name in UTF-8" in capsys.readouterr().err
     assert set(pd.read_csv(out)["source"]) == {str(arrays[2])}
+    assert run([arrays[2]], tmp_path / "o\udce9.csv") == 2
+    assert not list(tmp_path.glob("*.parts"))
 
 
 def test_a_source_of_another_length_than_it_said_is_at_fault(
