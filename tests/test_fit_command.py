@@ -266,6 +266,9 @@ def test_evaluate_repeats_the_run_s_metrics(run, survey, tmp_path, capsys):
     assert len(comparison) == 5
     again = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
     assert again == json.loads((run / "evaluation" / "metrics.json").read_text())
+    # Alone, what was said beside another model is of the past.
+    assert evaluate.main(arguments) == 0
+    assert not (tmp_path / "evaluation" / "comparison.csv").exists()
 
 
 @pytest.mark.parametrize(

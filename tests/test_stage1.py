@@ -195,6 +195,8 @@ def test_stage_one_ends_with_a_gallery(flags, trained, tmp_path):
     assert run(flags, "--merge", "--label_errors.gallery", 3) == 0
     assert page.read_text().count("<article") == 3
     assert page.read_text().count('data-verdict="unlabelled"') == 1
+    assert run(flags, "--merge", "--label_errors.gallery", 0) == 0
+    assert not page.exists()
     assert len(trained) == 2
 
 

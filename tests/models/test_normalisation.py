@@ -91,6 +91,15 @@ def test_the_largest_numbers_are_numbers(kind):
     assert not found[2].any()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_huge_pixels_of_both_signs_beside_a_missing_one(kind):
+    """Their sum is infinity less infinity."""
+    stamps = np.where(np.arange(15 * 15 * 3) % 2, 3e38, -3e38).astype(np.float32)
+    stamps = stamps.reshape(1, 15, 15, 3)
+    stamps[0, 7, 7] = np.nan
+    assert np.isfinite(StampNormalisation(kind)(stamps).numpy()).all()
+
+
 def test_missing_pixels_become_their_channels_mean():
     planes = np.arange(24, dtype=np.float32).reshape(1, 2, 12)
     planes[0, 0, 0], planes[0, 0, 5], planes[0, 1, 11] = np.nan, np.inf, -np.inf
