@@ -244,6 +244,7 @@ def command(survey, out, *more):
     return [sys.executable, "-m", "rbkeras.find_label_errors", *arguments]
 
 
+@pytest.mark.slow
 def test_two_workers_find_the_same_label_errors_as_one_process(tiny_survey, tmp_path):
     """Byte for byte, when every process has one thread."""
     environment = os.environ | thread_limits(1)

@@ -114,7 +114,13 @@ def test_a_changed_setting_is_noticed_and_named(run, survey, capsys):
     assert (run / "config.yaml").read_bytes() == config
 
 
-@pytest.mark.parametrize("dask", [[], ["--dask", "local:1"]], ids=["here", "dask"])
+@pytest.mark.parametrize(
+    "dask",
+    [
+        pytest.param([], id="here"),
+        pytest.param(["--dask", "local:1"], id="dask", marks=pytest.mark.slow),
+    ],
+)
 def test_what_is_refused_changes_nothing(run, survey, dask):
     """Other suspects make another model, but only stage 2 notices; workers tell by sentences."""
     names = ("config.yaml", "label_errors.csv", "label_errors.html", "model.keras")

@@ -42,6 +42,7 @@ def test_workers_write_the_table_that_one_process_writes(model, night, tmp_path)
     assert not parts_folder(tmp_path / "shared.csv").exists()
 
 
+@pytest.mark.slow
 def test_what_others_gave_is_kept_when_an_input_is_bad(model, night, tmp_path, make_survey, capsys):
     survey = make_survey(tmp_path / "survey", shape=(11, 11, 3))
     convert_survey(survey, tmp_path / "records", progress=False)

@@ -60,7 +60,7 @@ def seen(folder):
     return np.fromfile(folder / "seen", np.float32)
 
 
-@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize("ending", ["csv", pytest.param("parquet", marks=pytest.mark.slow)])
 def test_a_killed_night_ends_as_one_in_one_piece(tmp_path, ending):
     model, inputs = tmp_path / "model.onnx", []
     model.write_text("weights")

@@ -205,7 +205,7 @@ def rates_by_name(table: pd.DataFrame, *, rate: str, colour: str, label: str) ->
         axes.set(xlabel=label, xlim=(0, right), ylim=(-0.6, len(table) - 0.4))
         axes.grid(axis="y", visible=False)
         # Small rates have long labels, which would run into each other.
-        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
         axes.xaxis.set_major_formatter("{x:g}")
     return uri[0]
 

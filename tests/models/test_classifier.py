@@ -264,7 +264,9 @@ def test_mixed_precision_trains_on_raw_counts(network, policy):
     assert int(inner.iterations) == 2 or (network == "complex" and scaled)
 
 
-@pytest.mark.parametrize("network", ["simple", "residual", "compact"])
+@pytest.mark.parametrize(
+    "network", ["simple", "compact", pytest.param("residual", marks=pytest.mark.slow)]
+)
 def test_clones_and_configs_rebuild_the_network(network):
     model = make_model(network=network, padding="same")
     stamps = draw_stamps(3)
@@ -294,6 +296,7 @@ def test_checkpoints_load_and_go_on_training(tmp_path):
     assert {"loss", "ce", "auc_hinge", "vat", "auc", "fpr_at_tpr90"} <= set(logs)
 
 
+@pytest.mark.slow
 def test_backup_and_restore_goes_on_where_it_stopped(tmp_path):
     labels = np.tile([0, 1], 8).astype(np.int32)
     stamps = draw_stamps(16, labels=labels)
@@ -429,6 +432,7 @@ def test_a_model_with_a_decision_trains_on(tmp_path):
     assert model.decision == measured()
 
 
+@pytest.mark.slow
 def test_two_replicas_train_as_one_device_does():
     code = """
         import sys

@@ -49,6 +49,7 @@ def test_a_sweep_leaves_its_results(sweep):
     assert "Settings as given: trial 0," in (out / "sweep.html").read_text()
 
 
+@pytest.mark.slow
 def test_more_trials_may_be_added_and_nothing_else_changed(sweep, fails_with, capsys):
     out, arguments = sweep
     before = (out / "trials" / "0" / "result.json").stat().st_mtime_ns
@@ -63,6 +64,7 @@ def test_more_trials_may_be_added_and_nothing_else_changed(sweep, fails_with, ca
         assert "expected the settings of this run, found others" in line
 
 
+@pytest.mark.slow
 def test_the_best_settings_run_as_they_are(sweep, tmp_path):
     out, _ = sweep
     best = read_json(out / "sweep.json")["settings"]["objective"]

@@ -73,7 +73,10 @@ def test_a_search_ends_when_nothing_is_acceptable(name, tmp_path):
     assert not search.done
 
 
-@pytest.mark.parametrize("name", TUNER_NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n == "bayesian")) for n in TUNER_NAMES],
+)
 def test_every_tuner_goes_on_where_it_stopped(name, tmp_path):
     first = Search(tmp_path / "parted", name)
     first.run(6)
