@@ -96,40 +96,18 @@ def stamp_dataset(
         raise ValueError("samples: expected shuffle_buffer with it, got none")
     elif samples and not selected:
         raise ValueError(f"samples: expected targets that select some, got {samples} of none")
-    passes = -(-samples // selected) if samples else 1
+    common: dict[str, Any] = {
+        "count": samples,
+        "batch_size": batch_size,
+        "shuffle_buffer": shuffle_buffer,
+        "reshuffle": reshuffle,
+        "seed": seed,
+        "with_index": with_index,
+    }
     if cache is None and has_blocks(records):
-        dataset = _from_blocks(
-            records,
-            targets,
-            count=samples,
-            batch_size=batch_size,
-            shuffle_buffer=shuffle_buffer,
-            reshuffle=reshuffle,
-            seed=seed,
-            with_index=with_index,
-        )
+        dataset = _from_blocks(records, targets, **common)
     else:
-        order = {"seed": seed, "reshuffle_each_iteration": reshuffle}
-        dataset = _serialised(records, order=order if shuffle_buffer else None)
-        dataset = dataset.map(_parser(records, targets, with_index), num_parallel_calls=2)
-        if shuffle_buffer or cache is not None:
-            dataset = dataset.unbatch()
-            if cache is None and passes > 1 and selected <= shuffle_buffer:
-                # Few stamps that come often are not read each time.
-                cache = "memory"
-            if cache is not None:
-                dataset = dataset.cache("" if cache == "memory" else str(cache))
-                if samples < selected:
-                    # No epoch comes to the end of the stamps, without which no cache is whole.
-                    deque(dataset, maxlen=0)
-            if shuffle_buffer:
-                dataset = dataset.shuffle(shuffle_buffer, **order)
-            if samples != selected:
-                # No pass more than are needed, since every pass begun draws a new order.
-                dataset = dataset.repeat(passes).take(samples)
-            dataset = dataset.batch(batch_size)
-        else:
-            dataset = dataset.rebatch(batch_size)
+        dataset = _from_parsing(records, targets, cache=cache, **common)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(-(-samples // batch_size)))
     if augment:
         dataset = augmented(dataset, seed=seed, shift=shift)
@@ -252,6 +230,43 @@ def _from_blocks(
         tf.TensorSpec((None,), tf.int64 if with_index else tf.int32),
     )
     return drawn(elements, count=number, signature=signature).rebatch(batch_size)
+
+
+def _from_parsing(
+    records: Records,
+    targets: np.ndarray,
+    *,
+    count: int,
+    batch_size: int,
+    shuffle_buffer: int,
+    reshuffle: bool,
+    seed: int,
+    with_index: bool,
+    cache: str | Path | None,
+) -> tf.data.Dataset:
+    """Batches of records that have no layout of ours, or are kept once they are parsed."""
+    selected = int((targets != SKIP).sum())
+    passes = -(-count // selected) if count else 1
+    order = {"seed": seed, "reshuffle_each_iteration": reshuffle}
+    dataset = _serialised(records, order=order if shuffle_buffer else None)
+    dataset = dataset.map(_parser(records, targets, with_index), num_parallel_calls=2)
+    if not shuffle_buffer and cache is None:
+        return dataset.rebatch(batch_size)
+    dataset = dataset.unbatch()
+    if cache is None and passes > 1 and selected <= shuffle_buffer:
+        # Few stamps that come often are not read each time.
+        cache = "memory"
+    if cache is not None:
+        dataset = dataset.cache("" if cache == "memory" else str(cache))
+        if count < selected:
+            # No epoch comes to the end of the stamps, without which no cache is whole.
+            deque(dataset, maxlen=0)
+    if shuffle_buffer:
+        dataset = dataset.shuffle(shuffle_buffer, **order)
+    if count != selected:
+        # No pass more than are needed, since every pass begun draws a new order.
+        dataset = dataset.repeat(passes).take(count)
+    return dataset.batch(batch_size)
 
 
 def _serialised(records: Records, *, order: dict[str, Any] | None) -> tf.data.Dataset:
