@@ -1,4 +1,4 @@
-"""Datasets whose elements Python draws one by one."""
+"""What every dataset here needs of tf.data: elements that Python draws, and nothing tuned."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -62,3 +62,14 @@ def drawn(
         return number, tuple(element)
 
     return tf.data.Dataset.range(count - 1, -1, -1).scan(np.int64(-1), step)
+
+
+def stated_parallelism() -> tf.data.Options:
+    """Switch off tf.data's tuning at run time: every degree of parallelism is stated here.
+
+    The tuner's thread sleeps ever longer between its looks, and the end of an epoch often waits
+    for it to wake: see docs/benchmarks.md.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options

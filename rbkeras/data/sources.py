@@ -159,7 +159,7 @@ class RecordsSource:
             yield from self._layout_blocks(start, size)
             return
         # TensorFlow reads what has to be parsed; other sources do without it.
-        from rbkeras.data.pipeline import identified_stamps
+        from rbkeras.data.parsing import identified_stamps
 
         yield from identified_stamps(self._records, start=start, batch_size=size)
 
