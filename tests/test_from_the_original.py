@@ -6,14 +6,15 @@ import shlex
 from pathlib import Path
 
 import pytest
-from tiny import SMALL, data_flags
+from tiny import SMALL, SMALL_TRAININGS, data_flags
 
 from rbkeras import experiment
 from rbkeras.options import make_parser, parse_config
 from rbkeras.studies.grid import POLICY_NAMES
 
 PAGE = Path(__file__).parents[1] / "docs" / "from-the-original.md"
-TINY = [*SMALL, "--model.width", "0.25", "--loss.lambda_vat", "0", "--training.epochs", "1"]
+NARROW = ["--model.width", "0.25", "--loss.lambda_vat", "0", "--training.epochs", "1"]
+TINY = [*SMALL, *NARROW]
 #: Every option that stands in a command of the original's README.
 OPTIONS = [
     *("train_data_dir", "test_data_dir", "test_real_name", "test_bogus_name", "output_dir"),
@@ -29,8 +30,7 @@ EXTRA = {
     "evaluate": [],
     "find_label_errors": TINY,
     "fit": TINY,
-    # With --plan, which trains nothing, nothing has to be small.
-    "experiment": ["--model.network", "simple", "--seeds", "0"],
+    "experiment": [*SMALL_TRAININGS, *NARROW, "--seeds", "0"],
 }
 
 
