@@ -74,6 +74,9 @@ class Decision:
     training_prevalence
         Fraction of reals among the labelled training samples (for isotonic regression, among
         those it was fitted on), to which probabilities refer unless another is stated.
+    network_prevalence
+        Fraction of reals among the labelled training samples, where `training_prevalence` is
+        another one; None where it is that.
     prevalence
         Stated in training for the stream of detections to come, if any.
     labels
@@ -95,6 +98,7 @@ class Decision:
     temperature: float = 1.0
     knots: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     training_prevalence: float = 0.5
+    network_prevalence: float | None = None
     prevalence: float | None = None
     labels: dict[str, int] | None = None
     remarks: tuple[str, ...] = ()
@@ -109,7 +113,7 @@ class Decision:
             raise ValueError("knots: expected with the calibration isotonic, and with no other")
         if not self.temperature > 0:
             raise ValueError(f"temperature: expected a number above 0, got {self.temperature}")
-        for name in ("training_prevalence", "prevalence"):
+        for name in ("training_prevalence", "network_prevalence", "prevalence"):
             value = getattr(self, name)
             if value is not None and not 0 < value < 1:
                 raise ValueError(f"{name}: expected a fraction in (0, 1), got {value}")

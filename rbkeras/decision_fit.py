@@ -63,6 +63,7 @@ def fit_decision(
     remarks += said
     if calibrated["calibration"] == "isotonic":
         # The knots know the fraction of reals among these samples, whatever training's was.
+        calibrated["network_prevalence"] = float(training_prevalence)
         training_prevalence = len(real) / (len(real) + len(bogus))
     point, *others = (
         OperatingPoint(

@@ -127,6 +127,9 @@ def model_file(path: str | Path, engine: EngineName) -> tuple[Path, EngineName]:
                 f"{path}: expected a file that the engine {engine} runs, found one of {own}"
             )
         engine = own
+        model = folder.parent / "model.keras"
+        if folder.name == EXPORTED and path.exists() and model.exists():
+            _check_origin(path, model)
     elif engine != "keras":
         if not path.exists():
             raise InputError(f"{path}: expected a trained model, found none")
@@ -136,24 +139,25 @@ def model_file(path: str | Path, engine: EngineName) -> tuple[Path, EngineName]:
                 f"{path}: expected an exported model, found none; "
                 f"`python -m rbkeras.export {model} --formats {engine}` makes it"
             )
-        _check_origin(path, model, engine)
+        _check_origin(path, model)
     if not path.exists():
         raise InputError(f"{path}: expected a trained model, found none")
     return path, engine
 
 
-def _check_origin(path: Path, model: Path, engine: EngineName) -> None:
+def _check_origin(path: Path, model: Path) -> None:
     """Refuse an exported file that was made of an earlier model than the one there is now."""
-    summary = path.with_name(EXPORT_SUMMARY)
     try:
-        made_of = read_json(summary)["files"][engine]["model_sha256"]
-    except (InputError, KeyError, TypeError):
+        entries = read_json(path.with_name(EXPORT_SUMMARY))["files"].items()
+        made_of = {entry["path"]: (name, entry["model_sha256"]) for name, entry in entries}
+        file_format, digest = made_of[path.name]
+    except (InputError, KeyError, TypeError, AttributeError, ValueError):
         # Nothing is known of it, as of a file that was copied here alone.
         return
-    if made_of != checksum(model):
+    if digest != checksum(model):
         raise InputError(
             f"{path}: expected it exported from {model}, which is another model by now; "
-            f"`python -m rbkeras.export {model} --formats {engine}` makes it anew"
+            f"`python -m rbkeras.export {model} --formats {file_format}` makes it anew"
         )
 
 

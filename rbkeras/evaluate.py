@@ -62,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         result = evaluation.write_evaluation(
             arguments.out,
             evaluation.scores_of_arrays(*scores),
-            source={f"test_{name}": path for name, path in files.items()},
+            # Whole, since a report may be written from another folder.
+            source={f"test_{name}": str(Path(path).resolve()) for name, path in files.items()},
         )
         findings = gather_evaluation(arguments.model, model, scores, metrics=result, **files)
         write_report(Path(arguments.out) / "report.html", findings)

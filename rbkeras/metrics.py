@@ -108,8 +108,9 @@ def auc_interval(
     """Confidence interval of the AUC from DeLong's variance, symmetric in logit(AUC).
 
     The logit keeps the interval inside (0, 1) where the AUC is close to 1. With perfect
-    separation the variance is 0 and the interval is (AUC, AUC). A single real or bogus says
-    nothing: (0, 1).
+    separation the variance is 0; the other edge is then that of the exact binomial
+    (Clopper-Pearson) interval of as many successes in a row as the smaller class has samples. A
+    single real or bogus says nothing: (0, 1).
 
     References
     ----------
@@ -124,7 +125,9 @@ def auc_interval(
     of_bogus = 1.0 - (pooled[m:] - stats.rankdata(bogus_scores)) / m
     area = of_real.mean()
     if not 0 < area < 1:
-        return float(area), float(area)
+        fewest = min(m, n)
+        exact = stats.binomtest(round(area * fewest), fewest).proportion_ci(confidence)
+        return float(exact.low), float(exact.high)
     deviation = np.sqrt(of_real.var(ddof=1) / m + of_bogus.var(ddof=1) / n)
     half = stats.norm.ppf(0.5 + confidence / 2) * deviation / (area * (1 - area))
     low, high = 1 / (1 + np.exp(-(np.log(area / (1 - area)) + np.array([-half, half]))))

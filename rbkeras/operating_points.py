@@ -42,7 +42,8 @@ def operating_points(
         A row per chosen rate: chosen ('tpr' or 'fpr'), target, threshold, tpr, tpr_low,
         tpr_high, fpr, fpr_low, fpr_high. The chosen rate has the exact binomial 95% interval at
         the threshold; the other one the bootstrap's, which knows that the threshold was found on
-        the same samples, widened to the exact one.
+        the same samples, widened to the exact one, or 0 to 1 where a class has a single sample,
+        as in `rbkeras.metrics.fpr_interval`.
     """
     rng = np.random.default_rng(seed)
     real = np.sort(np.asarray(real_scores, dtype=np.float64))[::-1]
@@ -115,5 +116,7 @@ def _finished(row: dict, real: np.ndarray, bogus: np.ndarray) -> dict:
         if name in row:
             drawn_low, drawn_high = np.quantile(row[name], _QUANTILES)
             low, high = min(low, float(drawn_low)), max(high, float(drawn_high))
+            if min(len(real), len(bogus)) < 2:
+                low, high = 0.0, 1.0
         row |= {name: passed / len(scores), f"{name}_low": low, f"{name}_high": high}
     return row

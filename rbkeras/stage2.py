@@ -156,7 +156,11 @@ def _tidy(run: Run, training: np.ndarray) -> None:
 
 def _derived(run: Run) -> list[Path]:
     """List what tells of the model, and would tell of another one once it is replaced."""
-    names = ("metrics.json", "scores.csv", "roc.png", "scores.png", "source.json")
+    names = [
+        *("metrics.json", "scores.csv", "roc.png", "scores.png", "source.json"),
+        # Where the command `evaluate` wrote there.
+        *("report.html", "comparison.csv"),
+    ]
     evaluation = [run.folder / "evaluation" / name for name in names]
     return [run.folder / "validation.csv", run.folder / "report.html", *evaluation]
 

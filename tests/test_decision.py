@@ -99,6 +99,7 @@ def test_isotonic_refers_to_the_prevalence_of_its_own_samples():
         labels[kept], scores[kept], calibration_method="isotonic", training_prevalence=0.1
     )
     assert decision.training_prevalence == pytest.approx(2 / 3)
+    assert decision.network_prevalence == 0.1
     own = decision.probability(scores[kept])
     assert own.mean() == pytest.approx(2 / 3, abs=0.02)
     shifted = decision.probability(scores[kept], prevalence=0.1)

@@ -135,8 +135,11 @@ def test_delong_interval_covers_as_often_as_it_says():
     assert 0.91 <= covered <= 0.99
 
 
-def test_auc_interval_without_spread_is_the_area():
-    assert metrics.auc_interval(np.array([2, 3]), np.array([0, 1])) == (1.0, 1.0)
+def test_auc_interval_without_spread_reaches_the_exact_bound():
+    higher, lower = np.array([2, 3, 4]), np.array([0, 1])
+    # Clopper-Pearson of two of two: (alpha / 2)^(1/2).
+    assert metrics.auc_interval(higher, lower) == pytest.approx((0.025**0.5, 1.0))
+    assert metrics.auc_interval(lower, higher) == pytest.approx((0.0, 1 - 0.025**0.5))
 
 
 @pytest.mark.parametrize(("real", "bogus"), [([1], [0, 2]), ([1, 3], [0]), ([1], [0])])

@@ -61,5 +61,9 @@ def test_band_is_that_of_resampled_arrays(scores):
 def test_few_samples_and_rate_one():
     table = operating_points(np.array([1.0]), np.array([0.0, 2.0]))
     assert np.isfinite(table.drop(columns="chosen")).all(axis=None)
+    # Where the threshold was found on a single sample, it says nothing of the other class.
+    found = table[table["chosen"] == "tpr"]
+    assert (found["fpr_low"] == 0).all()
+    assert (found["fpr_high"] == 1).all()
     low, high = roc_band(np.array([1.0, 3.0]), np.array([0.0, 2.0]), np.array([1.0]))
     assert low[0] == high[0] == 1

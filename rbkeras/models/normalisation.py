@@ -50,8 +50,9 @@ def arcsinh(planes):
     ratio = modest / (1.0 + ops.sqrt(ops.square(modest) + 1.0))
     above = size * (1.0 + ratio)
     # log1p by way of the logarithm, with what rounding took from the sum put back: not every
-    # format of exported models has a log1p, or an exact one.
-    total = 1.0 + above
+    # format of exported models has a log1p, or an exact one. As a sum TensorFlow would take the
+    # first two for a log1p, and what is put back would be counted twice.
+    total = above - (-1.0)
     return ops.sign(planes) * (ops.log(total) - ((total - 1.0) - above) / total)
 
 

@@ -71,9 +71,9 @@ def roc(
             grid, low, high, color=REAL_COLOUR, alpha=0.18, linewidth=0, label="95% band"
         )
         for (other, scores), style in zip(others.items(), ("-", "--"), strict=False):
-            curve = _roc(*scores)
+            curve = _roc(*scores, floor)
             axes.step(*curve, where="post", color=_GREY, linestyle=style, linewidth=1, label=other)
-        axes.step(*_roc(real, bogus), where="post", color=REAL_COLOUR, label=name)
+        axes.step(*_roc(real, bogus, floor), where="post", color=REAL_COLOUR, label=name)
         axes.axhline(0.9, color=_GREY, linewidth=0.8, linestyle=":")
         if point is not None:
             axes.plot(
@@ -86,10 +86,11 @@ def roc(
     return uri[0]
 
 
-def _roc(real: np.ndarray, bogus: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _roc(real: np.ndarray, bogus: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
+    """Rates of a ROC curve; `floor` stands for a false positive rate of 0, which has no log."""
     labels = np.r_[np.ones(len(real)), np.zeros(len(bogus))]
     fpr, tpr, _ = roc_curve(labels, np.r_[real, bogus])
-    return np.maximum(fpr, 0.5 / len(bogus)), tpr
+    return np.maximum(fpr, floor), tpr
 
 
 def precision_recall(

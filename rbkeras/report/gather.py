@@ -208,9 +208,15 @@ def _with_tables(scores: pd.DataFrame, files: dict[int, Path]) -> pd.DataFrame:
         if beside is not None:
             # A unique_index would be of whatever records the stamps once were in.
             own = [name for name in beside if name not in part and name != "unique_index"]
-            part = part.join(beside[own], on="sample_index")
+            part = part.join(_with_gaps(beside[own]), on="sample_index")
         parts.append(part)
     return _renamed(pd.concat(parts, ignore_index=True))
+
+
+def _with_gaps(table: pd.DataFrame) -> pd.DataFrame:
+    """Keep whole numbers whole where the other class's table lacks the column."""
+    whole = table.select_dtypes("integer").columns
+    return table.astype(dict.fromkeys(whole, "Int64"))
 
 
 def _renamed(table: pd.DataFrame) -> pd.DataFrame:

@@ -48,7 +48,7 @@ def rates_by_bin(
         not a number or has fewer than two distinct finite values.
     """
     part = table[table["label"] == 1]
-    values = pd.to_numeric(part[column], errors="coerce").to_numpy(np.float64)
+    values = pd.to_numeric(part[column], errors="coerce").to_numpy(np.float64, na_value=np.nan)
     known = np.isfinite(values)
     values, passed = values[known], (part["score"] >= threshold).to_numpy()[known]
     if len(np.unique(values)) < 2:

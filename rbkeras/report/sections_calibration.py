@@ -26,7 +26,8 @@ def calibration(findings: Findings) -> Section:
     labels = np.r_[np.ones(len(best.real), int), np.zeros(len(best.bogus), int)]
     scores = np.r_[best.real, best.bogus]
     here = float(labels.mean())
-    plain = shift_prevalence(scores, trained=decision.training_prevalence, stated=here)
+    learnt = decision.network_prevalence or decision.training_prevalence
+    plain = shift_prevalence(scores, trained=learnt, stated=here)
     variants = {
         "as the network says": plain,
         f"calibrated ({decision.calibration})": decision.log_odds(scores, prevalence=here),
@@ -44,7 +45,7 @@ def calibration(findings: Findings) -> Section:
     table = Table(
         "Expected calibration error (mean distance from the dotted line) and cross-entropy in "
         "nats; less is better. Both lines are corrected for the fraction of reals "
-        f"({here:.3g} here, {decision.training_prevalence:.3g} where they were learnt).",
+        f"({here:.3g} here, {learnt:.3g} where the network learnt).",
         ["probabilities", "calibration error", "cross-entropy"],
         rows,
     )

@@ -48,8 +48,10 @@ def detectors(findings: Findings) -> Section:
     )
     if len(real) < 2 and len(bogus) < 2:
         return missing("detectors", title, "All scored samples are from one detector.")
-    joined = real.merge(bogus, on="name", how="outer", suffixes=("_real", "_bogus"), sort=False)
-    kept = joined
+    joined = real.merge(bogus, on="name", how="outer", suffixes=("_real", "_bogus"))
+    # The merge has put the names in the order of texts, 10 before 2.
+    names = dict.fromkeys([*real["name"], *bogus["name"]])
+    joined = kept = joined.set_index("name").loc[list(names)].reset_index()
     if len(joined) > _MOST_ROWS:
         kept = joined.nlargest(_MOST_ROWS, "rate_bogus")
     names = set(kept["name"])
@@ -89,7 +91,7 @@ def brightness(findings: Findings) -> Section:
     title = "By brightness"
     figures = []
     for column, label in (("snr", "signal-to-noise"), ("magnitude", "magnitude")):
-        scored, threshold, how = _at_threshold(findings, column)
+        scored, threshold, how = _at_threshold(findings, column, label=REAL)
         curve = None if scored is None else rates_by_bin(scored.table, column, threshold=threshold)
         if curve is not None:
             figures.append(
@@ -101,7 +103,7 @@ def brightness(findings: Findings) -> Section:
                 )
             )
     if not figures:
-        why = "No scored samples have a column magnitude or snr."
+        why = "No scored reals have numbers that differ in a column magnitude or snr."
         return missing("brightness", title, why)
     return Section("brightness", title, [Figures(figures)])
 
@@ -199,13 +201,20 @@ def mistakes(findings: Findings, *, most: int = 12) -> Section:
     return Section("mistakes", title, blocks)
 
 
-def _at_threshold(findings: Findings, column: str) -> tuple[Scored | None, float, str]:
-    """Choose the samples that have a column, the threshold, and words for it."""
+def _at_threshold(
+    findings: Findings, column: str, *, label: int | None = None
+) -> tuple[Scored | None, float, str]:
+    """Choose the samples of which some, of this class, have a column; the threshold; its words."""
+
+    def has(table: pd.DataFrame) -> bool:
+        known = table if label is None else table[table["label"] == label]
+        return column in known and known[column].notna().any()
+
     chosen = next(
         (
             scored
             for scored in (findings.test, findings.validation)
-            if scored is not None and column in scored.table and scored.table[column].notna().any()
+            if scored is not None and has(scored.table)
         ),
         None,
     )

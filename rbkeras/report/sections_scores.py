@@ -190,7 +190,7 @@ def _stored(findings: Findings) -> str:
     point = decision.operating_point
     text = (
         f"predict calls real what scores at least {signed(point.threshold)}: chosen to let "
-        f"{point.true_positive_rate:.0%} of the reals pass on {decision.n_real:,} real and "
+        f"{100 * point.true_positive_rate:g}% of the reals pass on {decision.n_real:,} real and "
         f"{decision.n_bogus:,} bogus of the validation part, where a "
         f"fraction of {rate(point.false_positive_rate)} of the bogus passed."
     )
@@ -208,7 +208,7 @@ def _stored(findings: Findings) -> str:
             f"too (a fraction of {rate(again.share)} of the validation part's bogus), and scores "
             "here are those after this second look."
         )
-    return " ".join([text, *(f"{remark}." for remark in decision.remarks)])
+    return " ".join([text, *(f"{remark[:1].upper()}{remark[1:]}." for remark in decision.remarks)])
 
 
 def suspects_table(rated: pd.DataFrame) -> Table:

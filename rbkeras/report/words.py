@@ -1,4 +1,6 @@
-"""Numbers as they stand in captions and tables."""
+"""Numbers and names as they stand in captions and tables."""
+
+import unicodedata
 
 import numpy as np
 
@@ -9,6 +11,8 @@ def rate(value: float, low: float | None = None, high: float | None = None) -> s
     """Write a fraction: with its interval, to two digits of the width; alone, to three digits."""
     if low is None:
         return _decimals(value, _needed(min(value, 1 - value), 3))
+    if not np.isfinite(value):
+        return NOTHING
     return f"{_decimals(value, _needed(high - low, 2))}  ({interval(low, high)})"
 
 
@@ -26,11 +30,11 @@ def probability(value: float) -> str:
 
 
 def per_million(value: float, low: float | None = None, high: float | None = None) -> str:
-    """Write a fraction as a number among a million, and its interval."""
-    text = f"{_two(1e6 * value):,.0f}"
+    """Write a fraction as a number among a million, with as many digits as `rate`."""
     if low is None:
-        return text
-    return f"{text}  ({_two(1e6 * low):,.0f} to {_two(1e6 * high):,.0f})"
+        return f"{_significant(1e6 * value, 3):,.0f}"
+    shown = [f"{_significant(1e6 * edge, 2):,.0f}" for edge in (value, low, high)]
+    return f"{shown[0]}  ({shown[1]} to {shown[2]})"
 
 
 def signed(value: float, digits: int = 2) -> str:
@@ -39,8 +43,11 @@ def signed(value: float, digits: int = 2) -> str:
 
 
 def clipped(text: object, length: int = 40) -> str:
-    """Shorten a name that came from elsewhere."""
-    text = str(text)
+    """Shorten a name that came from elsewhere; what is no character becomes a sign for that."""
+    text = "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(character)[0] == "C" else character
+        for character in str(text)[: length + 1]
+    )
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
@@ -57,6 +64,6 @@ def _decimals(value: float, digits: int) -> str:
     return f"{value:.0f}" if value in (0, 1) else f"{value:.{digits}f}"
 
 
-def _two(value: float) -> float:
-    """Round to two significant digits."""
-    return float(f"{value:.2g}")
+def _significant(value: float, digits: int) -> float:
+    """Round to so many significant digits."""
+    return float(f"{value:.{digits}g}")

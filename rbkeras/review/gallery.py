@@ -101,8 +101,9 @@ def _identity(samples: pd.DataFrame, index: int) -> str:
     text = io.StringIO()
     # Cell by cell: a row of several columns would make one type of all of them.
     cells = [samples[name].iloc[index] for name in _identifying(samples)]
-    csv.writer(text, lineterminator="").writerow(cells)
-    return text.getvalue()
+    # With the end of line that makes it quote line breaks of either kind.
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n")
 
 
 def stamp_address(stamp: np.ndarray) -> str:

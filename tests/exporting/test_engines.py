@@ -35,10 +35,15 @@ def test_a_file_of_an_earlier_model_is_not_run(exported, tmp_path):
     changed = bytearray((run / "model.keras").read_bytes())
     changed[-1] ^= 1
     (run / "model.keras").write_bytes(changed)
-    with pytest.raises(InputError, match=r"another model by now; `python -m rbkeras.export"):
+    stale = r"another model by now; `python -m rbkeras.export .* --formats {}`"
+    with pytest.raises(InputError, match=stale.format("onnx")):
         load_engine(run, engine="onnx")
-    # Asked for by its name it runs, and so it does where nothing is known of its origin.
-    assert load_engine(run / "exported" / "model.onnx", engine="keras")
+    # Asked for by its name too, beside that model; int8 has no other.
+    for name, file in (("onnx", "model.onnx"), ("int8", "model_int8.tflite")):
+        with pytest.raises(InputError, match=stale.format(name)):
+            load_engine(run / "exported" / file)
+    # Elsewhere it runs, and so it does where nothing is known of its origin.
+    assert load_engine(shutil.copy(run / "exported" / "model.onnx", tmp_path))
     (run / "exported" / "export.json").write_text("[]")
     assert load_engine(run, engine="onnx")
 

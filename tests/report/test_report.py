@@ -1,9 +1,12 @@
 """The report of a tiny finished run, of runs that lack things, and of hostile names."""
 
 import base64
+import json
 import re
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -17,6 +20,7 @@ from rbkeras.report.blocks import Card, Gallery, Section, Settings, Table, Text
 from rbkeras.report.gather import gather_evaluation, gather_run
 from rbkeras.report.page import render, write_report
 from rbkeras.report.rates import rates_by_bin, rates_by_group
+from rbkeras.report.sections_samples import brightness, detectors
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 HOSTILE = "<script>alert(1)</script>\"'&$\\frac$"
@@ -253,6 +257,39 @@ def test_a_table_beside_the_test_stamps_does_not_say_where_they_are_in_the_recor
     assert "unique_index" not in found.test.table
 
 
+def test_a_column_of_one_class_alone_keeps_its_whole_numbers(tmp_path):
+    files = {name: tmp_path / f"{name}.npy" for name in ("real", "bogus")}
+    table = pd.DataFrame({"detector_id": [2, 10, 2, 10], "snr": [5, 6, 7, 8]})
+    table.to_csv(tmp_path / "real.csv", index=False)
+    scores = np.arange(4.0), np.arange(4.0) - 2
+    findings = gather_evaluation("m", None, scores, metrics={}, **files)
+    found = rates_by_group(findings.test.table, "detector_id", label=1, threshold=1.0)
+    assert found["name"].tolist() == ["2", "10"]
+    _, table = detectors(findings).blocks
+    dash = "\N{EN DASH}"
+    assert [row[0] for row in table.rows] == ["2", "10"]
+    assert [row[3:] for row in table.rows] == [[dash, dash]] * 2
+    assert rates_by_bin(findings.test.table, "snr", threshold=1.0) is not None
+
+
+def test_detectors_stand_in_the_order_of_their_numbers(tmp_path):
+    files = {name: tmp_path / f"{name}.npy" for name in ("real", "bogus")}
+    for name in files:
+        table = pd.DataFrame({"detector_id": np.arange(24) % 12 + 1})
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+    scores = np.zeros(24), np.zeros(24)
+    _, table = detectors(gather_evaluation("m", None, scores, metrics={}, **files)).blocks
+    assert [row[0] for row in table.rows] == [str(number) for number in range(1, 13)]
+
+
+def test_brightness_of_the_bogus_alone_is_no_completeness(own_run, tmp_path, tiny_survey):
+    test = shutil.copytree(tiny_survey / "sim" / "test", tmp_path / "test")
+    table = pd.read_csv(test / "real.csv").drop(columns=["snr", "magnitude"], errors="ignore")
+    table.to_csv(test / "real.csv", index=False)
+    point(own_run, tiny_survey / "sim" / "test", test)
+    assert "validation part" in str(brightness(gather_run(own_run, model=object())))
+
+
 def test_precision_between_the_corners_of_a_roc_curve():
     """One bogus above all reals: the ROC curve is straight from there on, precision is not."""
     real, bogus = np.linspace(1, 2, 100), np.r_[3.0, np.linspace(-2, -1, 999)]
@@ -291,6 +328,9 @@ def test_evaluate_writes_one_too(tiny_run, tiny_survey, tmp_path):
     out = tmp_path / "evaluation"
     arguments = [str(tiny_run / "model.keras"), *data_flags(tiny_survey)[2:], "--out", str(out)]
     assert evaluate.main(arguments) == 0
+    # Whole paths, since a report may be written from elsewhere.
+    source = json.loads((out / "source.json").read_text())
+    assert all(Path(path).is_absolute() for path in source.values())
     page = Page((out / "report.html").read_text())
     assert "near_galaxy" in page.text("families")
     assert "no log.csv" in page.text("training")
@@ -318,12 +358,16 @@ def test_every_block_escapes(tmp_path):
     assert not [name for name, _ in page.attributes if name == "onerror"]
 
 
-def test_charts_take_any_name():
-    table = pd.DataFrame({"name": [HOSTILE, "b"], "rate": [0.5, 0], "low": [0.4, 0]})
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", [HOSTILE, "a\x00b\x01c\x0cd", "e\ufffef"])
+def test_charts_take_any_name(name):
+    table = pd.DataFrame({"name": [name, "b"], "rate": [0.5, 0], "low": [0.4, 0]})
     uri = charts.rates_by_name(
         table.assign(high=[0.6, 0.1]), rate="rate", colour="k", label="completeness"
     )
-    assert b"<script>" not in base64.b64decode(uri.split(",")[1])
+    svg = base64.b64decode(uri.split(",")[1])
+    assert b"<script>" not in svg
+    ElementTree.fromstring(svg)
 
 
 def test_rates_by_group_by_hand():
@@ -355,6 +399,7 @@ def test_bins_hold_equally_many_reals():
         ((0.0, 0.0, 0.00092), "0  (0 to 0.00092)"),
         ((0.9, 0.8797, 0.9179), "0.900  (0.880 to 0.918)"),
         ((float("nan"),), "\N{EN DASH}"),
+        ((float("nan"), float("nan"), float("nan")), "\N{EN DASH}"),
         ((1.0, 1.0, 1.0), "1  (1 to 1)"),
     ],
 )
@@ -364,6 +409,7 @@ def test_rates_in_words(value, text):
 
 def test_other_numbers_in_words():
     assert words.per_million(0.00175, 0.0005, 0.0036) == "1,800  (500 to 3,600)"
+    assert words.per_million(0.115) == "115,000"
     assert words.signed(-2.345) == "\N{MINUS SIGN}2.35"
     assert words.probability(1e-9) == "< 0.001"
     assert words.clipped("x" * 50, 10) == "x" * 9 + "…"

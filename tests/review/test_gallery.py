@@ -95,15 +95,16 @@ def test_earlier_verdicts_are_pressed_and_those_not_shown_are_carried(page):
 def test_verdicts_name_the_alert_where_there_is_one(page, rated):
     (body,) = Elements(page()).of("body")
     assert body["data-header"] == "detector_id,sample_index,label"
-    text = page(verdicts={5: "ok"}, alert_id=["a", 'b, "c"', "d", "e", "f", "g"])
+    ids = ["a", 'b, "c"', "d\ne", "e", "f", "g"]
+    text = page(verdicts={5: "ok"}, alert_id=ids)
     parsed = Elements(text)
     assert parsed.of("body")[0]["data-header"] == "detector_id,sample_index,label,alert_id"
     shown = most_suspicious(rated).head(4)
-    rows = [next(csv.reader([card["data-identity"]])) for card in parsed.of("article")]
+    lines = [card["data-identity"].splitlines(keepends=True) for card in parsed.of("article")]
+    rows = [next(csv.reader(line)) for line in lines]
     assert [(int(row[0]), int(row[1])) for row in rows] == list(
         zip(shown["detector_id"], shown["sample_index"], strict=True)
     )
-    ids = ["a", 'b, "c"', "d", "e", "f", "g"]
     assert [row[3] for row in rows] == [ids[index] for index in shown["unique_index"]]
 
 
