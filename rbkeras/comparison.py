@@ -74,7 +74,8 @@ def format_comparison(table: pd.DataFrame) -> list[str]:
     """Lines of text for a person."""
     lines = [f"{'':20}{'this':>10}{'that':>10}{'difference':>12}   95% interval"]
     for row in table.itertuples():
-        chance = "" if row.p_value < 0.05 else "  (may be chance)"
+        certain = row.p_value < 0.05 and not row.low <= 0 <= row.high
+        chance = "" if certain else "  (may be chance)"
         lines.append(
             f"{FIGURE_NAMES[row.figure]:20}{row.ours:10.5f}{row.theirs:10.5f}"
             f"{row.difference:+12.5f}   {row.low:+.5f} to {row.high:+.5f}{chance}"

@@ -16,6 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from rbkeras.errors import InputError, WorkError
+from rbkeras.files import read_json
 from rbkeras.pieces import FAULTS, Piece, do_piece, reason, thread_limits
 
 #: Times that a piece is begun again after its worker or its process has died.
@@ -159,22 +160,33 @@ def _connected(dask: str) -> Iterator[tuple[Any, dict[str, str]]]:
 
     with contextlib.ExitStack() as stack:
         where: Any = dask
-        options: dict[str, Any] = {}
         environment: dict[str, str] = {}
         if is_local(dask):
             workers = int(dask.removeprefix("local:"))
             environment = _share_of_machine(workers)
             where = stack.enter_context(_local_cluster(workers))
         elif "://" not in dask:
-            where, options = None, {"scheduler_file": dask}
+            where = _address_in(dask)
         try:
-            client = Client(where, timeout=_PATIENCE, **options)
+            client = Client(where, timeout=_PATIENCE)
         except (OSError, ValueError) as error:
             raise InputError(
                 f"--dask {dask}: expected a scheduler there, found none within {_PATIENCE} s "
                 f"({reason(error)})"
             ) from None
         yield stack.enter_context(client), environment
+
+
+def _address_in(scheduler_file: str) -> str:
+    """Read a scheduler's address; Dask itself asserts that a file has one that makes sense."""
+    content = read_json(Path(scheduler_file))
+    address = content.get("address") if isinstance(content, dict) else None
+    if not isinstance(address, str) or "://" not in address:
+        raise InputError(
+            f"--dask {scheduler_file}: expected a scheduler file, whose address is such as "
+            f"tcp://host:8786, found {address!r}"
+        )
+    return address
 
 
 def _share_of_machine(workers: int) -> dict[str, str]:

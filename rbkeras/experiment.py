@@ -9,7 +9,7 @@ from rbkeras.config import FitConfig, NetworkName, lookup
 from rbkeras.distribution import check_dask
 from rbkeras.errors import InputError
 from rbkeras.options import add_dask_flag, checked, make_parser, parse_config
-from rbkeras.studies.grid import STUDIES
+from rbkeras.studies.grid import POLICIES, STUDIES
 
 _DESCRIPTION = """\
 Train the networks of a study, several seeds each, and compare them.
@@ -41,7 +41,6 @@ may be added later. --plan names the trainings.
 """
 # Studies that take factors on the label errors, and those they take by default.
 _ERRORS = {"label-noise": [1.0, 2.0, 3.0, 4.0], "losses": [1.0]}
-_POLICIES = ("keep", "remove", "unlabel", "flip", "truth")
 _WITH_POLICIES = ("label-errors", "label-noise")
 # Settings that the study decides, and why nobody else does.
 _OF_EACH_TRAINING = {
@@ -77,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         nargs="+",
         default=None,
         help="label-errors and label-noise: what is done about suspects; by default "
-        f"{' '.join(_POLICIES)}",
+        f"{' '.join(POLICIES)}, the last where it is known",
     )
     parser.add_argument(
         "--errors",
@@ -137,6 +136,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         if parsed.errors is not None and parsed.study not in _ERRORS:
             raise InputError(f"--errors: expected the study {' or '.join(_ERRORS)} with it")
+        added = noise != Noise(truth=noise.truth)
+        if added and parsed.study not in _ERRORS:
+            raise InputError(
+                f"--noise and what belongs to it: expected the study {' or '.join(_ERRORS)} with "
+                f"it, got {parsed.study}, which adds no label errors"
+            )
         if parsed.policies is not None and parsed.study not in _WITH_POLICIES:
             raise InputError(
                 f"--policies: expected the study {' or '.join(_WITH_POLICIES)} with it"
@@ -148,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             seeds=tuple(parsed.seeds),
             networks=tuple(parsed.networks or [config.model.network]),
             errors=errors,
-            policies=tuple(_POLICIES if parsed.policies is None else parsed.policies),
+            policies=None if parsed.policies is None else tuple(parsed.policies),
             noise=noise,
         )
         check_study(study)

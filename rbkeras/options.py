@@ -96,7 +96,22 @@ def parse_config(
     first = _first_look(parser, argv)
     preset = first.preset or ("default" if first.data else preset_without_data)
     parser.set_defaults({**PRESETS[preset], "preset": preset})
-    return _instantiated(parser, parser.parse_args(argv))
+    parsed = parser.parse_args(argv)
+    _check_own(parser, parsed)
+    return _instantiated(parser, parsed)
+
+
+def _check_own(parser: ArgumentParser, parsed: Namespace) -> None:
+    """Refuse what a file may say of a command's own flags, past their types."""
+    typed = {item.name for item in fields(FitConfig)}
+    for action in parser._actions:
+        value = parsed.get(action.dest)
+        if action.dest.partition(".")[0] in typed:
+            continue
+        if value is None and action.default not in (None, argparse.SUPPRESS):
+            parser.error(f"--{action.dest}: expected a value, got null")
+        if action.nargs in ("+", "*") and value is not None and not isinstance(value, list):
+            parser.error(f"--{action.dest}: expected a list, got {value!r}")
 
 
 def _instantiated(parser: ArgumentParser, parsed: Namespace) -> tuple[FitConfig, Namespace]:

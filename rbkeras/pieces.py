@@ -131,10 +131,12 @@ def main() -> None:
 END_WITH_PARENT = "RBKERAS_END_WITH_PARENT"
 
 
-def end_with_parent() -> None:
-    """End this process with the one that started it, if that has asked for it."""
-    if os.environ.pop(END_WITH_PARENT, None):
+def end_with_parent() -> bool:
+    """End this process with the one that started it, if that has asked for it; say whether."""
+    asked = bool(os.environ.pop(END_WITH_PARENT, None))
+    if asked:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
+    return asked
 
 
 def _end_with_stdin() -> None:

@@ -84,8 +84,10 @@ def noise_rates(labels: np.ndarray, probability_real: np.ndarray) -> tuple[float
     real = labels == 1
     bogus_threshold, real_threshold = class_thresholds(labels, probability_real)
     # A network that has learnt nothing puts both thresholds near 1/2; the larger side decides.
-    confident_real = (probability_real >= real_threshold) & (probability_real > 0.5)
-    confident_bogus = (1 - probability_real >= bogus_threshold) & (probability_real <= 0.5)
+    reaches_real = probability_real >= real_threshold - _ROUNDING
+    reaches_bogus = 1 - probability_real >= bogus_threshold - _ROUNDING
+    confident_real = reaches_real & (probability_real > 0.5)
+    confident_bogus = reaches_bogus & (probability_real <= 0.5)
     rates = [
         (real & confident_bogus).sum() / max(confident_bogus.sum(), 1),
         (~real & confident_real).sum() / max(confident_real.sum(), 1),

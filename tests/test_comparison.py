@@ -50,6 +50,17 @@ def test_networks_that_make_no_mistake_differ_by_what_the_stamps_can_tell():
     assert (found.difference, found.low, found.high) == pytest.approx((0, -bound, bound))
 
 
+def test_a_difference_whose_interval_includes_none_may_be_chance():
+    """Every resample says the same; the exact interval of three bogus knows better."""
+    real = np.linspace(1, 2, 20)
+    table = compare_scores((real, np.zeros(3)), (real, np.full(3, 3.0)))
+    found = row(table)
+    assert found.p_value < 0.05
+    assert found.low < 0 < found.high
+    (line,) = [text for text in format_comparison(table) if text.startswith("FPR at TPR 0.9 ")]
+    assert "may be chance" in line
+
+
 def test_what_is_hard_for_both_cancels():
     """The interval of the difference is narrower than that of either rate."""
     ours, theirs = made_up(0.0, seed=1, own=0.05), made_up(0.0, seed=2, own=0.05)

@@ -83,6 +83,15 @@ def test_a_scheduler_that_is_not_there(monkeypatch, tmp_path):
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.parametrize("content", ["", "no JSON", "[1]", "{}", '{"address": 5}'])
+def test_a_scheduler_file_that_says_nothing(tmp_path, content):
+    path = tmp_path / "scheduler.json"
+    path.write_text(content)
+    pieces = [chore(tmp_path, "first", chores.write, path=tmp_path / "a")]
+    with pytest.raises(InputError, match=r"scheduler\.json: expected"):
+        do_on_dask(pieces, str(path), title="chores")
+
+
 def test_no_pieces_need_no_scheduler():
     do_on_dask([], "tcp://127.0.0.1:9", title="nothing")
 

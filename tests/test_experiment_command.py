@@ -6,9 +6,14 @@ import pandas as pd
 import pytest
 
 from rbkeras import experiment
+from rbkeras.config import FitConfig, SimulationConfig
+from rbkeras.data.records import open_records
+from rbkeras.data.write_records import convert_survey
 from rbkeras.errors import InputError
+from rbkeras.options import with_settings
+from rbkeras.presets import PRESETS
 from rbkeras.studies import runner
-from rbkeras.studies.grid import STUDIES
+from rbkeras.studies.grid import STUDIES, make_grid
 from rbkeras.studies.trainings import load_scores
 
 TINY = [
@@ -129,7 +134,6 @@ def test_what_a_study_decides_is_neither_listed_nor_taken(tmp_path, capsys, fail
 
 
 def test_true_labels_differ_from_the_given_ones_as_planted(tmp_path):
-    from rbkeras.config import FitConfig, SimulationConfig
     from rbkeras.simulated import simulated
     from rbkeras.studies.trainings import Noise, Seed
 
@@ -144,9 +148,7 @@ def test_true_labels_differ_from_the_given_ones_as_planted(tmp_path):
 
 def test_the_oracle_unlabels_the_wrong_labels_and_no_others(tmp_path, monkeypatch):
     from rbkeras import stage2
-    from rbkeras.config import FitConfig, SimulationConfig
     from rbkeras.simulated import simulated
-    from rbkeras.studies.grid import make_grid
     from rbkeras.studies.trainings import Noise, Seed
 
     trained = []
@@ -176,7 +178,6 @@ def test_the_oracle_unlabels_the_wrong_labels_and_no_others(tmp_path, monkeypatc
 
 def test_an_interrupted_simulation_is_begun_again(tmp_path, monkeypatch):
     from rbkeras import simulated
-    from rbkeras.config import FitConfig, SimulationConfig
 
     simulation = SimulationConfig(detectors=2, per_detector=20, test_real=4, test_bogus=4)
     config = FitConfig(out=tmp_path, simulation=simulation)
@@ -195,7 +196,6 @@ def test_an_interrupted_simulation_is_begun_again(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("place", ["survey/raw/images1.npy", "records/data1.tfrecord"])
 def test_data_of_somebody_else_are_not_replaced(tmp_path, place):
-    from rbkeras.config import FitConfig
     from rbkeras.simulated import simulated
 
     (tmp_path / place).parent.mkdir(parents=True)
@@ -208,7 +208,6 @@ def test_data_of_somebody_else_are_not_replaced(tmp_path, place):
 
 
 def test_a_simulated_survey_without_its_records_is_made_again(tmp_path):
-    from rbkeras.config import FitConfig, SimulationConfig
     from rbkeras.simulated import simulated
 
     simulation = SimulationConfig(detectors=2, per_detector=20, test_real=4, test_bogus=4)
@@ -218,7 +217,8 @@ def test_a_simulated_survey_without_its_records_is_made_again(tmp_path):
 
 
 def test_plan_trains_nothing(tmp_path, capsys):
-    assert experiment.main(["losses", "--out", str(tmp_path), "--plan", "--seeds", "4", *TINY]) == 0
+    arguments = ["losses", "--out", str(tmp_path), "--plan", "--seeds", "4", *TINY]
+    assert experiment.main([*arguments, *EXTRA["losses"]]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "simple, CE + AUC, seed 4" in lines
     assert not list(tmp_path.iterdir())
@@ -231,7 +231,12 @@ def test_plan_trains_nothing(tmp_path, capsys):
         (["--seeds", "-1"], "--seeds"),
         (["--seeds", "2147483648"], "--seeds: expected numbers in [0, 2147483648)"),
         (["--errors", "0.5"], "--errors"),
-        (["--policies", "truth"], "--policies"),
+        (["--errors", ".nan"], "--errors: expected different factors of at least 1, got nan"),
+        (["--errors", ".inf"], "--errors: expected different factors of at least 1, got inf"),
+        (["--errors", "2", "2.0000001"], "--errors: expected different factors"),
+        (["--policies", "truth"], "--policies: expected at least one of keep, remove"),
+        (["--policies", "keep", "keep"], "--policies: expected different policies, got keep keep"),
+        (["--noise", "score", "--noise_rate", "0.1"], "--noise_rate: expected --noise uniform"),
         (["--networks", "simple", "simple"], "--networks"),
         (["--noise_table", "bins.csv"], "--noise score"),
         (["--noise_table", "bins.csv", "--noise", "score"], "bins.csv: expected a CSV table"),
@@ -240,7 +245,7 @@ def test_plan_trains_nothing(tmp_path, capsys):
         (["--seed", "3"], "--seed: expected none, since --seeds"),
         (["--policy", "remove"], "--policies"),
         (["--noise_reviewed", "verdicts.csv", "--noise_rate", "0.1"], "--noise_rate"),
-        (["--noise_rate", "0.2"], "stays at most 0.5"),
+        (["--noise_rate", "0.2"], "--errors: expected an error rate that stays at most 0.5"),
         (["--label_errors.table", "x.csv"], "--label_errors.table"),
     ],
 )
@@ -255,6 +260,79 @@ def test_factors_and_policies_need_a_study_that_takes_them(tmp_path, fails_with)
     assert "label-noise or losses" in fails_with(experiment.main, [*arguments, "--errors", "2"])
     line = fails_with(experiment.main, [*arguments, "--policies", "keep"])
     assert "--policies: expected the study label-errors or label-noise" in line
+    line = fails_with(experiment.main, [*arguments, "--noise", "score"])
+    assert "which adds no label errors" in line
+
+
+def test_the_study_of_losses_needs_all_of_them(tmp_path, fails_with):
+    line = fails_with(experiment.main, ["losses", "--out", tmp_path, *TINY])
+    assert "--loss.lambda_vat: expected a weight above 0 in the study losses" in line
+
+
+@pytest.mark.parametrize("preset", ["default", "original"])
+def test_variants_of_the_loss_differ(preset):
+    own = with_settings(FitConfig(), {**PRESETS[preset], "loss.auc_beta": 0.1})
+    grid = make_grid("losses", networks=["simple"], errors=[1], detectors=[1], policies=[])
+    losses = {with_settings(own, arm.settings).loss for arm in grid.arms}
+    assert len(losses) == len(grid.arms)
+
+
+def shared_test(tmp_path, records):
+    """Flags of a study on records and a test set of zeros."""
+    flags = ["--data", records]
+    for name in ("real", "bogus"):
+        path = tmp_path / f"{name}.npy"
+        np.save(path, np.zeros((4, 7, 7, 3), np.float32))
+        flags += [f"--test_{name}", path]
+    return flags
+
+
+def test_true_labels_that_nobody_knows_are_not_left_out_in_silence(
+    records_dir, tmp_path, fails_with, capsys
+):
+    out = tmp_path / "study"
+    arguments = ["label-errors", "--out", out, *TINY, *shared_test(tmp_path, records_dir)]
+    line = fails_with(experiment.main, [*arguments, "--policies", "keep", "truth", "oracle"])
+    assert "--policies: expected --truth with truth, oracle" in line
+    # By default they are trained on where they are known; and naming trainings leaves nothing.
+    assert experiment.main([str(word) for word in [*arguments, "--plan", "--seeds", "0"]]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 4
+    assert not out.exists()
+
+
+def test_a_rate_that_the_truth_has_is_checked_before_training(records_dir, tmp_path, fails_with):
+    truth = tmp_path / "truth.csv"
+    samples = open_records(records_dir).samples
+    wrong = samples["label"].where(np.arange(len(samples)) % 4 > 0, 1 - samples["label"])
+    table = samples[["detector_id", "sample_index"]].assign(true_label=wrong.clip(0, 1))
+    table.to_csv(truth, index=False)
+    arguments = ["label-noise", "--out", tmp_path / "out", *TINY, "--truth", truth]
+    arguments += [*shared_test(tmp_path, records_dir), "--errors", "4"]
+    assert "--errors: expected an error rate" in fails_with(experiment.main, arguments)
+    assert not list(tmp_path.rglob("runs"))
+
+
+def test_a_review_that_judges_nothing_is_refused(records_dir, tmp_path, fails_with):
+    verdicts = tmp_path / "verdicts.csv"
+    verdicts.write_text("unique_index,verdict\n3,\n4,unlabelled\n")
+    arguments = ["label-noise", "--out", tmp_path / "out", *TINY, "--noise_reviewed", verdicts]
+    arguments += shared_test(tmp_path, records_dir)
+    assert "expected verdicts that say" in fails_with(experiment.main, arguments)
+
+
+def test_a_detector_without_one_class_cannot_be_trained_on_alone(make_survey, tmp_path, fails_with):
+    survey = make_survey(tmp_path / "survey")
+    (path, *_) = sorted(survey.glob("params*.csv"))
+    table = pd.read_csv(path)
+    labels = list(dict.fromkeys(table["object_type"]))
+    table["object_type"] = next(name for name in labels if "bogus" in str(name))
+    table.to_csv(path, index=False)
+    convert_survey(survey, tmp_path / "records", progress=False)
+    arguments = ["treatments", "--out", tmp_path / "out", *TINY]
+    arguments += shared_test(tmp_path, tmp_path / "records")
+    line = fails_with(experiment.main, arguments)
+    assert "found no real of detector" in line
+    assert not list(tmp_path.rglob("runs"))
 
 
 def test_errors_of_unknown_rate_are_told_before_training(records_dir, tmp_path, fails_with):
@@ -268,7 +346,6 @@ def test_errors_of_unknown_rate_are_told_before_training(records_dir, tmp_path, 
 
 
 def test_seeds_that_share_a_test_set_are_known_to(tmp_path):
-    from rbkeras.config import FitConfig
     from rbkeras.studies.runner import Study, _remarks
     from rbkeras.studies.trainings import Noise
 
@@ -304,6 +381,7 @@ def test_test_stamps_of_another_shape_are_refused_before_training(
 ):
     np.save(tmp_path / "test.npy", np.zeros((4, 9, 9, 3), np.float32))
     arguments = ["losses", "--out", tmp_path / "out", "--data", records_dir, *TINY]
+    arguments += EXTRA["losses"]
     arguments += ["--test_real", tmp_path / "test.npy", "--test_bogus", tmp_path / "test.npy"]
     assert "test.npy: expected stamps of shape" in fails_with(experiment.main, arguments)
     assert not list(tmp_path.rglob("stage1"))

@@ -149,6 +149,13 @@ def test_noise_rates_stay_within_bounds():
     assert as_real == as_bogus == 0.49
 
 
+@pytest.mark.parametrize("size", [20, 30, 40, 60])
+def test_rounding_of_equal_probabilities_says_nothing_of_the_noise(size):
+    """A mean of equal numbers comes out above or below them, by how many they are."""
+    labels = np.repeat([0, 1], size)
+    assert noise_rates(labels, np.full(2 * size, 0.8)) == (0.001, 0.49)
+
+
 def test_error_probability_is_that_of_bayes():
     # A stamp that is real with probability q, its label flipped at rates a and b, and counted.
     (a, b), q = (0.1, 0.2), np.array([0.0, 0.3, 0.5, 1.0])

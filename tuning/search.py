@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         load_tensorflow()
         from rbkeras.pieces import end_with_parent
         from tuning.sweep import check_sweep, run_sweep, work_for_chief
-        from tuning.workers import role, wait_for_chief
+        from tuning.workers import check_address, role, wait_for_chief
 
         sweep = make_sweep(config, parsed)
         check_sweep(sweep)
@@ -112,13 +112,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         for flag in ("workers", "threads_per_worker"):
             if (getattr(parsed, flag) or 0) < 0:
                 raise InputError(f"--{flag}: expected at least 0, got {getattr(parsed, flag)}")
-        end_with_parent()
+        of_another = end_with_parent()
         if role() == "worker":
             wait_for_chief()
             return work_for_chief(with_data(sweep))
+        if role() == "chief":
+            check_address()
         sweep = with_data(sweep)
         if not parsed.workers or role() == "chief":
-            return run_sweep(sweep)
+            # The command whose chief this is says itself what came out.
+            return run_sweep(sweep, say=not of_another)
         arguments = list(sys.argv[1:] if argv is None else argv)
         options = {"workers": parsed.workers, "threads": parsed.threads_per_worker or None}
         return run_sweep(sweep, by=lambda: share(arguments, **options))

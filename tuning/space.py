@@ -167,9 +167,16 @@ def make_space(
     Raises
     ------
     InputError
-        When every row depends on a condition that `config` does not meet.
+        When every row depends on a condition that `config` does not meet, or a switch has nothing
+        to switch.
     """
     names = {row.name for row in rows}
+    for switch, weight in SWITCHES.items():
+        if switch in names and weight not in names and not lookup(config, weight) > 0:
+            raise InputError(
+                f"--{weight}: expected a weight above 0 where {switch} is searched and it is not, "
+                f"got 0; --fix {switch} too"
+            )
     space = keras_tuner.HyperParameters()
     for row in rows:
         if row.where is None:

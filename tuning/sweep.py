@@ -10,6 +10,7 @@ from typing import Any
 import keras_tuner
 
 from rbkeras import __version__
+from rbkeras.config import ModelConfig
 from rbkeras.data.records import open_records
 from rbkeras.errors import InputError
 from rbkeras.files import alone, checksum, whole_file
@@ -111,14 +112,40 @@ class Sweep:
 
     def affords(self, values: dict[str, Any]) -> bool:
         """Tell whether the network of these values is within the budget."""
-        config = self.plan.configured(values)
-        shape = open_records(config.data).stamp_shape
+        model = self.plan.configured(values).model
+        if model not in self._arithmetic:
+            self._arithmetic[model] = self._needs(model)
+        return self._arithmetic[model] <= self.max_multiply_adds
+
+    @cached_property
+    def _arithmetic(self) -> dict[ModelConfig, float]:
+        return {}
+
+    def _needs(self, model: ModelConfig) -> float:
+        """Multiply-adds for a stamp; 0 for a network of which its trial says what is wrong."""
+        shape = open_records(self.plan.config.data).stamp_shape
         try:
-            network = build_classifier(shape, **asdict(config.model))
+            return multiply_adds(build_classifier(shape, **asdict(model)))
         except ValueError:
-            # Its trial says what is wrong.
-            return True
-        return multiply_adds(network) <= self.max_multiply_adds
+            return 0
+
+    def check_budget(self) -> None:
+        """See that some network is affordable, where all trials have the same.
+
+        Raises
+        ------
+        InputError
+            Naming the flag, and what the network needs.
+        """
+        if self.max_multiply_adds is None:
+            return
+        searched = [parameter.name for parameter in self.hyperparameters.space]
+        if not any(name.startswith("model.") for name in searched) and not self.affords({}):
+            raise InputError(
+                f"--max_multiply_adds: expected at least "
+                f"{self._arithmetic[self.plan.config.model]:,.0f}, which the network of every "
+                f"trial needs, got {self.max_multiply_adds:g}"
+            )
 
 
 def start(sweep: Sweep) -> None:
@@ -129,6 +156,7 @@ def start(sweep: Sweep) -> None:
     InputError
         When folds lack a class, or the folder holds a sweep with other settings.
     """
+    sweep.check_budget()
     check_parts(sweep.plan, open_records(sweep.plan.config.data))
     names = ("trials", "keras_tuner", "tensorboard", "trials.csv", "best.yaml", "sweep.html")
     products = [sweep.folder / name for name in names]
@@ -145,7 +173,7 @@ def work_for_chief(sweep: Sweep) -> int:
     return 0
 
 
-def run_sweep(sweep: Sweep, *, by: Callable[[], int] | None = None) -> int:
+def run_sweep(sweep: Sweep, *, by: Callable[[], int] | None = None, say: bool = True) -> int:
     """Search, write the results, and return the exit status: 1 if no trial succeeded.
 
     Parameters
@@ -154,6 +182,8 @@ def run_sweep(sweep: Sweep, *, by: Callable[[], int] | None = None) -> int:
         What to do.
     by
         Does the trials and returns an exit status; None does them here.
+    say
+        Print what came out.
     """
     start(sweep)
     status = 0
@@ -167,6 +197,8 @@ def run_sweep(sweep: Sweep, *, by: Callable[[], int] | None = None) -> int:
         results = read_results(sweep.plan)
         if results:
             write_results(sweep, results)
+    if not say:
+        return status
     return conclude(results, sweep.plan, sweep.limits, as_given=sweep.as_given) or status
 
 

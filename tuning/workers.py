@@ -27,15 +27,43 @@ def role() -> str:
     Raises
     ------
     InputError
-        When some of the variables are set and others are not.
+        When some of the variables are set and others are not, or the port is none.
     """
     found = [name for name in _NAMES if os.environ.get(name)]
     if not found:
         return "alone"
     if len(found) < len(_NAMES):
         raise InputError(f"environment: expected all of {', '.join(_NAMES)}, found {found}")
+    port = os.environ["KERASTUNER_ORACLE_PORT"]
+    if not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise InputError(f"KERASTUNER_ORACLE_PORT: expected a number from 1 to 65535, got {port!r}")
     # As KerasTuner itself decides.
     return "chief" if "chief" in os.environ["KERASTUNER_TUNER_ID"] else "worker"
+
+
+def check_address() -> None:
+    """See that a chief can be reached where its workers look for it, before it claims anything.
+
+    Raises
+    ------
+    InputError
+        When the address is not this machine's, or taken.
+    """
+    host, port = _address()
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        raise InputError(
+            f"KERASTUNER_ORACLE_IP, KERASTUNER_ORACLE_PORT: expected a free address of this "
+            f"machine, got {host}:{port}: {error.strerror}"
+        ) from None
+
+
+def _address() -> tuple[str, int]:
+    return os.environ["KERASTUNER_ORACLE_IP"], int(os.environ["KERASTUNER_ORACLE_PORT"])
 
 
 def wait_for_chief() -> None:
@@ -46,10 +74,7 @@ def wait_for_chief() -> None:
     InputError
         When it does not.
     """
-    port = os.environ["KERASTUNER_ORACLE_PORT"]
-    if not port.isdecimal():
-        raise InputError(f"KERASTUNER_ORACLE_PORT: expected a number, got {port!r}")
-    address = (os.environ["KERASTUNER_ORACLE_IP"], int(port))
+    address = _address()
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:

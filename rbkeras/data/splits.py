@@ -51,13 +51,39 @@ def stratified_folds(
         raise InputError(f"expected at least {folds} samples for {folds} folds, got {len(labels)}")
     if groups is not None:
         return _grouped_folds(labels, detector_ids, np.asarray(groups), folds, seed)
-    # Samples are dealt out like cards, stratum after stratum without beginning anew. Label-major
-    # order lets strata smaller than the number of folds complement each other: the few bogus of
-    # many detectors still spread evenly.
+    return _dealt(labels, detector_ids, folds, seed).astype(np.int8)
+
+
+def stratified_sample(
+    labels: np.ndarray, detector_ids: np.ndarray, *, one_in: int, seed: int
+) -> np.ndarray:
+    """Choose one in so many samples, stratified by label and detector.
+
+    Parameters
+    ----------
+    one_in
+        At least 1, which chooses all.
+    labels, detector_ids, seed
+        As in `stratified_folds`.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool (N,), true for those chosen.
+    """
+    return _dealt(np.asarray(labels), np.asarray(detector_ids), one_in, seed) == 0
+
+
+def _dealt(labels: np.ndarray, detector_ids: np.ndarray, hands: int, seed: int) -> np.ndarray:
+    """Deal samples out like cards, stratum after stratum without beginning anew: (N,), whose.
+
+    Label-major order lets strata smaller than the number of hands complement each other: the few
+    bogus of many detectors still spread evenly.
+    """
     order = np.lexsort((np.random.default_rng(seed).random(len(labels)), detector_ids, labels))
-    assigned = np.empty(len(labels), dtype=np.int8)
-    assigned[order] = np.arange(len(labels)) % folds
-    return assigned
+    dealt = np.empty(len(labels), dtype=np.int64)
+    dealt[order] = np.arange(len(labels)) % hands
+    return dealt
 
 
 def repeat_seed(seed: int, repeat: int) -> int:

@@ -17,6 +17,8 @@ POLICY_NAMES = {
 TRUTH, ORACLE = "truth", "oracle"
 #: What only those can train who know which labels are wrong.
 NEED_TRUTH = {TRUTH, ORACLE}
+#: What a study of policies compares unless told otherwise; `truth` where it is known.
+POLICIES = ("keep", "remove", "unlabel", "flip", TRUTH)
 TRUE_LABELS = "true labels"
 WRONG_UNLABELLED = "wrong ones unlabelled"
 MIX = "mix"
@@ -166,15 +168,17 @@ def _prefix(network: str, factor: float) -> str:
 
 
 def _losses(networks: Sequence[str], errors: Sequence[float]) -> Grid:
-    off = {"loss.lambda_auc": 0.0, "loss.lambda_vat": 0.0}
-    # A weight that a variant does not switch off keeps the value of the study's own settings.
+    no_auc, no_vat = {"loss.lambda_auc": 0.0}, {"loss.lambda_vat": 0.0}
+    # A weight that a variant does not switch off keeps the value of the study's own settings; what
+    # tells variants apart does not.
+    auc, vat = {"loss.auc_beta": 1.0}, {"loss.vat_space": "normalised"}
     variants: dict[str, dict[str, Any]] = {
-        "CE": off,
-        "CE + AUC": {"loss.lambda_vat": 0.0},
-        "CE + partial AUC": {"loss.lambda_vat": 0.0, "loss.auc_beta": 0.1},
-        "CE + VAT": {"loss.lambda_auc": 0.0},
-        "CE + AUC + VAT": {},
-        "CE + VAT on raw pixels": {"loss.lambda_auc": 0.0, "loss.vat_space": "input"},
+        "CE": no_auc | no_vat,
+        "CE + AUC": auc | no_vat,
+        "CE + partial AUC": {"loss.auc_beta": 0.1} | no_vat,
+        "CE + VAT": no_auc | vat,
+        "CE + AUC + VAT": auc | vat,
+        "CE + VAT on raw pixels": no_auc | {"loss.vat_space": "input"},
     }
     arms: list[Arm] = []
     pairs: list[tuple[str, str]] = []

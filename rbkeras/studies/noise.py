@@ -13,10 +13,12 @@ from rbkeras.errors import InputError
 from rbkeras.tables import read_table
 from rbkeras.verdicts import VERDICTS, read_verdicts
 
-UNKNOWN = (
-    "label errors can only be multiplied where their rate is known: expected --truth, "
-    "--noise_rate, --noise_table or --noise_reviewed with data whose true labels are not known"
-)
+#: What is missing, by the kind of noise.
+UNKNOWN = {
+    kind: "label errors can only be multiplied where it is known how often they occur: expected "
+    f"--truth, {flag} or --noise_reviewed with data whose true labels are not known"
+    for kind, flag in (("uniform", "--noise_rate"), ("score", "--noise_table"))
+}
 BIN_COLUMNS = ["r1", "r2", "probability"]
 
 
@@ -58,6 +60,8 @@ def check_noise(noise: Noise, config: FitConfig, errors: Sequence[float]) -> Non
         if noise.kind != "score":
             raise InputError("--noise_table: expected --noise score with it, got uniform")
         read_bins(noise.table)
+    if noise.rate is not None and noise.kind != "uniform":
+        raise InputError("--noise_rate: expected --noise uniform with it, got score")
     if noise.reviewed is not None:
         if noise.table is not None or noise.rate is not None:
             raise InputError(
@@ -65,18 +69,39 @@ def check_noise(noise: Noise, config: FitConfig, errors: Sequence[float]) -> Non
             )
         if config.data is None:
             raise InputError("--noise_reviewed: expected --data with it, whose sample was reviewed")
-        read_verdicts(noise.reviewed, open_records(config.data).samples)
+        verdicts = read_verdicts(noise.reviewed, open_records(config.data).samples)
+        if not (verdicts != "unlabelled").any():
+            raise InputError(
+                f"{noise.reviewed}: expected verdicts that say whether labels are right, found none"
+            )
     if noise.truth is not None:
         if config.data is None:
             raise InputError("--truth: expected --data with it, whose true labels these are")
         read_truth(noise.truth, open_records(config.data).samples)
     if config.data is not None and max(errors) > 1 and not _known(noise, config.data):
-        raise InputError(UNKNOWN)
-    rate = noise.rate
-    if rate is None and config.data is None:
-        rate = config.simulation.label_error
-    if rate is not None and noise.kind == "uniform":
-        uniform_probability(rate, max(errors))
+        raise InputError(UNKNOWN[noise.kind])
+    if noise.kind == "uniform" and max(errors) > 1:
+        rate = _rate_before(noise, config)
+        # What a review says, only its out-of-fold predictions tell.
+        if rate is not None:
+            uniform_probability(rate, max(errors))
+
+
+def _rate_before(noise: Noise, config: FitConfig) -> float | None:
+    if noise.rate is not None:
+        return noise.rate
+    if config.data is None:
+        return config.simulation.label_error
+    path = truth_file(noise, config.data)
+    if noise.reviewed is not None or path is None:
+        return None
+    samples = open_records(config.data).samples
+    return error_rate(samples["label"].to_numpy(), read_truth(path, samples))
+
+
+def error_rate(labels: np.ndarray, truth: np.ndarray) -> float:
+    """Fraction of the labelled (N,), 0 or 1, whose label is not the true one."""
+    return float(np.mean(truth[labels >= 0] != labels[labels >= 0]))
 
 
 def truth_file(noise: Noise, data: Path) -> Path | None:
@@ -167,7 +192,8 @@ def uniform_probability(rate: float, factor: float) -> float:
     """
     if not 0 <= rate < 0.5 or factor < 1 or factor * rate > 0.5:
         raise InputError(
-            f"expected an error rate that stays at most 0.5, got {rate:g} times {factor:g}"
+            "--errors: expected an error rate that stays at most 0.5, "
+            f"got {rate:g} times {factor:g}"
         )
     return (factor - 1) * rate / (1 - 2 * rate)
 

@@ -1,5 +1,6 @@
 """Running a study: every arm, every seed, nothing twice; tables at the end."""
 
+import math
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -8,12 +9,13 @@ import pandas as pd
 from tqdm import tqdm
 
 from rbkeras.config import FitConfig
+from rbkeras.data.labels import BOGUS, REAL
 from rbkeras.distribution import do_on_dask
 from rbkeras.errors import InputError
 from rbkeras.files import whole_file
 from rbkeras.resume import claim, mark_finished
 from rbkeras.statistics import Scores
-from rbkeras.studies.grid import NEED_TRUTH, Grid, make_grid
+from rbkeras.studies.grid import NEED_TRUTH, POLICIES, POLICY_NAMES, Grid, make_grid
 from rbkeras.studies.page import write_page
 from rbkeras.studies.results import (
     arms_markdown,
@@ -43,8 +45,10 @@ class Study:
         set of its own.
     seeds
         Seeds of surveys and trainings.
-    networks, errors, policies
+    networks, errors
         See `rbkeras.studies.grid.make_grid`.
+    policies
+        See there; None takes `rbkeras.studies.grid.POLICIES`, as far as the truth is known.
     noise
         How label errors are added.
     """
@@ -54,7 +58,7 @@ class Study:
     seeds: tuple[int, ...]
     networks: tuple[str, ...]
     errors: tuple[float, ...]
-    policies: tuple[str, ...]
+    policies: tuple[str, ...] | None
     noise: Noise
 
     @property
@@ -76,12 +80,21 @@ class Study:
             first = self.seed(self.seeds[0])
             detectors = sorted(first.records.samples["detector_id"].unique().tolist())
             known = first.truth is not None
+        policies = POLICIES if self.policies is None else self.policies
+        if not known:
+            unknown = [policy for policy in policies if policy in NEED_TRUTH]
+            if unknown and self.policies is not None:
+                raise InputError(
+                    f"--policies: expected --truth with {', '.join(unknown)}, since the true "
+                    f"labels of {self.config.data} are not known, got none"
+                )
+            policies = [policy for policy in policies if policy not in NEED_TRUTH]
         return make_grid(
             self.name,
             networks=self.networks,
             errors=self.errors,
             detectors=detectors,
-            policies=[p for p in self.policies if p not in NEED_TRUTH or known],
+            policies=policies,
         )
 
     @cached_property
@@ -110,17 +123,56 @@ def check_study(study: Study) -> None:
             raise InputError(f"--seeds: expected numbers in [0, {LARGEST}), got {seed}")
     if study.config.data is not None and not study.shared:
         raise InputError("--data: expected --test_real and --test_bogus with it, got neither")
-    if not study.errors or min(study.errors) < 1 or len(set(study.errors)) < len(study.errors):
-        raise InputError(f"--errors: expected different factors of at least 1, got {study.errors}")
-    if not set(study.policies) - NEED_TRUTH or len(set(study.policies)) < len(study.policies):
-        raise InputError(f"--policies: expected different policies, got {study.policies}")
+    # As the arms name them.
+    factors = {f"{factor:g}" for factor in study.errors if 1 <= factor < math.inf}
+    if not factors or len(factors) < len(study.errors):
+        got = " ".join(f"{factor:.15g}" for factor in study.errors)
+        raise InputError(f"--errors: expected different factors of at least 1, got {got or 'none'}")
+    if study.policies is not None:
+        got = " ".join(study.policies) or "none"
+        if len(set(study.policies)) < len(study.policies):
+            raise InputError(f"--policies: expected different policies, got {got}")
+        if not set(study.policies) - NEED_TRUTH:
+            known = ", ".join(POLICY_NAMES)
+            raise InputError(f"--policies: expected at least one of {known}, got {got}")
+    if study.name == "losses":
+        for name in ("lambda_ce", "lambda_auc", "lambda_vat"):
+            if not getattr(study.config.loss, name) > 0:
+                raise InputError(
+                    f"--loss.{name}: expected a weight above 0 in the study losses, which switches "
+                    "terms off itself, got 0"
+                )
     if not study.networks or len(set(study.networks)) < len(study.networks):
         raise InputError(f"--networks: expected different networks, got {study.networks}")
+
+
+def check_data(study: Study) -> None:
+    """See that the data have what is asked of them, before anything is trained.
+
+    Raises
+    ------
+    InputError
+        When policies need true labels that are not known, or a detector that is to be trained on
+        by itself lacks a class.
+    """
+    assert study.grid  # refuses those policies
+    if study.name != "treatments" or study.config.data is None:
+        return
+    samples = study.seed(study.seeds[0]).records.samples
+    for name, label in (("real", REAL), ("bogus", BOGUS)):
+        having = samples.loc[samples["label"] == label, "detector_id"]
+        lacking = sorted(set(samples["detector_id"]) - set(having))
+        if lacking:
+            raise InputError(
+                f"{study.config.data}: expected real and bogus labels of every detector for the "
+                f"study treatments, found no {name} of detector {lacking[0]}"
+            )
 
 
 def run_study(study: Study, *, dask: str | None = None) -> None:
     """Train what is not trained yet, here or by workers, and write the tables and the page."""
     check_study(study)
+    check_data(study)
     if study.shared:
         from rbkeras.run import check_test_files
 

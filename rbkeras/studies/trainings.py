@@ -12,7 +12,7 @@ import pandas as pd
 from rbkeras.config import FitConfig
 from rbkeras.data.labels import SKIP, UNLABELLED
 from rbkeras.data.records import Records, open_records
-from rbkeras.data.splits import validation_mask
+from rbkeras.data.splits import stratified_sample
 from rbkeras.errors import InputError
 from rbkeras.files import alone, checksum, read_json, state_of, whole_file, write_json
 from rbkeras.options import with_settings, write_config
@@ -22,6 +22,7 @@ from rbkeras.studies.noise import (
     UNKNOWN,
     Noise,
     bin_probabilities,
+    error_rate,
     flip_labels,
     probability_by_bin,
     read_bins,
@@ -85,7 +86,7 @@ class Seed:
         if self.noise.reviewed is not None:
             found = probability_by_bin(self._out_of_fold, self._bins())
             return float(found[self.given >= 0].mean())
-        return float(np.mean(self._known_truth()[self.given >= 0] != self._labelled))
+        return error_rate(self.given, self._known_truth())
 
     @property
     def _out_of_fold(self) -> np.ndarray:
@@ -115,7 +116,7 @@ class Seed:
 
     def _known_truth(self) -> np.ndarray:
         if self.truth is None:
-            raise InputError(UNKNOWN)
+            raise InputError(UNKNOWN[self.noise.kind])
         return self.truth
 
     def true_labels(self, part: int | str | None) -> np.ndarray:
@@ -129,10 +130,8 @@ class Seed:
         detectors = self.records.samples["detector_id"].to_numpy()
         if part != MIX:
             return np.where(detectors == part, labels, SKIP).astype(np.int8)
-        share = 1 / len(self.records.sizes)
-        if share == 1:
-            return labels
-        chosen = validation_mask(labels, detectors, fraction=share, seed=self.config.seed)
+        one_in = len(self.records.sizes)
+        chosen = stratified_sample(labels, detectors, one_in=one_in, seed=self.config.seed)
         return np.where(chosen, labels, SKIP).astype(np.int8)
 
     # --- work -----------------------------------------------------------------------------------
@@ -212,9 +211,11 @@ def open_seed(config: FitConfig, number: int, noise: Noise) -> Seed:
     from rbkeras.simulated import simulated
 
     folder = config.out / f"seed{number}"
-    folder.mkdir(parents=True, exist_ok=True)
     config = replace(config, out=folder, seed=number)
-    return Seed(simulated(config) if config.data is None else config, folder, noise)
+    if config.data is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        config = simulated(config)
+    return Seed(config, folder, noise)
 
 
 def stage1_folder(folder: Path, errors: float, part: int | str | None) -> Path:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbkeras.data.splits import stratified_folds, validation_mask
+from rbkeras.data.splits import stratified_folds, stratified_sample, validation_mask
 from rbkeras.errors import InputError
 
 seeds = st.integers(0, 2**31 - 1)
@@ -64,6 +64,18 @@ def test_strata_that_are_all_smaller_than_the_number_of_folds_are_still_stratifi
     assigned = stratified_folds(labels, detectors, folds=5, seed=1)
     for label in (0, 1):
         assert np.bincount(assigned[labels == label]).tolist() == [4] * 5
+
+
+def test_a_sample_of_one_in_many_is_stratified():
+    detectors = np.repeat(np.arange(150), 20)
+    labels = np.tile([0, 1], 1500)
+    chosen = stratified_sample(labels, detectors, one_in=150, seed=4)
+    assert chosen.sum() == 20
+    assert labels[chosen].sum() == 10
+    assert len(np.unique(detectors[chosen])) == 10
+    assert stratified_sample(labels, detectors, one_in=1, seed=4).all()
+    part = validation_mask(labels, detectors, fraction=0.1, seed=4)
+    np.testing.assert_array_equal(part, stratified_sample(labels, detectors, one_in=10, seed=4))
 
 
 def test_one_detector_alone():

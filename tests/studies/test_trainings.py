@@ -51,7 +51,7 @@ def test_added_errors_are_repeatable_and_spare_the_unlabelled(seed):
 
 def test_errors_of_unknown_rate_cannot_be_multiplied(seed):
     unknown = replace(seed, noise=Noise())
-    with pytest.raises(InputError, match="--noise_rate, --noise_table or"):
+    with pytest.raises(InputError, match="--truth, --noise_rate or"):
         unknown.labels(errors=2.0, part=None)
 
 

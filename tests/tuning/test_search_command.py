@@ -93,9 +93,31 @@ def test_bad_flags(tiny_survey, tmp_path, fails_with):
         (["--folds", "101"], "folds: expected 2 to 100, got 101"),
         (["--hours", "-1"], "--hours: expected a number above 0"),
         (["--training.epochs", "0", "--epochs", "0"], "--training.epochs: expected at least 1"),
+        (
+            ["--max_multiply_adds", "10"],
+            "which the network of every trial needs, got 10",
+        ),
     ):
         assert words in fails_with(search.main, flags(tiny_survey, tmp_path / "x", *more))
     assert "records directory" in fails_with(search.main, ["--data", str(tmp_path / "none")])
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("max_trials: null", "--max_trials: expected a value, got null"),
+        ("objective: null", "--objective: expected a value, got null"),
+        ("vary: null", "--vary: expected a value, got null"),
+        ("vary: loss.lambda_ce", "--vary: expected a list, got 'loss.lambda_ce'"),
+    ],
+)
+def test_a_file_says_no_nonsense_of_the_search_itself(tmp_path, capsys, line, words):
+    path = tmp_path / "settings.yaml"
+    path.write_text(f"{line}\n")
+    with pytest.raises(SystemExit):
+        search.main(["--config", str(path), "--out", str(tmp_path / "out")])
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

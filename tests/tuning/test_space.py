@@ -96,6 +96,15 @@ def test_settings_as_given_may_switch_a_term_off_or_lie_outside():
     assert given_values(make_space(choose_rows("training"), config), config) is None
 
 
+def test_a_switch_needs_something_to_switch():
+    config = with_settings(FitConfig(), {"loss.lambda_vat": 0.0})
+    rows = choose_rows("losses", fix=["loss.lambda_vat"])
+    with pytest.raises(InputError, match=r"--loss\.lambda_vat: expected a weight above 0"):
+        make_space(rows, config)
+    rows = choose_rows("losses", fix=["loss.lambda_vat", "use_vat"])
+    assert not [hp for hp in make_space(rows, config).space if "vat" in hp.name]
+
+
 def test_names_are_checked():
     assert "loss.lambda_ce" in [row.name for row in choose_rows("losses", vary=["loss.lambda_ce"])]
     with pytest.raises(InputError, match=r"--vary: expected one of .*lambda_ce.*, got 'lamda'"):

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ import pytest
 
 from rbkeras.errors import InputError
 from tuning import search
-from tuning.workers import role
+from tuning.workers import check_address, role
 
 TINY = [
     *("--model.network", "simple", "--model.width", "0.2", "--epochs", "1", "--seed", "2"),
@@ -32,6 +33,25 @@ def test_the_environment_says_which_process_it_is(monkeypatch):
     assert role() == "chief"
     monkeypatch.setenv("KERASTUNER_TUNER_ID", "worker3")
     assert role() == "worker"
+    for port in ("abc", "0", "99999"):
+        monkeypatch.setenv("KERASTUNER_ORACLE_PORT", port)
+        with pytest.raises(InputError, match="KERASTUNER_ORACLE_PORT: expected a number from 1"):
+            role()
+
+
+def test_a_chief_needs_an_address_of_its_own(monkeypatch):
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(taken.getsockname()[1]))
+        with pytest.raises(InputError, match="expected a free address of this machine"):
+            check_address()
+    check_address()
+    # A documentation network, RFC 5737, that no machine is in.
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "192.0.2.1")
+    with pytest.raises(InputError, match=r"got 192\.0\.2\.1:"):
+        check_address()
 
 
 @pytest.mark.slow
