@@ -18,9 +18,8 @@ def write_exported(folder: Path, network: str) -> Path:
     """Write a run directory's `model.keras` and `exported` folder."""
     import keras
 
-    from rbkeras.exporting.litert_file import convert_to_litert, quantize, write_litert
+    from rbkeras.exporting import litert_file, onnx_file
     from rbkeras.exporting.notes import make_notes
-    from rbkeras.exporting.onnx_file import write_onnx
     from rbkeras.models.classifier import build_classifier
 
     exported = folder / "exported"
@@ -29,9 +28,13 @@ def write_exported(folder: Path, network: str) -> Path:
     model = build_classifier(SHAPE, network=network)
     model.save(folder / "model.keras")
     notes = make_notes(SHAPE, None, precision="float32")
-    write_onnx(model, exported / "model.onnx", notes=notes)
-    content = convert_to_litert(model)
-    write_litert(content, exported / "model.tflite", notes=notes)
-    whole = quantize(content, random_stamps(64))
-    write_litert(whole, exported / "model_int8.tflite", notes=notes)
+    calibration = random_stamps(64)
+    for module, convert, write, ending in (
+        (onnx_file, onnx_file.convert_to_onnx, onnx_file.write_onnx, "onnx"),
+        (litert_file, litert_file.convert_to_litert, litert_file.write_litert, "tflite"),
+    ):
+        converted = convert(model)
+        write(converted, exported / f"model.{ending}", notes=notes)
+        quantized = module.quantize(converted, calibration)
+        write(quantized, exported / f"model_int8.{ending}", notes=notes)
     return folder

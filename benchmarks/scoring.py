@@ -7,7 +7,9 @@ from pathlib import Path
 from exported import random_stamps, write_exported
 from measure import Measurement, Side, Work, compare, print_table, write_results
 
-ENGINES = ("keras", "onnx", "litert", "int8")
+ENGINES = ("keras", "onnx", "litert", "int8", "onnx_int8")
+# Engines that a file asks for by its ending.
+FILES = {"int8": "model_int8.tflite", "onnx_int8": "model_int8.onnx"}
 REFERENCE = "eager calls"
 
 
@@ -15,8 +17,8 @@ def scoring(path: Path, engine: str, batch_size: int, threads: int | None, stamp
     """Prepare an engine; each call of the work scores all stamps, batch by batch."""
     from rbkeras.engines import load_engine
 
-    if engine == "int8":
-        loaded = load_engine(path / "exported" / "model_int8.tflite", threads=threads)
+    if engine in FILES:
+        loaded = load_engine(path / "exported" / FILES[engine], threads=threads)
     else:
         loaded = load_engine(path, engine=engine, threads=threads)
     batches = _batches(stamps, batch_size)

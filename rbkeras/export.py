@@ -18,6 +18,7 @@ Formats, and what they become in the output folder:
   onnx          model.onnx          for ONNX Runtime; needs pip install 'rbkeras[onnx]'
   litert        model.tflite        for LiteRT; needs pip install 'rbkeras[litert]'
   int8          model_int8.tflite   the same with 8-bit convolutions
+  onnx_int8     model_int8.onnx     ONNX with 8-bit convolutions
 
 Each takes raw stamps, NaN allowed, and gives logits, score and calibrated probability; threshold,
 calibration, labels and stamp shape are inside. A file gets its name once its scores agree with
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         nargs="+",
         default=["saved_model", "onnx", "litert"],
         metavar="FORMAT",
-        help="saved_model, onnx, litert, int8 (all but int8)",
+        help="saved_model, onnx, litert, int8, onnx_int8 (those without int8)",
     )
     parser.add_argument("--out", metavar="FOLDER", help="where to (exported, beside the model)")
     parser.add_argument("--test_real", metavar="FILE", help="real stamps to compare on, .npy")

@@ -23,7 +23,10 @@ FILES = {
     "onnx": EXPORTED_FILES["onnx"],
     "litert": EXPORTED_FILES["litert"],
     "int8": "model_int8.tflite",
+    "onnx_int8": "model_int8.onnx",
 }
+#: Those whose ranges are taken from stamps.
+CALIBRATED = ("int8", "onnx_int8")
 FORMATS = tuple(FILES)
 
 #: Stamps (N, H, W, C) to arrays by the names of `OUTPUTS`.
@@ -93,7 +96,7 @@ def export_model(
         f"{check.awkward} awkward ones"
     )
     ranges = None
-    if "int8" in formats:
+    if set(CALIBRATED) & set(formats):
         named = None if calibration is None else Path(calibration)
         ranges = samples.calibration_sample(path, shape, calibration=named)
     written = []
@@ -137,7 +140,8 @@ def _write(
     name: str, path: Path, model: Any, check: _Check, calibration: np.ndarray | None
 ) -> Written:
     shape = tuple(model.input_shape[1:])
-    precision = "int8" if name == "int8" else "float32"
+    quantized = name in CALIBRATED
+    precision = "int8" if quantized else "float32"
     notes = own_notes.make_notes(shape, model.decision, precision=precision)
     with whole_file(path) as temporary:
         if name == "saved_model":
@@ -146,21 +150,24 @@ def _write(
             write_saved_model(model, temporary)
             write_json(temporary / own_notes.SAVED_MODEL_NOTES, notes)
             outputs_of = _saved_model_outputs(temporary)
-        elif name == "onnx":
-            from rbkeras.exporting.onnx_file import write_onnx
+        elif name in ("onnx", "onnx_int8"):
+            from rbkeras.exporting import onnx_file
 
-            write_onnx(model, temporary, notes=notes)
+            proto = onnx_file.convert_to_onnx(model)
+            if quantized:
+                proto = onnx_file.quantize(proto, calibration)
+            onnx_file.write_onnx(proto, temporary, notes=notes)
             outputs_of = OnnxEngine(temporary).outputs
         else:
             from rbkeras.exporting import litert_file
 
             content = litert_file.convert_to_litert(model)
-            if name == "int8":
+            if quantized:
                 content = litert_file.quantize(content, calibration)
             litert_file.write_litert(content, temporary, notes=notes)
             outputs_of = LiteRTEngine(temporary).outputs
-        found, inconsistent = check.compare(outputs_of, usual_only=name == "int8")
-        fault = parity.int8_fault(found) if name == "int8" else parity.float_fault(found)
+        found, inconsistent = check.compare(outputs_of, usual_only=quantized)
+        fault = parity.int8_fault(found) if quantized else parity.float_fault(found)
         fault = fault or inconsistent
         if fault is not None:
             raise InputError(f"{path}: {fault}; nothing was written")
@@ -191,6 +198,7 @@ def _need_packages(formats: Sequence[str]) -> None:
         "onnx": ("onnx", ("tf2onnx", "onnx", "onnxruntime")),
         "litert": ("litert", ("ai_edge_litert",)),
         "int8": ("litert", ("ai_edge_litert", "ai_edge_quantizer")),
+        "onnx_int8": ("onnx", ("tf2onnx", "onnx", "onnxruntime")),
     }
     for name in formats:
         extra, packages = needed.get(name, ("", ()))
@@ -207,7 +215,7 @@ def _sentence(written: Written) -> str:
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     size = sum(file.stat().st_size for file in files) / 2**20
     text = f"{path}: {size:.1f} MiB, scores differ by at most {found.largest_difference:.1e}"
-    if written.format != "int8":
+    if written.format not in CALIBRATED:
         return text
     text += f" ({found.median_difference:.1e} in the median)"
     if found.changed is not None:

@@ -48,7 +48,7 @@ def exported(tmp_path_factory):
         "--calibration",
         run / "bogus.npy",
         "--formats",
-        *("saved_model", "onnx", "litert", "int8"),
+        *("saved_model", "onnx", "litert", "int8", "onnx_int8"),
     ]
     assert export.main([str(run), *map(str, flags)]) == 0
     np.save(run / "stamps.npy", stamps)

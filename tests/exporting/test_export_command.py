@@ -26,9 +26,9 @@ stamps = np.load("stamps.npy")
 """
 ONNX = """
 import onnxruntime
-session = onnxruntime.InferenceSession("exported/model.onnx")
+session = onnxruntime.InferenceSession("exported/{file}")
 names = ["logits", "score", "probability"]
-found = dict(zip(names, session.run(names, {"stamp": stamps})))
+found = dict(zip(names, session.run(names, {{"stamp": stamps}})))
 notes = session.get_modelmeta().custom_metadata_map["rbkeras"]
 """
 LITERT = """
@@ -55,13 +55,14 @@ EVERYTHING = ("tensorflow", "keras", "rbkeras")
 @pytest.mark.parametrize(
     ("blocked", "code", "within"),
     [
-        (EVERYTHING, ONNX, 1e-4),
+        (EVERYTHING, ONNX.format(file="model.onnx"), 1e-4),
+        (EVERYTHING, ONNX.format(file="model_int8.onnx"), 0.2),
         (EVERYTHING, LITERT.format(file="model.tflite"), 1e-4),
         (EVERYTHING, LITERT.format(file="model_int8.tflite"), 0.2),
         # TensorFlow loads Keras itself.
         (("rbkeras",), SAVED_MODEL, 1e-4),
     ],
-    ids=["onnx", "litert", "int8", "saved_model"],
+    ids=["onnx", "onnx_int8", "litert", "int8", "saved_model"],
 )
 def test_files_score_alike_without_rbkeras(exported, tmp_path, blocked, code, within):
     run, model, stamps, logits = exported
@@ -104,13 +105,14 @@ def test_serving_takes_any_number_of_stamps_by_name(exported):
 def test_the_summary_says_how_well_they_agree(exported):
     run = exported[0]
     files = json.loads((run / "exported" / "export.json").read_text())["files"]
-    assert set(files) == {"saved_model", "onnx", "litert", "int8"}
+    assert set(files) == set(job.FORMATS)
     for name, entry in files.items():
         assert (run / "exported" / entry["path"]).exists()
         assert entry["keras_auc"] > 0.5
-        assert entry["largest_difference"] < (0.5 if name == "int8" else 1e-4)
+        assert entry["largest_difference"] < (0.5 if name in job.CALIBRATED else 1e-4)
         assert entry["changed"] <= 0.02
-    assert files["int8"]["stamps"] == 120 < files["onnx"]["stamps"]
+    for name in job.CALIBRATED:
+        assert files[name]["stamps"] == 120 < files["onnx"]["stamps"]
 
 
 @pytest.fixture
@@ -155,13 +157,14 @@ def test_a_file_with_another_probability_gets_no_name(model, tmp_path, fails_wit
     assert not list((tmp_path / "exported").glob("[!.]*.*"))
 
 
-def test_int8_that_decides_otherwise_gets_no_name(model, tmp_path, fails_with, monkeypatch):
+@pytest.mark.parametrize("name", job.CALIBRATED)
+def test_int8_that_decides_otherwise_gets_no_name(model, tmp_path, fails_with, monkeypatch, name):
     monkeypatch.setattr(parity, "MOST_CHANGED", -1.0)
     monkeypatch.setattr(parity, "LARGEST_AUC_LOSS", 1.0)
     calibration = ["--calibration", model[2]]
-    said = fails_with(export.main, [*model, "--formats", "int8", *calibration])
+    said = fails_with(export.main, [*model, "--formats", name, *calibration])
     assert "of the decisions" in said
-    assert not (tmp_path / "exported" / "model_int8.tflite").exists()
+    assert not (tmp_path / "exported" / job.FILES[name]).exists()
 
 
 @pytest.mark.parametrize(
@@ -169,6 +172,7 @@ def test_int8_that_decides_otherwise_gets_no_name(model, tmp_path, fails_with, m
     [
         (["--formats", "onnx", "tensorrt"], "got tensorrt"),
         (["--formats", "int8"], "--calibration"),
+        (["--formats", "onnx_int8"], "--calibration"),
         (["--formats", "int8", "--calibration", "none.npy"], "none.npy"),
         (["--test_real", "none.npy"], "none.npy"),
     ],
@@ -189,6 +193,7 @@ def test_a_model_that_is_none_is_named(tmp_path, fails_with):
         ("onnx", "tf2onnx", "rbkeras[onnx]"),
         ("litert", "ai_edge_litert", "rbkeras[litert]"),
         ("int8", "ai_edge_quantizer", "rbkeras[litert]"),
+        ("onnx_int8", "onnxruntime", "rbkeras[onnx]"),
     ],
 )
 def test_missing_packages_are_named(model, fails_with, monkeypatch, name, package, extra):
