@@ -29,7 +29,9 @@ def separated(labels: np.ndarray, scores: np.ndarray) -> bool:
     return bool(((scores > 0) == (labels == 1)).all())
 
 
-def fit_temperature(labels: np.ndarray, scores: np.ndarray) -> float:
+def fit_temperature(
+    labels: np.ndarray, scores: np.ndarray, *, lowest: float = TEMPERATURES[0]
+) -> float:
     """Find T > 0 that minimises the cross-entropy of the log-odds score / T.
 
     Parameters
@@ -38,12 +40,15 @@ def fit_temperature(labels: np.ndarray, scores: np.ndarray) -> float:
         Integers (N,) in {0, 1}.
     scores
         Finite floats (N,), of samples that the network was not trained on.
+    lowest
+        Lowest temperature; below 1 the network is taken for less sure than it should be.
 
     Returns
     -------
     float
-        In `TEMPERATURES`. 1 where the classes are `separated`: the cross-entropy then falls
-        without end as T goes to 0, and nothing is learnt about how sure to be.
+        From `lowest` to the last of `TEMPERATURES`. 1 where the classes are `separated`: the
+        cross-entropy then falls without end as T goes to 0, and nothing is learnt about how sure
+        to be.
 
     References
     ----------
@@ -57,11 +62,13 @@ def fit_temperature(labels: np.ndarray, scores: np.ndarray) -> float:
     # As a function of 1/T the cross-entropy is convex, so the one minimum is the least.
     found = minimize_scalar(
         lambda log_t: cross_entropy(labels, scores / np.exp(log_t)),
-        bounds=tuple(np.log(TEMPERATURES)),
+        bounds=tuple(np.log([lowest, TEMPERATURES[1]])),
         method="bounded",
         options={"xatol": 1e-7},
     )
-    return float(np.exp(found.x))
+    # The search does not quite reach its bounds.
+    best = min(found.x, np.log(lowest), key=lambda x: cross_entropy(labels, scores / np.exp(x)))
+    return float(np.exp(best))
 
 
 def fit_isotonic(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not reports:
             raise InputError(
                 f"{path}: expected a survey or records directory, alert packets or FITS stamps, "
-                "found neither"
+                f"found {'none of them' if path.exists() else 'nothing there'}"
             )
         problems = [text for report in reports.values() for text in report.problems]
         print("\n".join(problems), end="\n" if problems else "", flush=True)

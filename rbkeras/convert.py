@@ -62,7 +62,7 @@ def _say_what_there_is(records: Path) -> None:
     if not found["real"] or not found["bogus"]:
         print(
             f"{records}: fit needs labels of both classes; what names in object_type mean is said "
-            "by --labels"
+            "by --labels, and labels of alert packets by --labels_csv or --score_threshold"
         )
 
 

@@ -21,6 +21,7 @@ def fit_decision(
     *,
     calibration_method: str = "temperature",
     true_positive_rate: float = 0.9,
+    cleaned: bool = False,
     training_prevalence: float = 0.5,
     prevalence: float | None = None,
     label_names: dict[str, int] | None = None,
@@ -38,6 +39,10 @@ def fit_decision(
         where a class has fewer than `FEWEST_FOR_ISOTONIC` samples.
     true_positive_rate
         Of the operating point, in (0, 1].
+    cleaned
+        Labels that predictions contradict are not among these. Such samples cannot show how often
+        the network errs, nor can fewer than `FEWEST_FOR_ISOTONIC` of a class: they do not make it
+        surer than it is, by a temperature below 1.
     training_prevalence, prevalence, label_names
         Stored; see `Decision`.
 
@@ -59,7 +64,7 @@ def fit_decision(
         remarks.append(
             f"thresholds and calibration rest on {len(real)} real and {len(bogus)} bogus alone"
         )
-    calibrated, said = _calibrated(real, bogus, calibration_method)
+    calibrated, said = _calibrated(real, bogus, calibration_method, cleaned=cleaned)
     remarks += said
     if calibrated["calibration"] == "isotonic":
         # The knots know the fraction of reals among these samples, whatever training's was.
@@ -87,11 +92,12 @@ def fit_decision(
 
 
 def _calibrated(
-    real: np.ndarray, bogus: np.ndarray, method: str
+    real: np.ndarray, bogus: np.ndarray, method: str, *, cleaned: bool
 ) -> tuple[dict[str, Any], list[str]]:
     """Fit a calibration to the scores of both classes: fields of `Decision`, and remarks."""
     remarks = []
-    if method == "isotonic" and min(len(real), len(bogus)) < FEWEST_FOR_ISOTONIC:
+    few = min(len(real), len(bogus)) < FEWEST_FOR_ISOTONIC
+    if method == "isotonic" and few:
         method = "temperature"
         remarks.append(
             f"isotonic regression needs {FEWEST_FOR_ISOTONIC} samples of either class; "
@@ -101,7 +107,8 @@ def _calibrated(
     scores = np.r_[real, bogus]
     found: dict[str, Any] = {"calibration": method}
     if method == "temperature":
-        found["temperature"] = calibration.fit_temperature(labels, scores)
+        lowest = 1.0 if cleaned or few else calibration.TEMPERATURES[0]
+        found["temperature"] = calibration.fit_temperature(labels, scores, lowest=lowest)
         if calibration.separated(labels, scores):
             remarks.append("no sample lies on the wrong side of 0, so the temperature stays 1")
     elif method == "isotonic":

@@ -172,7 +172,8 @@ def read_label_errors(path: str | Path, labels: np.ndarray) -> pd.DataFrame:
     ):
         raise InputError(
             f"{path}: expected one row for each of the {len(labelled)} labelled samples with the "
-            "label it has in the records; the table is of other records"
+            f"label it has in the records, found {len(rated)}; the table is of other records, or "
+            "of a run with another --hold_out"
         )
     _check_numbers(path, rated)
     return rated

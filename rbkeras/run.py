@@ -5,6 +5,7 @@ import os
 import platform
 from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,8 @@ def fit(config: FitConfig, *, dask: str | None = None) -> None:
         if rated is not None:
             _show_suspects(run, rated)
             _write_cross_validation(run, rated)
+            # Before stage 2, which may find too few labels left.
+            print("\n".join(_suspects_in_words(rated)))
         if dask is not None and not is_local(dask):
             do_on_dask([_stage2_piece(run)], dask, title="stage 2")
         model = stage2.train_final(run, rated, on_claimed=lambda: _describe(config))
@@ -67,7 +70,10 @@ def _evaluate(run: Run, model: RealBogusClassifier) -> dict[str, Any] | None:
     if config.test_real and config.test_bogus:
         scores = evaluation.score_test_set(model, real=config.test_real, bogus=config.test_bogus)
         table = evaluation.scores_of_arrays(*scores)
-        source = {"test_real": config.test_real, "test_bogus": config.test_bogus}
+        source = {
+            "test_real": _lasting(config.test_real, config.out),
+            "test_bogus": _lasting(config.test_bogus, config.out),
+        }
     elif config.hold_out:
         table = stage2.predicted(run, model, run.test_labels, again_from=model.again_from)
         table["score"] = table["prediction1"] - table["prediction0"]
@@ -80,6 +86,11 @@ def _evaluate(run: Run, model: RealBogusClassifier) -> dict[str, Any] | None:
         log_figure("test/roc", roc_figure(*scores, title="test set"))
         log_figure("test/scores", score_figure(*scores, title="test set"))
     return result
+
+
+def _lasting(path: Path, folder: Path) -> Path:
+    """Name a file so that it is found from elsewhere; what lies in the run moves with it."""
+    return path if path.is_relative_to(folder) else path.resolve()
 
 
 def _stage2_piece(run: Run) -> Piece:
@@ -279,15 +290,7 @@ def _summary(
 ) -> list[str]:
     lines = [""]
     if rated is not None:
-        for name, row in suspects_per_class(rated).iterrows():
-            share = row["suspects"] / max(row["labelled"], 1)
-            text = f"{row['suspects']} of {row['labelled']} ({share:.1%})"
-            lines.append(f"suspects labelled {name:<9}   {text}")
-            if share > _MANY_SUSPECTS:
-                lines.append(
-                    f"warning: so many suspects labelled {name} mean that the folds have learnt "
-                    "little; raise --label_errors.min_steps"
-                )
+        lines += _suspects_in_words(rated)
         out_of_fold = read_json(config.out / "evaluation" / "cross_validation.json")
         lines += ["cross-validation, against the labels as given:"]
         lines += [f"  {line}" for line in evaluation.format_metrics(out_of_fold)]
@@ -295,4 +298,18 @@ def _summary(
         lines += [f"test set, {result['n_real']} real and {result['n_bogus']} bogus:"]
         lines += [f"  {line}" for line in evaluation.format_metrics(result)]
     lines += [f"everything is in {config.out}", f"tensorboard --logdir {config.out}"]
+    return lines
+
+
+def _suspects_in_words(rated: pd.DataFrame) -> list[str]:
+    lines = []
+    for name, row in suspects_per_class(rated).iterrows():
+        share = row["suspects"] / max(row["labelled"], 1)
+        text = f"{row['suspects']} of {row['labelled']} ({share:.1%})"
+        lines.append(f"suspects labelled {name:<9}   {text}")
+        if share > _MANY_SUSPECTS:
+            lines.append(
+                f"warning: so many suspects labelled {name} mean that the folds have learnt "
+                "little; raise --label_errors.min_steps"
+            )
     return lines

@@ -140,6 +140,11 @@ def unfinished_folds(run: Run) -> list[str]:
     return [folder.name for k, folder in enumerate(folders) if not _is_finished(run, k)]
 
 
+def _named_settings(run: Run) -> str:
+    path = run.folder / "config.yaml"
+    return f", as by --config {path}" if path.exists() else ""
+
+
 def merge(run: Run) -> pd.DataFrame:
     """Join the folds, rate the labels and write `label_errors.csv`.
 
@@ -154,7 +159,8 @@ def merge(run: Run) -> pd.DataFrame:
         raise InputError(
             f"{run.folder / 'folds'}: expected all {len(fold_folders(run))} folds finished with "
             f"the settings of this run, missing {', '.join(missing)}; train them with "
-            "rbkeras.find_label_errors --fold"
+            f"rbkeras.find_label_errors --fold, or give the settings of those that are there"
+            f"{_named_settings(run)}"
         )
     own = run.config.label_errors
     folders = fold_folders(run)

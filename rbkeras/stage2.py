@@ -87,7 +87,7 @@ def _train_final(
             if not (part == label).any():
                 raise InputError(
                     f"{run.records.directory}: expected real and bogus labels in the {name} "
-                    f"part of stage 2, found no {kind}"
+                    f"part of stage 2, found no {kind}{_after_suspects(rated, label)}"
                 )
     own = run.config.training
     epochs = run.epochs(own.epochs, own.min_steps, training)
@@ -148,6 +148,19 @@ def _train_final(
     return model
 
 
+def _after_suspects(rated: pd.DataFrame | None, label: int) -> str:
+    """Say how many labels of a class are suspect, where that may be why none is left."""
+    if rated is None:
+        return ""
+    suspects = rated.loc[rated["label"] == label, "suspect"] == 1
+    if not suspects.any():
+        return ""
+    return (
+        f", since {suspects.sum()} of {len(suspects)} are suspect; raise "
+        "--label_errors.min_steps, or train with --policy keep"
+    )
+
+
 def _tidy(run: Run, training: np.ndarray) -> None:
     """Remove what a training needs that is under way; a kill may have left it to the next call."""
     forget_backup(run.folder)
@@ -176,6 +189,7 @@ def _decide(
         table["label"].to_numpy(),
         calibration_method=own.calibration,
         true_positive_rate=own.true_positive_rate,
+        cleaned=run.config.policy != "keep",
         training_prevalence=np.sum(training == 1) / np.sum(training >= 0),
         prevalence=own.prevalence,
         label_names=label_names(run.records),

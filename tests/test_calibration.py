@@ -32,6 +32,14 @@ def test_temperature_makes_a_score_mean_the_fraction_that_is_right(score, right)
     assert fit_temperature(labels, scores) == pytest.approx(score / np.log(right), rel=1e-5)
 
 
+def test_a_temperature_stops_at_its_bound():
+    labels = np.repeat([1, 0], [100, 100])
+    scores = np.where(np.arange(200) % 20 == 0, -1, 1) * np.where(labels == 1, 1.0, -1.0)
+    assert fit_temperature(labels, scores) == pytest.approx(1 / np.log(19), rel=1e-5)
+    assert fit_temperature(labels, scores, lowest=1.0) == 1.0
+    assert fit_temperature(labels, scores, lowest=0.2) == pytest.approx(1 / np.log(19), rel=1e-5)
+
+
 def test_temperature_of_perfect_separation_stays_one():
     assert fit_temperature(np.array([1, 1, 0]), np.array([2.0, 0.1, -3.0])) == 1.0
 

@@ -122,8 +122,11 @@ def test_pixels_beyond_float32_are_missing_as_in_records(tmp_path, make_survey):
 
 
 def test_neither_survey_nor_records(tmp_path, fails_with):
-    assert "found neither" in fails_with(check.main, [tmp_path])
-    assert "nowhere" in fails_with(check.main, [tmp_path / "nowhere"])
+    assert "found none of them" in fails_with(check.main, [tmp_path])
+    assert "nowhere: expected a survey or records directory" in (
+        line := fails_with(check.main, [tmp_path / "nowhere"])
+    )
+    assert "found nothing there" in line
 
 
 # --- surveys -----------------------------------------------------------------------------------

@@ -114,6 +114,16 @@ def test_few_samples_get_a_temperature_and_a_remark():
     assert any("isotonic" in remark for remark in decision.remarks)
 
 
+@pytest.mark.parametrize(("count", "cleaned"), [(400, True), (30, False), (30, True)])
+def test_what_cannot_show_mistakes_makes_no_network_surer(count, cleaned):
+    labels, scores = draw(count)
+    assert fit_decision(labels, scores / 3, cleaned=cleaned).temperature == 1
+    assert fit_decision(labels, 3 * scores, cleaned=cleaned).temperature > 1
+    # Of many samples as they come it is believed.
+    labels, scores = draw(400)
+    assert fit_decision(labels, scores / 3).temperature < 1
+
+
 def test_unlabelled_and_broken_scores_are_passed_over():
     labels, scores = draw()
     plain = fit_decision(labels, scores)

@@ -13,7 +13,7 @@ import yaml
 from detectors import write_detector
 from tiny import SMALL, data_flags
 
-from rbkeras import evaluate, find_label_errors, fit, predict
+from rbkeras import evaluate, find_label_errors, fit, predict, stage1
 from rbkeras.data.records import open_records
 from rbkeras.data.write_records import convert_survey
 from rbkeras.inference import load_classifier
@@ -315,3 +315,21 @@ def test_records_without_a_class_are_named_before_training(name, missing, tmp_pa
     expected = f"{tmp_path / 'records'}: expected labels of both classes, found no {missing}"
     assert expected in fails_with(fit.main, arguments)
     assert not (tmp_path / "run" / "folds").exists()
+
+
+def test_labels_that_suspicion_has_used_up_are_told_from_labels_that_never_were(
+    tiny_survey, tmp_path, fails_with, monkeypatch
+):
+    """Where stage 1 has learnt nothing, a small class may have no label left."""
+    rate = stage1.rate_labels
+
+    def all_bogus_suspect(*args, **kwargs):
+        rated = rate(*args, **kwargs)
+        rated.loc[rated["label"] == 0, "suspect"] = 1
+        return rated
+
+    monkeypatch.setattr(stage1, "rate_labels", all_bogus_suspect)
+    arguments = [*data_flags(tiny_survey), *SMALL, "--out", tmp_path / "run"]
+    line = fails_with(fit.main, arguments)
+    assert "part of stage 2, found no bogus, since" in line
+    assert "train with --policy keep" in line

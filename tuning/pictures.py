@@ -26,9 +26,12 @@ def _label(objective: Objective) -> str:
 
 
 def _logarithmic(axes: Axes, values: np.ndarray, which: str = "y") -> float:
-    """Make an axis logarithmic where values allow; return what zeros are drawn at."""
+    """Make an axis logarithmic where values differ enough; return what zeros are drawn at."""
     positive = values[np.isfinite(values) & (values > 0)]
     if not len(positive):
+        return 0.0
+    if positive.max() < 3 * positive.min() and len(positive) == np.isfinite(values).sum():
+        # Powers of ten would be all digits, and no zero is to be drawn.
         return 0.0
     getattr(axes, f"set_{which}scale")("log")
     return float(positive.min()) / 2

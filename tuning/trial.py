@@ -1,4 +1,4 @@
-"""One trial, in this process or in one of its own: `python -m tuning.trial SWEEP NUMBER`."""
+"""One trial, in this process or in one of its own, which is `tuning.own_trial`."""
 
 import os
 import shutil
@@ -7,18 +7,16 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rbkeras.cli import UNWRITABLE, load_tensorflow, run_command
+from rbkeras.cli import UNWRITABLE
 from rbkeras.data.records import open_records
 from rbkeras.errors import InputError, WorkError
 from rbkeras.files import alone, plain, read_json, whole_file, write_json
-from rbkeras.pieces import END_WITH_PARENT, end_with_parent
+from rbkeras.pieces import END_WITH_PARENT
 from rbkeras.rundir import Run
 from rbkeras.validation import validate
 from tuning.objectives import hopeless, projected
@@ -26,7 +24,6 @@ from tuning.parts import split, targets_of, train_part
 from tuning.plan import (
     RESULT_FILE,
     Plan,
-    read_plan,
     read_results,
     read_values,
     write_values,
@@ -74,7 +71,7 @@ def do_trial(
 
 
 def _in_own_process(plan: Plan, trial: str) -> None:
-    command = [sys.executable, "-m", "tuning.trial", str(plan.folder.resolve()), trial]
+    command = [sys.executable, "-m", "tuning.own_trial", str(plan.folder.resolve()), trial]
     # Its end of this pipe tells it when this process has ended, however it did.
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, env=os.environ | {END_WITH_PARENT: "1"}
@@ -154,27 +151,3 @@ def _write(plan: Plan, trial: str, outcome: dict[str, Any]) -> None:
         if len(scores) > 1:
             result["score_error"] = float(np.std(scores, ddof=1) / np.sqrt(len(scores)))
     write_json(folder / RESULT_FILE, result)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Do one trial whose plan and values are in the sweep's folder already."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if len(arguments) != 2:
-        print("usage: python -m tuning.trial SWEEP NUMBER", file=sys.stderr)
-        return 2
-    folder, trial = Path(arguments[0]), arguments[1]
-    end_with_parent()
-
-    def work() -> None:
-        load_tensorflow()
-        plan = read_plan(folder)
-        values = read_values(plan, trial)
-        if values is None:
-            raise InputError(f"{folder}: expected values of trial {trial}, found none")
-        do_trial(plan, trial, values)
-
-    return run_command(work)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

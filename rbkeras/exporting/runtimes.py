@@ -20,7 +20,7 @@ OUTPUTS = ("logits", "score", "probability")
 # Stamps that a thread takes at once: few enough that their activations stay in the processor's
 # cache. Each thread has stamps of its own, because threads that share every operation wait for one
 # another at its end, and busily: beside other work that halved the rate.
-_CHUNK = 32
+_CHUNK = 24
 
 
 def as_stamps(stamps: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:

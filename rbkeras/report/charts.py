@@ -82,7 +82,7 @@ def roc(
         axes.set(xscale="log", xlim=(floor, 1), ylim=(0, 1.02))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.set(xlabel="false positive rate", ylabel="true positive rate")
-        axes.legend(loc="lower right")
+        axes.legend(loc="best")
     return uri[0]
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rbkeras.errors import InputError
 from rbkeras.evaluation import SOURCE
 from rbkeras.label_errors import COLUMNS, PREDICTIONS
 from rbkeras.report import reading
@@ -82,12 +81,6 @@ class Findings:
     @property
     def _decision(self) -> Any:
         return getattr(self.model, "decision", None)
-
-
-def check_run(folder: Path) -> None:
-    """Raise `InputError` unless `folder` looks like a run directory."""
-    if not (folder / "config.yaml").exists():
-        raise InputError(f"{folder}: expected a run directory of fit with config.yaml, found none")
 
 
 def gather_run(folder: str | Path, *, model: Any = None) -> Findings:

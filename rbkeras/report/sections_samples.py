@@ -149,7 +149,7 @@ def suspects(findings: Findings, *, most: int = 24) -> Section:
     """Show the most suspicious labels."""
     title = "Suspected label errors"
     if findings.rated is None:
-        why = "The run has no label_errors.csv: stage 1 was not needed, or has not run."
+        why = "No table of suspects is of this model: stage 1 was not needed, or has not run."
         return missing("suspects", title, why)
     blocks: list[Block] = [suspects_table(findings.rated)]
     if findings.folder is not None and (findings.folder / "label_errors.html").exists():

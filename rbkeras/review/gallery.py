@@ -18,6 +18,8 @@ from rbkeras.pictures import CHANNEL_NAMES, grey_map, side_by_side
 from rbkeras.verdicts import VERDICTS
 
 _CLASSES = {0: "bogus", 1: "real"}
+# Columns in which surveys say what a detection, or its object, is called elsewhere.
+_NAMES = ("object_id", "objectId", "alert_id")
 
 
 def write_gallery(
@@ -62,7 +64,11 @@ def write_gallery(
         suspects=int(rated["suspect"].sum()),
         shown_suspects=int(shown["suspect"].sum()),
         cards=[
-            _card(rank, row, stamp, verdicts) | {"identity": _identity(samples, row.unique_index)}
+            _card(rank, row, stamp, verdicts)
+            | {
+                "identity": _identity(samples, row.unique_index),
+                "names": _names(samples, row.unique_index),
+            }
             for rank, (row, stamp) in enumerate(zip(shown.itertuples(), stamps, strict=True), 1)
         ],
         header=",".join(_identifying(samples)),
@@ -104,6 +110,12 @@ def _identity(samples: pd.DataFrame, index: int) -> str:
     # With the end of line that makes it quote line breaks of either kind.
     csv.writer(text, lineterminator="\r\n").writerow(cells)
     return text.getvalue().removesuffix("\r\n")
+
+
+def _names(samples: pd.DataFrame, index: int) -> str:
+    """Write what a sample is called elsewhere, to look it up there."""
+    known = {name: samples[name].iloc[index] for name in _NAMES if name in samples}
+    return ", ".join(str(value)[:80] for value in known.values() if not pd.isna(value))
 
 
 def stamp_address(stamp: np.ndarray) -> str:

@@ -173,7 +173,7 @@ def test_everything_but_the_settings_may_be_missing(own_run, tmp_path):
     page = reported(own_run, tmp_path)
     assert [name for name in page.texts if name] == SECTIONS
     assert "neither a scored test set nor a validation part" in page.text("curves")
-    assert "no label_errors.csv" in page.text("suspects")
+    assert "No table of suspects" in page.text("suspects")
     assert "no log.csv" in page.text("training")
     assert "policy" in page.text("settings")
 
@@ -198,18 +198,18 @@ def test_damaged_files_are_as_good_as_missing(own_run, tmp_path):
     (own_run / "validation.csv").write_text("")
     page = reported(own_run, tmp_path)
     assert "carries no calibration" in page.text("calibration")
-    assert "no label_errors.csv" in page.text("suspects")
+    assert "No table of suspects" in page.text("suspects")
 
 
 @pytest.mark.parametrize(
     ("file", "text", "section", "said"),
     [
-        ("label_errors.csv", ",".join(COLUMNS) + "\n", "suspects", "no label_errors.csv"),
+        ("label_errors.csv", ",".join(COLUMNS) + "\n", "suspects", "No table of suspects"),
         (
             "label_errors.csv",
             ",".join(COLUMNS) + f"\n{'yes,' * 9}yes\n",
             "suspects",
-            "no label_err",
+            "No table of suspects",
         ),
         ("evaluation/metrics.json", '{"auc": "0.9"}', "headline", "test set"),
         ("evaluation/metrics.json", '{"auc": NaN}', "headline", "test set"),

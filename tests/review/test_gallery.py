@@ -108,6 +108,13 @@ def test_verdicts_name_the_alert_where_there_is_one(page, rated):
     assert [row[3] for row in rows] == [ids[index] for index in shown["unique_index"]]
 
 
+def test_cards_say_what_a_stamp_is_called_elsewhere(page):
+    names = [f"ZTF{number}" for number in range(6)]
+    text = page(objectId=names, alert_id=[f"9{number}" for number in range(6)])
+    assert "ZTF2, 92" in text
+    assert "ZTF" not in page()
+
+
 def test_the_page_needs_nothing_else(page):
     text = page()
     parsed = Elements(text)
