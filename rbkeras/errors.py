@@ -26,4 +26,7 @@ def because_of(setting: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
+        if str(error).startswith("--"):
+            # Another setting is to blame.
+            raise
         raise InputError(f"{setting}: {error}") from None

@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help=".npy file (N, H, W, C), records directory, or file or folder of alert packets",
+        help=".npy file (N, H, W, C), records directory, file or folder of alert packets, or table "
+        "of FITS stamps, or its folder",
     )
     parser.add_argument("--out", required=True, help="scores.csv or scores.parquet")
     parser.add_argument(

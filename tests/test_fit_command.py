@@ -134,7 +134,7 @@ def test_what_is_refused_changes_nothing(run, survey, dask):
 @pytest.mark.parametrize(
     ("flags", "complaint"),
     [
-        (["--label_errors.group", "nosuch"], "--label_errors.group: expected a column of"),
+        (["--label_errors.group", "nosuch"], "error: --label_errors.group: expected a column of"),
         (["--label_errors.table", "nosuch.csv"], "nosuch.csv: expected"),
     ],
 )

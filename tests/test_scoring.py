@@ -157,6 +157,13 @@ def test_a_bad_file_stops_everything_before_scoring(run, night, tmp_path, bad, f
     assert not out.exists()
 
 
+def test_an_empty_folder_is_called_that(run, tmp_path, fails_with):
+    (tmp_path / "night").mkdir()
+    line = fails_with(predict.main, [run, tmp_path / "night", "--out", tmp_path / "scores.csv"])
+    assert "night: expected alert packets" in line
+    assert "found an empty folder" in line
+
+
 def test_bad_files_are_skipped_and_listed(run, night, tmp_path, bad, capsys):
     out = tmp_path / "scores.parquet"
     assert (

@@ -84,6 +84,11 @@ def open_source(
         return AlertSource(path, size=size, keep_bad=keep_bad and size is not None)
     if is_fits_table(path):
         return FitsSource(path, size=size)
+    if path.is_dir() and not any(path.iterdir()):
+        raise InputError(
+            f"{path}: expected alert packets, FITS stamps with their table, or records, found an "
+            "empty folder"
+        )
     return RecordsSource(path) if path.is_dir() else ArraySource(path)
 
 
