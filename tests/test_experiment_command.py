@@ -59,12 +59,11 @@ EXTRA = {
         "--policies",
         "oracle",
         "unlabel",
-        "truth",
     ],
     "label-errors": ["--policies", "unlabel", "flip", "truth"],
     "losses": ["--loss.lambda_vat", "0.1", "--loss.vat_share", "0.5"],
 }
-ARMS = {"treatments": 3, "label-errors": 3, "label-noise": 3, "losses": 6}
+ARMS = {"treatments": 3, "label-errors": 3, "label-noise": 2, "losses": 6}
 
 
 @pytest.mark.parametrize("study", STUDIES)

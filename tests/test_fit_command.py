@@ -202,6 +202,7 @@ def test_another_calibration_trains_nothing(run, survey, tmp_path, capsys):
     assert once == replace(before.decision, second_look=None)
 
 
+@pytest.mark.slow
 def test_a_stage_one_table_can_be_used_again(run, survey, tmp_path):
     out = tmp_path / "again"
     table = ["--label_errors.table", str(run / "label_errors.csv"), "--policy", "remove"]

@@ -245,6 +245,7 @@ def test_without_keep_best_the_last_weights_stay(tmp_path, dictate):
     assert same(model.get_weights(), script.weights[2])
 
 
+@pytest.mark.slow
 def test_a_kill_while_training_ends_does_not_change_what_is_kept(tmp_path, dictate):
     class Killed(keras.callbacks.Callback):
         def on_train_end(self, logs=None):
