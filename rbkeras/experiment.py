@@ -124,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         checked(config)
         check_dask(parsed.dask)
         load_tensorflow()
-        from rbkeras.studies.noise import Noise, check_noise
+        from rbkeras.studies.noise_settings import Noise, check_noise
         from rbkeras.studies.runner import Study, check_study, plan, run_study
 
         noise = Noise(

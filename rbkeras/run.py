@@ -21,8 +21,8 @@ from rbkeras.data.records import Records, open_records, reading
 from rbkeras.data.survey import open_stamps
 from rbkeras.distribution import do_on_dask, is_local
 from rbkeras.errors import InputError
-from rbkeras.files import read_json, whole_file, write_json
-from rbkeras.label_errors import most_suspicious, suspects_per_class
+from rbkeras.files import whole_file, write_json
+from rbkeras.label_errors import most_suspicious
 from rbkeras.models.classifier import RealBogusClassifier
 from rbkeras.options import as_plain, from_plain, write_config
 from rbkeras.pictures import roc_figure, score_figure, stamps_figure
@@ -31,11 +31,10 @@ from rbkeras.report.gather import gather_run
 from rbkeras.report.page import write_report
 from rbkeras.resume import OtherSettingsError
 from rbkeras.review.gallery import write_gallery
+from rbkeras.run_summary import summary, suspects_in_words
 from rbkeras.rundir import Run
 from rbkeras.simulated import simulated
 
-# Fraction of a class's labels beyond which stage 1 is likelier to be at fault than the labels.
-_MANY_SUSPECTS = 0.3
 _PACKAGES = ("keras", "tensorflow", "numpy", "pandas", "scikit-learn", "scipy", "astropy")
 
 
@@ -54,13 +53,13 @@ def fit(config: FitConfig, *, dask: str | None = None) -> None:
             _show_suspects(run, rated)
             _write_cross_validation(run, rated)
             # Before stage 2, which may find too few labels left.
-            print("\n".join(_suspects_in_words(rated)))
+            print("\n".join(suspects_in_words(rated)))
         if dask is not None and not is_local(dask):
             do_on_dask([_stage2_piece(run)], dask, title="stage 2")
         model = stage2.train_final(run, rated, on_claimed=lambda: _describe(config))
     result = _evaluate(run, model)
     write_report(config.out / "report.html", gather_run(config.out, model=model))
-    print("\n".join(_summary(config, rated, result)))
+    print("\n".join(summary(config, rated, result)))
     print(f"open {config.out / 'report.html'}")
 
 
@@ -126,7 +125,7 @@ def find_label_errors(
         _describe(config, stage1_alone=True)
     _show_suspects(run, rated)
     _write_cross_validation(run, rated)
-    print("\n".join(_summary(config, rated, None)))
+    print("\n".join(summary(config, rated, None)))
 
 
 def _start(config: FitConfig, dask: str | None) -> tuple[FitConfig, Run]:
@@ -283,33 +282,3 @@ def _write_cross_validation(run: Run, rated: pd.DataFrame) -> None:
     with _writer(run, "label_errors"):
         log_figure("cross_validation/roc", roc_figure(*scores, title="out of fold, given labels"))
         log_figure("cross_validation/scores", score_figure(*scores, title="out of fold"))
-
-
-def _summary(
-    config: FitConfig, rated: pd.DataFrame | None, result: dict[str, Any] | None
-) -> list[str]:
-    lines = [""]
-    if rated is not None:
-        lines += _suspects_in_words(rated)
-        out_of_fold = read_json(config.out / "evaluation" / "cross_validation.json")
-        lines += ["cross-validation, against the labels as given:"]
-        lines += [f"  {line}" for line in evaluation.format_metrics(out_of_fold)]
-    if result is not None:
-        lines += [f"test set, {result['n_real']} real and {result['n_bogus']} bogus:"]
-        lines += [f"  {line}" for line in evaluation.format_metrics(result)]
-    lines += [f"everything is in {config.out}", f"tensorboard --logdir {config.out}"]
-    return lines
-
-
-def _suspects_in_words(rated: pd.DataFrame) -> list[str]:
-    lines = []
-    for name, row in suspects_per_class(rated).iterrows():
-        share = row["suspects"] / max(row["labelled"], 1)
-        text = f"{row['suspects']} of {row['labelled']} ({share:.1%})"
-        lines.append(f"suspects labelled {name:<9}   {text}")
-        if share > _MANY_SUSPECTS:
-            lines.append(
-                f"warning: so many suspects labelled {name} mean that the folds have learnt "
-                "little; raise --label_errors.min_steps"
-            )
-    return lines

@@ -15,7 +15,7 @@ from rbkeras.callbacks import Backup, BestWeights, StopOnDivergence
 from rbkeras.errors import InputError
 from rbkeras.files import whole_file
 from rbkeras.losses import RealBogusLoss
-from rbkeras.metrics import default_metrics
+from rbkeras.streaming_metrics import default_metrics
 
 
 def set_seed(seed: int, *, deterministic: bool = False) -> None:

@@ -108,7 +108,7 @@ def test_two_devices_measure_and_teach_what_the_documentation_says():
         from rbkeras import vat
         from rbkeras.losses import RealBogusLoss, auc_hinge, cross_entropy
         from rbkeras.devices import find_strategy, padded_batches
-        from rbkeras.metrics import default_metrics
+        from rbkeras.streaming_metrics import default_metrics
         from rbkeras.models.classifier import build_classifier
 
         labels = np.tile([0, 1, 1, 0, -1], 13).astype(np.int32)

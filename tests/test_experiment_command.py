@@ -134,7 +134,8 @@ def test_what_a_study_decides_is_neither_listed_nor_taken(tmp_path, capsys, fail
 
 def test_true_labels_differ_from_the_given_ones_as_planted(tmp_path):
     from rbkeras.simulated import simulated
-    from rbkeras.studies.trainings import Noise, Seed
+    from rbkeras.studies.noise_settings import Noise
+    from rbkeras.studies.trainings import Seed
 
     simulation = SimulationConfig(
         detectors=2, per_detector=100, label_error=0.1, test_real=4, test_bogus=4
@@ -148,7 +149,8 @@ def test_true_labels_differ_from_the_given_ones_as_planted(tmp_path):
 def test_the_oracle_unlabels_the_wrong_labels_and_no_others(tmp_path, monkeypatch):
     from rbkeras import stage2
     from rbkeras.simulated import simulated
-    from rbkeras.studies.trainings import Noise, Seed
+    from rbkeras.studies.noise_settings import Noise
+    from rbkeras.studies.trainings import Seed
 
     trained = []
 
@@ -345,8 +347,8 @@ def test_errors_of_unknown_rate_are_told_before_training(records_dir, tmp_path, 
 
 
 def test_seeds_that_share_a_test_set_are_known_to(tmp_path):
+    from rbkeras.studies.noise_settings import Noise
     from rbkeras.studies.runner import Study, _remarks
-    from rbkeras.studies.trainings import Noise
 
     def study(**given):
         return Study(

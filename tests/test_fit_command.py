@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from detectors import write_detector
 from tiny import SMALL, data_flags
 
 from rbkeras import evaluate, find_label_errors, fit, predict, stage1
+from rbkeras import run as run_module
 from rbkeras.data.records import open_records
 from rbkeras.data.write_records import convert_survey
 from rbkeras.inference import load_classifier
@@ -334,3 +336,10 @@ def test_labels_that_suspicion_has_used_up_are_told_from_labels_that_never_were(
     line = fails_with(fit.main, arguments)
     assert "part of stage 2, found no bogus, since" in line
     assert "train with --policy keep" in line
+
+
+def test_test_files_are_found_from_elsewhere_and_with_a_run_that_moves(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run_module._lasting(Path("real.npy"), Path("run")) == tmp_path / "real.npy"
+    inside = Path("run/survey/test/real.npy")
+    assert run_module._lasting(inside, Path("run")) == inside

@@ -7,6 +7,13 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from rbkeras import metrics
+from rbkeras.streaming_metrics import (
+    FalsePositiveRateAtTPR,
+    LabelledAccuracy,
+    LabelledAUC,
+    TruePositiveRateAtFPR,
+    default_metrics,
+)
 
 # Few distinct values, so that ties abound.
 SCORES = st.lists(st.integers(-4, 4).map(float), min_size=1, max_size=25).map(np.array)
@@ -194,11 +201,17 @@ def test_fpr_interval_covers_at_least_as_often_as_it_says():
 
 
 STREAMING = [
-    (metrics.LabelledAUC, metrics.auc),
-    (metrics.FalsePositiveRateAtTPR, metrics.fpr_at_tpr),
-    (lambda: metrics.FalsePositiveRateAtTPR(tpr=0.5), lambda r, b: metrics.fpr_at_tpr(r, b, 0.5)),
-    (metrics.TruePositiveRateAtFPR, metrics.tpr_at_fpr),
-    (lambda: metrics.TruePositiveRateAtFPR(fpr=0.1), lambda r, b: metrics.tpr_at_fpr(r, b, 0.1)),
+    (LabelledAUC, metrics.auc),
+    (FalsePositiveRateAtTPR, metrics.fpr_at_tpr),
+    (
+        lambda: FalsePositiveRateAtTPR(tpr=0.5),
+        lambda r, b: metrics.fpr_at_tpr(r, b, 0.5),
+    ),
+    (TruePositiveRateAtFPR, metrics.tpr_at_fpr),
+    (
+        lambda: TruePositiveRateAtFPR(fpr=0.1),
+        lambda r, b: metrics.tpr_at_fpr(r, b, 0.1),
+    ),
 ]
 
 
@@ -224,7 +237,7 @@ def test_streaming_auc_is_that_of_scikit_learn():
     rng = np.random.default_rng(8)
     labels = rng.integers(0, 2, 1000)
     scores = rng.normal(3 * labels)
-    metric = metrics.LabelledAUC()
+    metric = LabelledAUC()
     metric.update_state(labels.reshape(-1, 1), logits_of(scores))
     assert float(metric.result()) == pytest.approx(roc_auc_score(labels, scores), abs=1e-4)
 
@@ -250,13 +263,13 @@ def test_reset_forgets(make, exact):
 
 
 def test_accuracy_counts_labelled_samples():
-    metric = metrics.LabelledAccuracy()
+    metric = LabelledAccuracy()
     metric.update_state(np.array([1, 0, 1, -1]), logits_of(np.array([2.0, -1.0, -3.0, 5.0])))
     metric.update_state(np.array([-1]), logits_of(np.array([1.0])))
     assert float(metric.result()) == pytest.approx(2 / 3)
 
 
-@pytest.mark.parametrize("metric", metrics.default_metrics(), ids=lambda metric: metric.name)
+@pytest.mark.parametrize("metric", default_metrics(), ids=lambda metric: metric.name)
 def test_metrics_survive_serialisation(metric):
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(metric))
     assert type(copy) is type(metric)
@@ -265,6 +278,6 @@ def test_metrics_survive_serialisation(metric):
 
 def test_rates_out_of_range_are_refused():
     with pytest.raises(ValueError, match=r"tpr: .* got 0"):
-        metrics.FalsePositiveRateAtTPR(tpr=0)
+        FalsePositiveRateAtTPR(tpr=0)
     with pytest.raises(ValueError, match=r"fpr: .* got 1"):
-        metrics.TruePositiveRateAtFPR(fpr=1)
+        TruePositiveRateAtFPR(fpr=1)

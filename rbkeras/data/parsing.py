@@ -5,6 +5,7 @@ Those that rbkeras wrote are mostly read by `rbkeras.data.blocks` in place of th
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +21,42 @@ _PARSE_BATCH = 256
 _INTERLEAVED_FILES = 16
 
 
-def parsed_batches(
-    records: Records,
-    targets: np.ndarray,
-    *,
-    count: int,
-    batch_size: int,
-    shuffle_buffer: int,
-    reshuffle: bool,
-    seed: int,
-    with_index: bool,
-    cache: str | Path | None,
-) -> tf.data.Dataset:
-    """Batches of records that have no layout of ours, or are kept once they are parsed.
+@dataclass(frozen=True, kw_only=True)
+class Batches:
+    """How selected stamps come; see `rbkeras.data.pipeline.stamp_dataset`, whose options they are.
 
-    Parameters are those of `rbkeras.data.pipeline.stamp_dataset`; `count` is its `samples`.
+    Attributes
+    ----------
+    count
+        Stamps of an epoch.
+    size
+        Of a batch.
+    shuffle_buffer, reshuffle, seed
+        Order; 0 keeps that of the files.
+    with_index
+        Whether unique_index comes in place of labels.
     """
+
+    count: int
+    size: int
+    shuffle_buffer: int
+    reshuffle: bool
+    seed: int
+    with_index: bool
+
+
+def parsed_batches(
+    records: Records, targets: np.ndarray, batches: Batches, *, cache: str | Path | None
+) -> tf.data.Dataset:
+    """Batches of records that have no layout of ours, or are kept once they are parsed."""
+    count, shuffle_buffer = batches.count, batches.shuffle_buffer
     selected = int((targets != SKIP).sum())
     passes = -(-count // selected) if count else 1
-    order = {"seed": seed, "reshuffle_each_iteration": reshuffle}
+    order = {"seed": batches.seed, "reshuffle_each_iteration": batches.reshuffle}
     dataset = _serialised(records, order=order if shuffle_buffer else None)
-    dataset = dataset.map(_parser(records, targets, with_index), num_parallel_calls=2)
+    dataset = dataset.map(_parser(records, targets, batches.with_index), num_parallel_calls=2)
     if not shuffle_buffer and cache is None:
-        return dataset.rebatch(batch_size)
+        return dataset.rebatch(batches.size)
     dataset = dataset.unbatch()
     if cache is None and passes > 1 and selected <= shuffle_buffer:
         # Few stamps that come often are not read each time.
@@ -57,7 +71,7 @@ def parsed_batches(
     if count != selected:
         # No pass more than are needed, since every pass begun draws a new order.
         dataset = dataset.repeat(passes).take(count)
-    return dataset.batch(batch_size)
+    return dataset.batch(batches.size)
 
 
 def identified_stamps(

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -18,7 +17,7 @@ from rbkeras.data.blocks import (
 )
 from rbkeras.data.drawn import drawn, stated_parallelism
 from rbkeras.data.labels import SKIP
-from rbkeras.data.parsing import parsed_batches
+from rbkeras.data.parsing import Batches, parsed_batches
 from rbkeras.data.records import Records
 
 
@@ -92,18 +91,18 @@ def stamp_dataset(
         raise ValueError("samples: expected shuffle_buffer with it, got none")
     elif samples and not selected:
         raise ValueError(f"samples: expected targets that select some, got {samples} of none")
-    common: dict[str, Any] = {
-        "count": samples,
-        "batch_size": batch_size,
-        "shuffle_buffer": shuffle_buffer,
-        "reshuffle": reshuffle,
-        "seed": seed,
-        "with_index": with_index,
-    }
+    batches = Batches(
+        count=samples,
+        size=batch_size,
+        shuffle_buffer=shuffle_buffer,
+        reshuffle=reshuffle,
+        seed=seed,
+        with_index=with_index,
+    )
     if cache is None and has_blocks(records):
-        dataset = _from_blocks(records, targets, **common)
+        dataset = _from_blocks(records, targets, batches)
     else:
-        dataset = parsed_batches(records, targets, cache=cache, **common)
+        dataset = parsed_batches(records, targets, batches, cache=cache)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(-(-samples // batch_size)))
     if augment:
         dataset = augmented(dataset, seed=seed, shift=shift)
@@ -138,25 +137,16 @@ def array_dataset(stamps: np.ndarray, *, batch_size: int) -> tf.data.Dataset:
     return dataset.prefetch(2).with_options(stated_parallelism())
 
 
-def _from_blocks(
-    records: Records,
-    targets: np.ndarray,
-    *,
-    count: int,
-    batch_size: int,
-    shuffle_buffer: int,
-    reshuffle: bool,
-    seed: int,
-    with_index: bool,
-) -> tf.data.Dataset:
-    """Batches of the first `count` stamps of one pass, or several; see `rbkeras.data.blocks`."""
-    if shuffle_buffer:
+def _from_blocks(records: Records, targets: np.ndarray, batches: Batches) -> tf.data.Dataset:
+    """Batches of the first stamps of one pass, or of several; see `rbkeras.data.blocks`."""
+    count, with_index = batches.count, batches.with_index
+    if batches.shuffle_buffer:
         blocks = ShuffledBlocks(
             records,
             targets,
-            pool_size=shuffle_buffer,
-            seed=seed,
-            reshuffle=reshuffle,
+            pool_size=batches.shuffle_buffer,
+            seed=batches.seed,
+            reshuffle=batches.reshuffle,
             keep=count > np.sum(targets != SKIP),
         )
         number = blocks.count(samples=count)
@@ -178,4 +168,4 @@ def _from_blocks(
         tf.TensorSpec((None, *records.stamp_shape), tf.float32),
         tf.TensorSpec((None,), tf.int64 if with_index else tf.int32),
     )
-    return drawn(elements, count=number, signature=signature).rebatch(batch_size)
+    return drawn(elements, count=number, signature=signature).rebatch(batches.size)

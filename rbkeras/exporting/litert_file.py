@@ -11,12 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from rbkeras.exporting.notes import add_to_litert
-from rbkeras.exporting.runtimes import INPUT, SIGNATURE
+from rbkeras.exporting.runtimes import SIGNATURE
+from rbkeras.exporting.samples import in_batches
 from rbkeras.exporting.serving import write_saved_model
 from rbkeras.models.classifier import BACKBONE_LAYER, RealBogusClassifier
-
-# Stamps that the quantizer looks at together.
-_BATCH = 32
 
 
 def convert_to_litert(model: RealBogusClassifier) -> bytes:
@@ -57,13 +55,10 @@ def quantize(content: bytes, calibration: np.ndarray) -> bytes:
             activation_num_bits=8,
             weight_num_bits=8,
         )
-    batches = [
-        {INPUT: calibration[first : first + _BATCH]} for first in range(0, len(calibration), _BATCH)
-    ]
     # It shows bars and warns of what it does itself.
     with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        ranges = job.calibrate({SIGNATURE: batches})
+        ranges = job.calibrate({SIGNATURE: list(in_batches(calibration))})
         result = job.quantize(ranges, enable_progress_report=False)
     return bytes(result.quantized_model)
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from rbkeras.exporting.notes import ENTRY
 from rbkeras.exporting.runtimes import INPUT
+from rbkeras.exporting.samples import in_batches
 from rbkeras.exporting.serving import serving_function
 from rbkeras.models.classifier import RealBogusClassifier
 
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
 # Old enough for runtimes of several years ago; nothing in the networks needs a later one.
 OPSET = 17
-
-# Stamps that the quantizer looks at together.
-_BATCH = 32
 
 
 def convert_to_onnx(model: RealBogusClassifier) -> "ModelProto":
@@ -76,7 +74,7 @@ def quantize(proto: "ModelProto", calibration: np.ndarray) -> "ModelProto":
 
     class Stamps(quantization.CalibrationDataReader):
         def __init__(self):
-            self._batches = _batches(calibration)
+            self._batches = in_batches(calibration)
 
         def get_next(self):
             return next(self._batches, None)
@@ -94,11 +92,6 @@ def quantize(proto: "ModelProto", calibration: np.ndarray) -> "ModelProto":
             op_types_to_quantize=["Conv"],
         )
         return onnx.load(path)
-
-
-def _batches(stamps: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
-    for first in range(0, len(stamps), _BATCH):
-        yield {INPUT: stamps[first : first + _BATCH]}
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Stamps to check an exported file on, and to calibrate int8 by."""
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 
 from rbkeras.data.survey import open_stamps
 from rbkeras.errors import InputError
+from rbkeras.exporting.runtimes import INPUT
 from rbkeras.files import read_yaml
 
 #: Stamps of a check, and of a calibration.
@@ -88,6 +90,12 @@ def calibration_sample(
     if path.is_dir() or path.suffix != ".npy":
         return _from_records(path, shape, first=0, count=CALIBRATED).stamps
     return _some(open_stamps(path), CALIBRATED, shape=shape, source=path)
+
+
+def in_batches(stamps: np.ndarray, size: int = 32) -> Iterator[dict[str, np.ndarray]]:
+    """Give stamps (N, H, W, C) to a quantizer, `size` at a time, by the name of the input."""
+    for first in range(0, len(stamps), size):
+        yield {INPUT: stamps[first : first + size]}
 
 
 def _run_settings(model: Path) -> dict[str, str]:

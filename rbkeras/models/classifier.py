@@ -5,7 +5,8 @@ from typing import Any, Self
 import keras
 import tensorflow as tf
 
-from rbkeras import vat
+# The metrics are registered with Keras by being imported, and compiled models are saved with them.
+from rbkeras import streaming_metrics, vat  # noqa: F401
 from rbkeras.decision import Decision
 from rbkeras.losses import RealBogusLoss
 from rbkeras.models.backbones import NETWORKS, build_backbone

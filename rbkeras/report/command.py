@@ -31,12 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work() -> None:
         folder = Path(arguments.run)
         out = Path(arguments.out) if arguments.out else folder / "report.html"
+        from rbkeras.report.reading import require_run
+
         if out.suffix != ".html":
             raise InputError(f"{out}: expected an output ending in .html")
-        if not (folder / "config.yaml").exists():
-            raise InputError(
-                f"{folder}: expected a run directory of fit with config.yaml, found none"
-            )
+        require_run(folder)
         load_tensorflow()
         from rbkeras.report.gather import gather_run
         from rbkeras.report.page import write_report

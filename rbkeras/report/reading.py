@@ -14,6 +14,12 @@ from rbkeras.tables import read_table
 _RATES = ("auc", "fpr_at_tpr90")
 
 
+def require_run(folder: Path) -> None:
+    """Raise `InputError` unless `folder` looks like a run directory."""
+    if not (folder / "config.yaml").exists():
+        raise InputError(f"{folder}: expected a run directory of fit with config.yaml, found none")
+
+
 def optional(read: Callable[[], Any]) -> Any:
     """Give what is read; None where a file is of no use, which its reader says by `InputError`."""
     try:

@@ -15,7 +15,8 @@ from rbkeras.errors import InputError
 from rbkeras.files import whole_file
 from rbkeras.resume import claim, mark_finished
 from rbkeras.statistics import Scores
-from rbkeras.studies.grid import NEED_TRUTH, POLICIES, POLICY_NAMES, Grid, make_grid
+from rbkeras.studies.grid import MIX, NEED_TRUTH, POLICIES, POLICY_NAMES, Grid, make_grid
+from rbkeras.studies.noise_settings import Noise
 from rbkeras.studies.page import write_page
 from rbkeras.studies.results import (
     arms_markdown,
@@ -25,7 +26,7 @@ from rbkeras.studies.results import (
     suspects_markdown,
 )
 from rbkeras.studies.schedule import study_pieces, training_name
-from rbkeras.studies.trainings import Noise, Seed, open_seed, suspect_quality
+from rbkeras.studies.trainings import Seed, open_seed, suspect_quality
 from rbkeras.validation import LARGEST
 
 #: Files that a study ends with.
@@ -155,13 +156,14 @@ def check_data(study: Study) -> None:
         When policies need true labels that are not known, or a detector that is to be trained on
         by itself lacks a class.
     """
-    assert study.grid  # refuses those policies
-    if study.name != "treatments" or study.config.data is None:
+    # Laying the grid out refuses those policies.
+    alone = {part for arm in study.grid.arms for part in arm.parts if part not in (None, MIX)}
+    if not alone or study.config.data is None:
         return
     samples = study.seed(study.seeds[0]).records.samples
     for name, label in (("real", REAL), ("bogus", BOGUS)):
         having = samples.loc[samples["label"] == label, "detector_id"]
-        lacking = sorted(set(samples["detector_id"]) - set(having))
+        lacking = sorted(alone - set(having))
         if lacking:
             raise InputError(
                 f"{study.config.data}: expected real and bogus labels of every detector for the "

@@ -19,18 +19,15 @@ from rbkeras.options import with_settings, write_config
 from rbkeras.statistics import Scores
 from rbkeras.studies.grid import MIX, Arm
 from rbkeras.studies.noise import (
-    UNKNOWN,
-    Noise,
     bin_probabilities,
     error_rate,
     flip_labels,
     probability_by_bin,
     read_bins,
-    read_truth,
     reviewed_bins,
-    truth_file,
     uniform_probability,
 )
+from rbkeras.studies.noise_settings import UNKNOWN, Noise, read_truth, truth_file
 from rbkeras.tables import DAMAGED
 from rbkeras.verdicts import read_verdicts
 

@@ -15,9 +15,9 @@ from rbkeras.decision_fit import fit_decision
 from rbkeras.errors import InputError
 from rbkeras.inference import load_classifier
 from rbkeras.losses import RealBogusLoss, auc_hinge, cross_entropy
-from rbkeras.metrics import default_metrics
 from rbkeras.models.backbones import NETWORKS
 from rbkeras.models.classifier import RealBogusClassifier, build_classifier
+from rbkeras.streaming_metrics import default_metrics
 
 SHAPE = (13, 13, 2)
 
@@ -383,7 +383,7 @@ def test_the_decision_travels_with_the_model_to_a_fresh_process(tmp_path):
     (tmp_path / "decision.json").write_text(json.dumps(model.decision.to_json()))
     code = """
         import json, sys, pathlib
-        import rbkeras.models.classifier, rbkeras.metrics
+        import rbkeras.models.classifier
         import keras
         from rbkeras.decision import Decision
         folder = pathlib.Path(sys.argv[1])
@@ -449,7 +449,7 @@ def test_two_replicas_train_as_one_device_does():
             cpu, [tf.config.LogicalDeviceConfiguration()] * 2
         )
         from rbkeras.losses import RealBogusLoss
-        from rbkeras.metrics import default_metrics
+        from rbkeras.streaming_metrics import default_metrics
         from rbkeras.models.classifier import build_classifier
 
         labels = np.tile([0, 1], 16).astype(np.int32)

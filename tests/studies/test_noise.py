@@ -10,10 +10,10 @@ from rbkeras.studies.noise import (
     flip_labels,
     probability_by_bin,
     read_bins,
-    read_truth,
     reviewed_bins,
     uniform_probability,
 )
+from rbkeras.studies.noise_settings import read_truth
 
 
 def test_uniform_flips_multiply_the_rate():

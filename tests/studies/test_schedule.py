@@ -13,8 +13,8 @@ from rbkeras.config import FitConfig, LabelErrorConfig
 from rbkeras.files import write_json
 from rbkeras.pieces import thread_limits
 from rbkeras.studies.grid import make_grid
+from rbkeras.studies.noise_settings import Noise
 from rbkeras.studies.schedule import study_pieces
-from rbkeras.studies.trainings import Noise
 
 CONFIG = FitConfig(out=Path("study"), label_errors=LabelErrorConfig(folds=2))
 

@@ -8,7 +8,8 @@ from rbkeras.config import FitConfig
 from rbkeras.data.labels import SKIP
 from rbkeras.errors import InputError
 from rbkeras.options import with_settings
-from rbkeras.studies.trainings import Noise, Seed, load_scores, suspect_quality
+from rbkeras.studies.noise_settings import Noise
+from rbkeras.studies.trainings import Seed, load_scores, suspect_quality
 
 
 def test_settings_are_replaced_by_flag_name():
