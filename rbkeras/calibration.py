@@ -159,6 +159,9 @@ def reliability_curve(
     n = counts[filled]
     real = np.bincount(which, labels, minlength=bins)[filled]
     predicted = np.bincount(which, probabilities, minlength=bins)[filled] / n
+    # Here, so that scoring without TensorFlow does not wait for scipy.stats.
+    from rbkeras.metrics import binomial_interval
+
     low, high = binomial_interval(real, n)
     return pd.DataFrame(
         {"predicted": predicted, "observed": real / n, "low": low, "high": high, "count": n}
@@ -178,20 +181,6 @@ def expected_calibration_error(
     curve = reliability_curve(labels, probabilities, bins=bins)
     gap = (curve["predicted"] - curve["observed"]).abs()
     return float((gap * curve["count"]).sum() / curve["count"].sum())
-
-
-def binomial_interval(
-    successes: np.ndarray, trials: np.ndarray, *, confidence: float = 0.95
-) -> tuple[np.ndarray, np.ndarray]:
-    """Exact (Clopper-Pearson) interval of a fraction, elementwise; trials of at least 1."""
-    from scipy.stats import beta
-
-    successes = np.asarray(successes, dtype=np.float64)
-    tail = (1 - confidence) / 2
-    with np.errstate(invalid="ignore"):
-        low = beta.ppf(tail, successes, trials - successes + 1)
-        high = beta.ppf(1 - tail, successes + 1, trials - successes)
-    return np.where(successes == 0, 0.0, low), np.where(successes == trials, 1.0, high)
 
 
 def probabilities_of(log_odds: np.ndarray) -> np.ndarray:

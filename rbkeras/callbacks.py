@@ -71,25 +71,21 @@ class BestWeights(keras.callbacks.Callback):
     """Keep the weights with the lowest validation loss, stop when they stay so, restore them.
 
     Unlike `EarlyStopping`, it remembers across interruptions what the best was: its state lies in
-    `folder`. That has to be inside the folder of `Backup`, which removes it: later callbacks may
-    be interrupted too, and a training that is taken up again has to end with the same weights.
+    `folder`. That has to be inside the folder of `Backup`, so that both are forgotten together:
+    later callbacks may be interrupted too, and a training that is taken up again has to end after
+    the same epoch and with the same weights.
 
     Parameters
     ----------
     folder
         Where the best weights and the state are kept.
-    monitor
-        Name of the logged value to minimise.
     patience
         Epochs without improvement after which training stops; None never stops.
     """
 
-    def __init__(
-        self, folder: str | Path, *, monitor: str = "val_loss", patience: int | None = None
-    ):
+    def __init__(self, folder: str | Path, *, patience: int | None = None):
         super().__init__()
         self.folder = Path(folder)
-        self.monitor = monitor
         self.patience = patience
         self.best, self.best_epoch = np.inf, -1
 
@@ -101,6 +97,11 @@ class BestWeights(keras.callbacks.Callback):
     def _state(self) -> Path:
         return self.folder / "best.json"
 
+    def epochs(self, wanted: int) -> int:
+        """Say how many epochs there are: all, or as many as patience lasted before a kill."""
+        stopped = read_json(self._state).get("stopped") if self._state.exists() else None
+        return wanted if stopped is None else stopped + 1
+
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Take up the state of an interrupted run."""
         self.best, self.best_epoch = np.inf, -1
@@ -110,9 +111,7 @@ class BestWeights(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Compare, keep, and stop when patience is spent."""
-        value = (logs or {}).get(self.monitor)
-        if value is None:
-            raise ValueError(f"monitor: expected one of {sorted(logs or {})}, got {self.monitor!r}")
+        value = (logs or {})["val_loss"]
         if value < self.best:
             self.best, self.best_epoch = float(value), epoch
             with whole_file(self._weights) as temporary:
@@ -120,6 +119,8 @@ class BestWeights(keras.callbacks.Callback):
             write_json(self._state, {"best": self.best, "epoch": epoch})
         if self.patience is not None and epoch - self.best_epoch >= self.patience:
             self.model.stop_training = True
+            state = {"best": self.best, "epoch": self.best_epoch, "stopped": epoch}
+            write_json(self._state, state)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Put the best weights back."""
@@ -173,7 +174,8 @@ class Decide(keras.callbacks.Callback):
 class SaveModel(keras.callbacks.Callback):
     """Save the trained model when training ends, whole or not at all.
 
-    A callback rather than a line after `fit`, so that it happens before `Backup` forgets.
+    A callback rather than a line after `fit`, so that a kill meanwhile finds it undone and the
+    training not lost.
     """
 
     def __init__(self, path: str | Path):

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from rbkeras.calibration import binomial_interval
 from rbkeras.merit import FIGURE_NAMES, FIGURES, FRACTIONS
+from rbkeras.metrics import binomial_interval
 from rbkeras.statistics import Scores, estimate, resample, widened
 
 

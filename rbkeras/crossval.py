@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from rbkeras.averaging import mean_prediction
 from rbkeras.callbacks import OutOfFoldPredictions, SaveModel
-from rbkeras.data.labels import SKIP
+from rbkeras.data.labels import SKIP, missing_class
 from rbkeras.data.records import Records, reading
 from rbkeras.errors import InputError
 from rbkeras.inference import score_records
@@ -102,9 +102,9 @@ def train_fold(
     _check_classes(training, folder)
     keras.backend.clear_session()
     set_seed(seed, deterministic=deterministic)
-    dataset = make_dataset(training, training=True)
     print(f"{folder}: training on {np.sum(training != SKIP)} stamps")
     with reading(records.directory):
+        dataset = make_dataset(training, training=True)
         fit_classifier(
             make_model(epochs * int(dataset.cardinality())),
             dataset,
@@ -122,11 +122,11 @@ def train_fold(
 
 
 def _check_classes(targets: np.ndarray, folder: Path) -> None:
-    for name, label in (("real", 1), ("bogus", 0)):
-        if not (targets == label).any():
-            raise InputError(
-                f"{folder}: expected real and bogus labels in the training part, found no {name}"
-            )
+    missing = missing_class(targets)
+    if missing is not None:
+        raise InputError(
+            f"{folder}: expected real and bogus labels in the training part, found no {missing}"
+        )
 
 
 def merge_folds(

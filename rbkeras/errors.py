@@ -20,6 +20,11 @@ class WorkError(Exception):
     """
 
 
+def first_line(error: BaseException) -> str:
+    """Give the first line of what an exception says, or its type where it says nothing."""
+    return (str(error).splitlines() or [""])[0][:200] or type(error).__name__
+
+
 @contextlib.contextmanager
 def because_of(setting: str) -> Iterator[None]:
     """Put the setting that a function was called for in front of what it complains about."""

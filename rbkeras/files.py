@@ -54,14 +54,14 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not by the process's number alone, which one on another machine may have too.
-    temporary = _beside(path, "part")
+    temporary = beside(path, "part")
     try:
         yield temporary
         if path.is_dir() and temporary.is_file():
             raise InputError(f"{path}: expected a file to write, found a folder")
         if path.is_dir() and not path.is_symlink() and temporary.exists():
             # Moved away whole first: a kill while it is deleted leaves no half of it in place.
-            replaced = _beside(path, "old")
+            replaced = beside(path, "old")
             os.replace(path, replaced)
             os.replace(temporary, path)
             shutil.rmtree(replaced)
@@ -74,7 +74,8 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _beside(path: Path, kind: str) -> Path:
+def beside(path: Path, kind: str) -> Path:
+    """Give a hidden name beside `path` that no other process has, on this machine or another."""
     # The folder that is named '.' has a name only where it lies.
     path = path.absolute()
     return path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.{kind}.{path.name}")

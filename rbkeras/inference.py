@@ -10,13 +10,11 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-# Imported so that the classes are registered before a model that names them is loaded.
-from rbkeras import losses, metrics  # noqa: F401
 from rbkeras.data.pipeline import array_dataset, stamp_dataset
 from rbkeras.data.records import Records, reading
 from rbkeras.data.sources import require_stamp_shape
 from rbkeras.data.symmetries import symmetric_views
-from rbkeras.errors import InputError
+from rbkeras.errors import InputError, first_line
 from rbkeras.files import trained_model
 from rbkeras.models.classifier import RealBogusClassifier
 from rbkeras.second_look import look_again
@@ -43,9 +41,8 @@ def load_classifier(path: str | Path, *, compile: bool = False) -> RealBogusClas
     try:
         model = keras.saving.load_model(path, compile=compile, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise InputError(
-            f"{path}: expected a whole .keras file, but loading says: {reason}"
+            f"{path}: expected a whole .keras file, but loading says: {first_line(error)}"
         ) from None
     if not isinstance(model, RealBogusClassifier):
         raise InputError(f"{path}: expected a RealBogusClassifier, found {type(model).__name__}")

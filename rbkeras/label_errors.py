@@ -43,6 +43,8 @@ def rate_labels(
     threshold
         For 'posterior', in (0, 1). Low, because a missed error costs stage 2 more than a right
         label that is taken away.
+    certainty
+        For 'posterior', in [0, 1): probability of the other class that a suspect has at least.
 
     Returns
     -------

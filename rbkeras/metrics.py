@@ -94,15 +94,27 @@ def partial_auc(real_scores: np.ndarray, bogus_scores: np.ndarray, beta: float =
     return auc(real_scores, -np.partition(-bogus_scores, count - 1)[:count])
 
 
+def binomial_interval(
+    successes: np.ndarray | int, trials: np.ndarray | int, *, confidence: float = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
+    """Exact (Clopper-Pearson) interval of a fraction, elementwise; trials of at least 1."""
+    successes = np.asarray(successes, dtype=np.float64)
+    tail = (1 - confidence) / 2
+    with np.errstate(invalid="ignore"):
+        low = stats.beta.ppf(tail, successes, trials - successes + 1)
+        high = stats.beta.ppf(1 - tail, successes + 1, trials - successes)
+    return np.where(successes == 0, 0.0, low), np.where(successes == trials, 1.0, high)
+
+
 def auc_interval(
     real_scores: np.ndarray, bogus_scores: np.ndarray, confidence: float = 0.95
 ) -> tuple[float, float]:
     """Confidence interval of the AUC from DeLong's variance, symmetric in logit(AUC).
 
     The logit keeps the interval inside (0, 1) where the AUC is close to 1. With perfect
-    separation the variance is 0; the other edge is then that of the exact binomial
-    (Clopper-Pearson) interval of as many successes in a row as the smaller class has samples. A
-    single real or bogus says nothing: (0, 1).
+    separation, or where all scores are equal, the variance is 0; the interval is then the exact
+    binomial (Clopper-Pearson) one of as many trials as the smaller class has samples. A single
+    real or bogus says nothing: (0, 1).
 
     References
     ----------
@@ -116,10 +128,10 @@ def auc_interval(
     of_real = (pooled[:m] - stats.rankdata(real_scores)) / n
     of_bogus = 1.0 - (pooled[m:] - stats.rankdata(bogus_scores)) / m
     area = of_real.mean()
-    if not 0 < area < 1:
+    if not (np.ptp(of_real) or np.ptp(of_bogus)):
         fewest = min(m, n)
-        exact = stats.binomtest(round(area * fewest), fewest).proportion_ci(confidence)
-        return float(exact.low), float(exact.high)
+        low, high = binomial_interval(round(area * fewest), fewest, confidence=confidence)
+        return float(low), float(high)
     deviation = np.sqrt(of_real.var(ddof=1) / m + of_bogus.var(ddof=1) / n)
     half = stats.norm.ppf(0.5 + confidence / 2) * deviation / (area * (1 - area))
     low, high = 1 / (1 + np.exp(-(np.log(area / (1 - area)) + np.array([-half, half]))))
@@ -175,5 +187,5 @@ def fpr_interval(
     rates = resampled_fpr(real_scores, bogus_scores, tpr, resamples=resamples, rng=rng)
     low, high = np.quantile(rates, [0.5 - confidence / 2, 0.5 + confidence / 2])
     passed = int((bogus_scores >= threshold_at_tpr(real_scores, tpr)).sum())
-    exact = stats.binomtest(passed, len(bogus_scores)).proportion_ci(confidence)
-    return float(min(low, exact.low)), float(max(high, exact.high))
+    exact = binomial_interval(passed, len(bogus_scores), confidence=confidence)
+    return float(min(low, exact[0])), float(max(high, exact[1]))

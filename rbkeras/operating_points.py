@@ -9,8 +9,7 @@ with the number of bogus. Percentile bootstrap of Efron & Tibshirani 1993, chapt
 import numpy as np
 import pandas as pd
 
-from rbkeras.calibration import binomial_interval
-from rbkeras.metrics import resampled_fpr, resampled_ranks, threshold_at_tpr
+from rbkeras.metrics import binomial_interval, resampled_fpr, resampled_ranks, threshold_at_tpr
 
 TRUE_POSITIVE_RATES = (0.9, 0.95, 0.99)
 FALSE_POSITIVE_RATES = (1e-2, 1e-3, 1e-4)

@@ -19,7 +19,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from rbkeras.errors import InputError
-from rbkeras.files import NO_LOCKS, checksum, whole_file
+from rbkeras.files import NO_LOCKS, beside, checksum, whole_file
 from rbkeras.resume import claim
 
 try:
@@ -152,7 +152,7 @@ class Parts:
         finally:
             whole.unlink(missing_ok=True)
         # Under another name first: what a kill leaves of it stands in nobody's way.
-        done = self._folder.with_name(f".{os.getpid()}.part.{self._folder.name}")
+        done = beside(self._folder, "part")
         self._folder.rename(done)
         shutil.rmtree(done)
 

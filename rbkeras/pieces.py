@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from rbkeras import __version__, machine
-from rbkeras.errors import InputError, WorkError
+from rbkeras.errors import InputError, WorkError, first_line
 from rbkeras.resume import OtherSettingsError
 
 
@@ -162,7 +162,7 @@ def _outcome(order: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def reason(error: BaseException) -> str:
     """Give type and first line of an exception."""
-    return f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0][:200]}"
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 if __name__ == "__main__":

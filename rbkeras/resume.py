@@ -1,12 +1,15 @@
 """Remembering which pieces of work are finished, and with which settings."""
 
+import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from rbkeras.errors import InputError
 from rbkeras.files import plain, read_json, write_json
+
+_DIGEST = re.compile("[0-9a-f]{16}|[0-9a-f]{64}")
 
 
 class OtherSettingsError(InputError):
@@ -56,15 +59,34 @@ def claim(
             if earlier.get("finished") and all(p.exists() for p in products if p.suffix):
                 return True
         elif not overwrite:
-            shown = "; ".join(differences[:4]) + ("; ..." if len(differences) > 4 else "")
-            raise OtherSettingsError(
-                f"{marker}: expected the settings of this run, found others ({shown}); choose "
-                "another --out, or pass --overwrite to begin anew"
-            )
+            _refuse(marker, differences)
         else:
             _remove([*products, *derived])
     write_json(marker, {"finished": False, "settings": settings})
     return False
+
+
+def refuse_others(
+    marker: str | Path, settings: dict[str, Any], *, unknown: Collection[str], overwrite: bool
+) -> None:
+    """Raise `OtherSettingsError` where `claim` would, while some settings are yet unknown.
+
+    `unknown` are their names; whatever they are in the marker is not looked at.
+    """
+    marker = Path(marker)
+    if marker.exists() and not overwrite:
+        earlier = _read(marker).get("settings", {})
+        known = {name: value for name, value in earlier.items() if name not in unknown}
+        _refuse(marker, list(_differences(known, plain(settings))))
+
+
+def _refuse(marker: Path, differences: Sequence[str]) -> None:
+    if differences:
+        shown = "; ".join(differences[:4]) + ("; ..." if len(differences) > 4 else "")
+        raise OtherSettingsError(
+            f"{marker}: expected the settings of this run, found others ({shown}); choose "
+            "another --out, or pass --overwrite to begin anew"
+        )
 
 
 def is_finished(marker: str | Path, settings: dict[str, Any]) -> bool:
@@ -102,5 +124,12 @@ def _differences(earlier: Any, now: Any, path: str = "") -> Iterator[str]:
         for key in sorted(earlier.keys() | now.keys()):
             below = f"{path}.{key}" if path else str(key)
             yield from _differences(earlier.get(key), now.get(key), below)
+    elif earlier != now and _is_digest(earlier) and _is_digest(now):
+        yield f"other {path}"
     elif earlier != now:
         yield f"{path} was {earlier}, is {now}"
+
+
+def _is_digest(value: Any) -> bool:
+    """Say whether this is a checksum, which tells a person nothing."""
+    return isinstance(value, str) and _DIGEST.fullmatch(value) is not None

@@ -15,7 +15,7 @@ import tensorflow as tf
 from rbkeras import __version__, evaluation, stage1, stage2
 from rbkeras.callbacks import log_figure
 from rbkeras.config import FitConfig
-from rbkeras.data.labels import BOGUS, REAL
+from rbkeras.data.labels import BOGUS, REAL, missing_class
 from rbkeras.data.pipeline import read_stamps
 from rbkeras.data.records import Records, open_records, reading
 from rbkeras.data.survey import open_stamps
@@ -35,6 +35,8 @@ from rbkeras.run_summary import summary, suspects_in_words
 from rbkeras.rundir import Run
 from rbkeras.simulated import simulated
 
+#: Suspects in one picture.
+_IN_TENSORBOARD = 48
 _PACKAGES = ("keras", "tensorflow", "numpy", "pandas", "scikit-learn", "scipy", "astropy")
 
 
@@ -47,16 +49,25 @@ def fit(config: FitConfig, *, dask: str | None = None) -> None:
     config, run = _start(config, dask)
     # What can be told before hours of training.
     stage2.choose_targets(run, None)
+    stage2.refuse_others(run)
     with _described(config):
         rated = stage1.find_label_errors(run, dask=dask)
+        # Of a model that is there the suspects are told until it is sure to be replaced.
+        stands = _has_model(config)
         if rated is not None:
-            _show_suspects(run, rated)
-            _write_cross_validation(run, rated)
             # Before stage 2, which may find too few labels left.
             print("\n".join(suspects_in_words(rated)))
+            if not stands:
+                _tell_suspects(run, rated)
         if dask is not None and not is_local(dask):
             do_on_dask([_stage2_piece(run)], dask, title="stage 2")
-        model = stage2.train_final(run, rated, on_claimed=lambda: _describe(config))
+
+        def on_claimed() -> None:
+            _describe(config)
+            if rated is not None and stands:
+                _tell_suspects(run, rated)
+
+        model = stage2.train_final(run, rated, on_claimed=on_claimed)
     result = _evaluate(run, model)
     write_report(config.out / "report.html", gather_run(config.out, model=model))
     print("\n".join(summary(config, rated, result)))
@@ -123,8 +134,7 @@ def find_label_errors(
     rated = stage1.merge(run)
     if merge_only:
         _describe(config, stage1_alone=True)
-    _show_suspects(run, rated)
-    _write_cross_validation(run, rated)
+    _tell_suspects(run, rated)
     print("\n".join(summary(config, rated, None)))
 
 
@@ -149,8 +159,6 @@ def _start(config: FitConfig, dask: str | None) -> tuple[FitConfig, Run]:
 
 
 _DESCRIPTIONS = ("config.yaml", "environment.json")
-#: What stage 1 makes anew, and stage 2 may then find to be of another model than the one there.
-_SUSPECTS = ("label_errors.csv", "label_errors.html", "evaluation/cross_validation.json")
 
 
 def _describe(config: FitConfig, *, stage1_alone: bool = False) -> None:
@@ -171,7 +179,7 @@ def _described(config: FitConfig, *, stage1_alone: bool = False) -> Iterator[Non
 
     What is said there of a model stands until stage 2 replaces that one.
     """
-    paths = [config.out / name for name in (*_DESCRIPTIONS, *_SUSPECTS)]
+    paths = [config.out / name for name in _DESCRIPTIONS]
     before = [path.read_bytes() if path.exists() else None for path in paths]
     if not _has_model(config):
         _describe(config, stage1_alone=stage1_alone)
@@ -192,11 +200,11 @@ def _check_labels(run: Run) -> None:
     if run.config.policy == "keep":
         # Verdicts may supply what the records lack; stage 2 looks at what comes out.
         return
-    for name, label in (("real", REAL), ("bogus", BOGUS)):
-        if not (run.labels == label).any():
-            raise InputError(
-                f"{run.records.directory}: expected labels of both classes, found no {name}"
-            )
+    missing = missing_class(run.labels)
+    if missing is not None:
+        raise InputError(
+            f"{run.records.directory}: expected labels of both classes, found no {missing}"
+        )
 
 
 def _check_held_out(run: Run) -> None:
@@ -238,14 +246,21 @@ def _writer(run: Run, name: str) -> Any:
     return tf.summary.create_file_writer(str(folder)).as_default(step=0)
 
 
-def _show_suspects(run: Run, rated: pd.DataFrame, *, most: int = 48) -> None:
+def _tell_suspects(run: Run, rated: pd.DataFrame) -> None:
+    """Write all that a run directory says about stage 1."""
+    stage1.write(run, rated)
+    _show_suspects(run, rated)
+    _write_cross_validation(run, rated)
+
+
+def _show_suspects(run: Run, rated: pd.DataFrame) -> None:
     """Write `label_errors.html` and show TensorBoard the most suspicious stamps."""
     ranked = most_suspicious(rated)
     page = ranked["unique_index"].head(run.config.label_errors.gallery).to_numpy()
     if not len(page):
         # One of other suspects.
         (run.folder / "label_errors.html").unlink(missing_ok=True)
-    chosen = ranked[ranked["suspect"] == 1].head(most)
+    chosen = ranked[ranked["suspect"] == 1].head(_IN_TENSORBOARD)
     # Read together, since it takes a pass over all records.
     wanted = np.union1d(page, chosen["unique_index"])
     if not len(wanted):

@@ -146,7 +146,7 @@ def _named_settings(run: Run) -> str:
 
 
 def merge(run: Run) -> pd.DataFrame:
-    """Join the folds, rate the labels and write `label_errors.csv`.
+    """Join the folds and rate the labels.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def merge(run: Run) -> pd.DataFrame:
     rated = rate_labels(
         predictions, rule=own.rule, threshold=own.threshold, certainty=own.certainty
     )
-    return _write(run, rated)
+    return _with_verdicts(run, rated)
 
 
 def known_verdicts(run: Run) -> pd.Series:
@@ -183,7 +183,12 @@ def known_verdicts(run: Run) -> pd.Series:
     )
 
 
-def _write(run: Run, rated: pd.DataFrame) -> pd.DataFrame:
+def _with_verdicts(run: Run, rated: pd.DataFrame) -> pd.DataFrame:
+    known = known_verdicts(run)
+    return rated.assign(verdict=rated["unique_index"].map(known).fillna(""))
+
+
+def write(run: Run, rated: pd.DataFrame) -> None:
     """Write `label_errors.csv` without losing the verdicts that a person wrote into it."""
     path, known = run.folder / "label_errors.csv", known_verdicts(run)
     idle = len(known) - (0 if run.verdicts is None else len(run.verdicts))
@@ -196,20 +201,21 @@ def _write(run: Run, rated: pd.DataFrame) -> pd.DataFrame:
         table = run.records.samples[names].iloc[rest.index].assign(verdict=rest.to_numpy())
         with whole_file(without_row) as temporary:
             table.to_csv(temporary, index=False)
-    rated = rated.assign(verdict=rated["unique_index"].map(known).fillna(""))
-    write_label_errors(path, rated)
+    # Those of this moment, since a person may have been at work.
+    write_label_errors(path, _with_verdicts(run, rated))
     if not len(rest):
         without_row.unlink(missing_ok=True)
-    return rated
 
 
 def find_label_errors(run: Run, *, dask: str | None = None) -> pd.DataFrame | None:
     """Stage 1, or the table of an earlier one; None where the policy needs none.
 
-    `dask` says who trains the folds, as in `rbkeras.distribution.do_on_dask`.
+    `dask` says who trains the folds, as in `rbkeras.distribution.do_on_dask`. Nothing but the folds
+    is written, see `write`.
     """
     if run.config.label_errors.table is not None:
-        return _write(run, read_label_errors(run.config.label_errors.table, run.labels))
+        table = read_label_errors(run.config.label_errors.table, run.labels)
+        return _with_verdicts(run, table)
     if run.config.policy == "keep":
         return None
     train_folds(run, dask=dask)

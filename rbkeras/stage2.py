@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
 
 from rbkeras.callbacks import Decide, SaveModel, ValidationPictures
-from rbkeras.data.labels import SKIP
+from rbkeras.data.labels import BOGUS, REAL, SKIP, missing_class
 from rbkeras.data.records import label_names, reading
 from rbkeras.data.splits import validation_mask
 from rbkeras.decision import Decision, SecondLook
@@ -23,6 +24,7 @@ from rbkeras.losses import RealBogusLoss
 from rbkeras.metrics import threshold_at_tpr
 from rbkeras.models.classifier import RealBogusClassifier
 from rbkeras.resume import claim, mark_finished
+from rbkeras.resume import refuse_others as refuse_others_than
 from rbkeras.rundir import Run, digest
 from rbkeras.training import fit_classifier, forget_backup, set_seed
 from rbkeras.verdicts import apply_verdicts
@@ -67,6 +69,33 @@ def choose_targets(run: Run, rated: pd.DataFrame | None) -> tuple[np.ndarray, np
     return np.where(held_out, SKIP, targets), np.where(held_out, targets, SKIP)
 
 
+#: Settings that follow from the suspects.
+_OF_SUSPECTS = ("epochs", "targets", "labelled_per_batch")
+
+
+def refuse_others(run: Run) -> None:
+    """Raise `OtherSettingsError` where the run has a model of settings that are sure to differ.
+
+    Before hours of stage 1, that is: what stage 1 will find is not known yet.
+    """
+    refuse_others_than(
+        run.folder / "stage2.json",
+        _settings(run),
+        unknown=_OF_SUSPECTS,
+        overwrite=run.config.overwrite,
+    )
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    own = run.config.training
+    return run.settings() | {
+        "loss": asdict(run.config.loss),
+        "policy": run.config.policy,
+        "keep": own.keep,
+        "patience": own.patience,
+    }
+
+
 def train_final(
     run: Run, rated: pd.DataFrame | None, *, on_claimed: Callable[[], None] | None = None
 ) -> RealBogusClassifier:
@@ -83,22 +112,15 @@ def _train_final(
 ) -> RealBogusClassifier:
     training, validation = choose_targets(run, rated)
     for name, part in (("training", training), ("validation", validation)):
-        for kind, label in (("real", 1), ("bogus", 0)):
-            if not (part == label).any():
-                raise InputError(
-                    f"{run.records.directory}: expected real and bogus labels in the {name} "
-                    f"part of stage 2, found no {kind}{_after_suspects(rated, label)}"
-                )
+        kind = missing_class(part)
+        if kind is not None:
+            raise InputError(
+                f"{run.records.directory}: expected real and bogus labels in the {name} part of "
+                f"stage 2, found no {kind}{_after_suspects(rated, kind)}"
+            )
     own = run.config.training
     epochs = run.epochs(own.epochs, own.min_steps, training)
-    settings = run.settings() | {
-        "loss": asdict(run.config.loss),
-        "policy": run.config.policy,
-        "epochs": epochs,
-        "keep": own.keep,
-        "patience": own.patience,
-        "targets": digest(training, validation),
-    }
+    settings = _settings(run) | {"epochs": epochs, "targets": digest(training, validation)}
     labelled = run.labelled_per_batch(training)
     if labelled is not None:
         settings["labelled_per_batch"] = labelled
@@ -118,17 +140,17 @@ def _train_final(
         return _decided(run, training, validation)
     keras.backend.clear_session()
     set_seed(run.config.seed, deterministic=run.config.deterministic)
-    dataset = run.dataset(training, training=True)
-    held_out = run.dataset(validation, training=False)
-    loss = RealBogusLoss(**asdict(run.config.loss))
-    steps = epochs * int(dataset.cardinality())
-    model = run.compiled(asdict(run.config.model), loss, steps)
     mixed = "" if labelled is None else f" ({labelled} of {own.batch_size} in each batch)"
     print(
         f"{run.folder}: training on {np.sum(training >= 0)} labelled{mixed} and "
         f"{np.sum(training == -1)} unlabelled stamps, validating on {np.sum(validation >= 0)}"
     )
     with reading(run.records.directory):
+        dataset = run.dataset(training, training=True)
+        held_out = run.dataset(validation, training=False)
+        loss = RealBogusLoss(**asdict(run.config.loss))
+        steps = epochs * int(dataset.cardinality())
+        model = run.compiled(asdict(run.config.model), loss, steps)
         fit_classifier(
             model,
             dataset,
@@ -148,10 +170,11 @@ def _train_final(
     return model
 
 
-def _after_suspects(rated: pd.DataFrame | None, label: int) -> str:
+def _after_suspects(rated: pd.DataFrame | None, kind: str) -> str:
     """Say how many labels of a class are suspect, where that may be why none is left."""
     if rated is None:
         return ""
+    label = REAL if kind == "real" else BOGUS
     suspects = rated.loc[rated["label"] == label, "suspect"] == 1
     if not suspects.any():
         return ""

@@ -108,7 +108,10 @@ class TruePositiveRateAtFPR(_ScoreHistogram):
 
 @keras.saving.register_keras_serializable(package="rbkeras")
 class LabelledAccuracy(keras.metrics.Mean):
-    """Fraction of labelled samples whose larger logit is their label's."""
+    """Fraction of labelled samples whose larger logit is their label's.
+
+    Stamps whose score is not finite are passed over.
+    """
 
     def __init__(self, name: str = "accuracy", **kwargs: Any):
         super().__init__(name=name, **kwargs)
@@ -116,9 +119,10 @@ class LabelledAccuracy(keras.metrics.Mean):
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Count a batch: labels (N,), logits (N, 2)."""
         labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
-        called_real = score(ops.cast(y_pred, "float32")) > 0
-        right = ops.cast(called_real == (labels == 1), "float32")
-        super().update_state(right, sample_weight=ops.cast(labels >= 0, "float32"))
+        scores = score(ops.cast(y_pred, "float32"))
+        right = ops.cast((scores > 0) == (labels == 1), "float32")
+        counts = ops.logical_and(labels >= 0, ops.isfinite(scores))
+        super().update_state(right, sample_weight=ops.cast(counts, "float32"))
 
 
 def default_metrics() -> list[keras.metrics.Metric]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from pandas.errors import ParserWarning
 
-from rbkeras.errors import InputError
+from rbkeras.errors import InputError, first_line
 
 #: Integers beyond this are no longer all different as float64.
 LONGEST_EXACT = 2**53
@@ -47,8 +47,9 @@ def read_table(
             f"{path}: expected rows with as many fields as the first one, found longer ones"
         ) from None
     except DAMAGED as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path}: expected a CSV table, but it cannot be read: {reason}") from None
+        raise InputError(
+            f"{path}: expected a CSV table, but it cannot be read: {first_line(error)}"
+        ) from None
     twice = names[names.duplicated()].tolist()
     if twice:
         raise InputError(f"{path}: expected each column once, found {twice[0]!r} twice")

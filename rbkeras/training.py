@@ -161,6 +161,8 @@ def fit_classifier(
     if resuming:
         _end_with_a_line(log)
     best = [BestWeights(folder / "backup" / "best", patience=patience)] if keep_best else []
+    for callback in best:
+        epochs = callback.epochs(epochs)
     model.fit(
         training,
         validation_data=validation,

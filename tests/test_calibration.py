@@ -7,7 +7,6 @@ from sklearn.calibration import calibration_curve
 
 from rbkeras.calibration import (
     TEMPERATURES,
-    binomial_interval,
     cross_entropy,
     expected_calibration_error,
     fit_isotonic,
@@ -108,9 +107,3 @@ def test_calibration_error_by_hand():
     labels = np.array([1, 1, 1, 0, 1, 0])
     found = expected_calibration_error(labels, probabilities)
     assert found == pytest.approx((4 * 0.15 + 2 * 0.3) / 6)
-
-
-def test_binomial_interval_by_the_rule_of_three():
-    low, high = binomial_interval(np.array([0, 1000]), np.array([1000, 1000]))
-    np.testing.assert_allclose(high, [1 - 0.025**0.001, 1])
-    np.testing.assert_allclose(low, [0, 0.025**0.001])

@@ -148,15 +148,26 @@ def test_settings_that_fail_are_not_told_of_the_model(run, survey, fails_with, f
     assert {name: (run / name).read_bytes() for name in names} == before
 
 
-def test_a_kill_before_stage_two_leaves_the_settings_of_the_model(run, survey, monkeypatch):
+def test_a_kill_before_stage_two_leaves_what_is_said_of_the_model(run, survey, monkeypatch):
     def killed(*_, **__):
         raise KeyboardInterrupt
 
-    config = (run / "config.yaml").read_bytes()
-    monkeypatch.setattr("rbkeras.run._write_cross_validation", killed)
-    arguments = [*data_flags(survey), "--out", str(run), *SMALL, "--policy", "flip"]
-    assert fit.main(arguments) == 1
-    assert (run / "config.yaml").read_bytes() == config
+    names = ("config.yaml", "label_errors.csv", "label_errors.html", "model.keras")
+    before = {name: (run / name).read_bytes() for name in names}
+    monkeypatch.setattr("rbkeras.stage2.claim", killed)
+    more = ["--label_errors.threshold", "0.9", "--overwrite"]
+    assert fit.main([*data_flags(survey), "--out", str(run), *SMALL, *more]) == 1
+    assert {name: (run / name).read_bytes() for name in names} == before
+
+
+def test_what_stage_two_is_sure_to_refuse_is_told_before_stage_one(run, survey, fails_with):
+    folds = len(list((run / "folds").iterdir()))
+    # Further folds would be trained.
+    more = ["--policy", "flip", "--label_errors.repeats", "2"]
+    said = fails_with(fit.main, [*data_flags(survey), "--out", str(run), *SMALL, *more])
+    assert "stage2.json: expected the settings of this run" in said
+    assert "policy was unlabel, is flip" in said
+    assert len(list((run / "folds").iterdir())) == folds
 
 
 def test_another_network_takes_what_was_said_of_the_first_with_it(run, survey, tmp_path):

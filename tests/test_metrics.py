@@ -281,3 +281,9 @@ def test_rates_out_of_range_are_refused():
         FalsePositiveRateAtTPR(tpr=0)
     with pytest.raises(ValueError, match=r"fpr: .* got 1"):
         TruePositiveRateAtFPR(fpr=1)
+
+
+def test_binomial_interval_by_the_rule_of_three():
+    low, high = metrics.binomial_interval(np.array([0, 1000]), np.array([1000, 1000]))
+    np.testing.assert_allclose(high, [1 - 0.025**0.001, 1])
+    np.testing.assert_allclose(low, [0, 0.025**0.001])

@@ -1,7 +1,7 @@
 import pytest
 
 from rbkeras.errors import InputError
-from rbkeras.files import read_json
+from rbkeras.files import checksum, read_json
 from rbkeras.resume import claim, is_finished, mark_finished
 
 SETTINGS = {"epochs": 3, "loss": {"margin": 0.25, "beta": None}, "shape": (29, 29, 3)}
@@ -81,6 +81,16 @@ def test_an_added_setting_is_a_change(work):
     work()
     with pytest.raises(InputError, match="seed was None, is 1"):
         work({**SETTINGS, "seed": 1})
+
+
+def test_checksums_are_not_shown(work, tmp_path):
+    files = [tmp_path / "one", tmp_path / "two"]
+    for file in files:
+        file.write_text(file.name)
+    one, two = ({**SETTINGS, "records": checksum(file)} for file in files)
+    work(one)
+    with pytest.raises(InputError, match=r"found others \(other records\)"):
+        work(two)
 
 
 def test_many_changes_are_cut_short(work):

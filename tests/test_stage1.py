@@ -213,7 +213,9 @@ def test_verdicts_written_into_the_table_are_not_lost(records_dir, trained, tmp_
 
     def merge(**options):
         capsys.readouterr()
-        rated = stage1.merge(Run(replace(config, **options), open_records(records_dir)))
+        run = Run(replace(config, **options), open_records(records_dir))
+        rated = stage1.merge(run)
+        stage1.write(run, rated)
         written = pd.read_csv(path)["verdict"].dropna().to_dict()
         assert written == rated["verdict"][rated["verdict"] != ""].to_dict()
         return written, capsys.readouterr().out
@@ -240,7 +242,7 @@ def test_verdicts_on_samples_that_are_now_held_out_are_kept(records_dir, trained
         config = FitConfig(data=records_dir, out=tmp_path / "run", label_errors=own, **options)
         run = Run(config, open_records(records_dir))
         train_folds(run)
-        stage1.merge(run)
+        stage1.write(run, stage1.merge(run))
         return run
 
     run = merge()

@@ -274,6 +274,21 @@ def test_patience_stops(tmp_path, dictate):
     assert same(model.get_weights(), script.weights[1])
 
 
+def test_a_kill_once_patience_is_spent_trains_no_further(tmp_path, dictate):
+    class Killed(keras.callbacks.Callback):
+        def on_train_end(self, logs=None):
+            raise KeyboardInterrupt
+
+    script = Script([3.0, 2.0, 2.5, 2.5, 1.0])
+    with pytest.raises(KeyboardInterrupt):
+        fit(dictate(script), tmp_path, patience=2, callbacks=[script, Killed()])
+    again = make_model()
+    history = fit(again, tmp_path, patience=2, callbacks=[later := Script([])])
+    assert later.epochs == []
+    assert history["epoch"].tolist() == [0, 1, 2, 3]
+    assert same(again.get_weights(), script.weights[1])
+
+
 def test_a_second_training_starts_its_log_anew(tmp_path):
     fit(make_model(), tmp_path, epochs=2)
     forget_backup(tmp_path)

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from rbkeras.data.labels import SKIP
+from rbkeras.data.labels import SKIP, missing_class
 from rbkeras.data.records import Records, reading
 from rbkeras.data.splits import repeat_seed, stratified_folds, validation_mask
 from rbkeras.errors import InputError
@@ -71,12 +71,12 @@ def check_parts(plan: Plan, records: Records) -> None:
     parts = split(plan, Run(plan.config, records), targets_of(plan, records))
     for number, pair in enumerate(parts):
         for name, part in zip(("training", "validation"), pair, strict=True):
-            for kind, label in (("real", 1), ("bogus", 0)):
-                if not (part == label).any():
-                    raise InputError(
-                        f"{records.directory}: expected real and bogus labels in the {name} part "
-                        f"of fold {number}, found no {kind}; choose fewer --folds"
-                    )
+            missing = missing_class(part)
+            if missing is not None:
+                raise InputError(
+                    f"{records.directory}: expected real and bogus labels in the {name} part of "
+                    f"fold {number}, found no {missing}; choose fewer --folds"
+                )
 
 
 def train_part(
@@ -101,13 +101,13 @@ def train_part(
     run = replace(run, config=replace(run.config, seed=seed))
     own = run.config.training
     epochs = run.epochs(own.epochs, own.min_steps, training)
-    dataset = run.dataset(training, training=True)
-    model = run.compiled(
-        asdict(run.config.model),
-        RealBogusLoss(**asdict(run.config.loss)),
-        epochs * int(dataset.cardinality()),
-    )
     with reading(run.records.directory):
+        dataset = run.dataset(training, training=True)
+        model = run.compiled(
+            asdict(run.config.model),
+            RealBogusLoss(**asdict(run.config.loss)),
+            epochs * int(dataset.cardinality()),
+        )
         fit_classifier(
             model,
             dataset,

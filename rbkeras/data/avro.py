@@ -7,7 +7,7 @@ from typing import Any
 
 import fastavro
 
-from rbkeras.errors import InputError
+from rbkeras.errors import InputError, first_line
 from rbkeras.files import walked
 
 # In the order of a stamp's channels: new, reference, difference.
@@ -109,10 +109,9 @@ def _opened(path: Path) -> Iterator[Iterator[Any]]:
         ) from None
     # On damaged bytes fastavro raises whatever its decoding trips over.
     except Exception as error:
-        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise InputError(
             f"{path}: expected a whole Avro file with its schema inside, but it cannot be read: "
-            f"{reason}"
+            f"{first_line(error)}"
         ) from None
 
 

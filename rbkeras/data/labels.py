@@ -23,6 +23,14 @@ DEFAULT_LABELS = {
 }
 
 
+def missing_class(labels: np.ndarray) -> str | None:
+    """Name the class, 'real' or 'bogus', that labels (N,) have none of; None where both are."""
+    for name, label in (("real", REAL), ("bogus", BOGUS)):
+        if not (labels == label).any():
+            return name
+    return None
+
+
 def parse_labels(assignments: Sequence[str]) -> dict[str, int]:
     """Read `NAME=VALUE` assignments into a label map on top of the default one.
 

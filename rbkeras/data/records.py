@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rbkeras.errors import InputError
+from rbkeras.errors import InputError, first_line
 from rbkeras.files import read_json
 
 FORMAT_VERSION = 1
@@ -202,9 +202,8 @@ def read_samples(path: Path, expected: int) -> pd.DataFrame:
         samples = pd.read_parquet(path)
     # On damaged bytes pandas and pyarrow raise whatever their parsing trips over.
     except Exception as error:
-        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise InputError(
-            f"{path}: expected a Parquet table, but it cannot be read: {reason}"
+            f"{path}: expected a Parquet table, but it cannot be read: {first_line(error)}"
         ) from None
     missing = {"unique_index", "detector_id", "sample_index", "label"} - set(samples.columns)
     if missing:

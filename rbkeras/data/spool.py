@@ -25,18 +25,23 @@ class StampSpool:
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by `__exit__`
         self._shape = tuple(stamp_shape)
         self._size = 0
+        self._whole: np.memmap | None = None
 
     def append(self, stamps: np.ndarray) -> None:
         """Write stamps (n, *stamp_shape)."""
         stamps = np.ascontiguousarray(stamps, dtype="<f4")
         self._file.write(stamps.data)
         self._size += len(stamps)
+        self._whole = None
 
     def rows(self, index: np.ndarray) -> "SpooledStamps":
         """Those of the stamps so far with these numbers, in this order."""
-        self._file.flush()
-        shape = (self._size, *self._shape)
-        return SpooledStamps(np.memmap(self._file, dtype="<f4", mode="r", shape=shape), index)
+        # One map for all selections: each would keep a file open.
+        if self._whole is None:
+            self._file.flush()
+            shape = (self._size, *self._shape)
+            self._whole = np.memmap(self._file, dtype="<f4", mode="r", shape=shape)
+        return SpooledStamps(self._whole, index)
 
     def __enter__(self) -> Self:
         return self

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rbkeras.decision import Decision
-from rbkeras.errors import InputError
+from rbkeras.errors import InputError, first_line
 from rbkeras.exporting import notes
 
 #: Name of the signature in LiteRT files and SavedModels, and of its input and outputs.
@@ -139,8 +139,7 @@ def _package(name: str, path: str | Path, *, extra: str):
 
 
 def _damaged(path: str | Path, kind: str, error: Exception) -> str:
-    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-    return f"{path}: expected a whole {kind} file of rbkeras, but loading says: {reason}"
+    return f"{path}: expected a whole {kind} file of rbkeras, but loading says: {first_line(error)}"
 
 
 def _processors() -> int:

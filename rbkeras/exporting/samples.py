@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rbkeras.data.sources import require_stamp_shape
 from rbkeras.data.survey import open_stamps
 from rbkeras.errors import InputError
 from rbkeras.exporting.runtimes import INPUT
@@ -123,7 +124,7 @@ def _from_records(path: Path, shape: tuple[int, int, int], *, first: int, count:
     from rbkeras.data.records import open_records, reading
 
     records = open_records(path)
-    _check_shape(records.stamp_shape, shape, path)
+    require_stamp_shape(records.stamp_shape, shape, source=path)
     shuffled = np.random.default_rng(0).permutation(len(records))
     chosen = shuffled[first : first + count] if len(shuffled) > first else shuffled[:count]
     with reading(path):
@@ -134,17 +135,9 @@ def _from_records(path: Path, shape: tuple[int, int, int], *, first: int, count:
 def _some(
     stamps: np.ndarray, count: int, *, shape: tuple[int, int, int], source: Path
 ) -> np.ndarray:
-    _check_shape(stamps.shape[1:], shape, source)
+    require_stamp_shape(stamps.shape[1:], shape, source=source)
     chosen = np.sort(np.random.default_rng(0).permutation(len(stamps))[:count])
     return np.asarray(stamps[chosen], dtype=np.float32)
-
-
-def _check_shape(found: tuple[int, ...], shape: tuple[int, int, int], source: Path) -> None:
-    if tuple(found) != tuple(shape):
-        raise InputError(
-            f"{source}: expected stamps of shape {tuple(shape)}, which the model was trained on, "
-            f"found {tuple(found)}"
-        )
 
 
 def _simulated(shape: tuple[int, int, int]) -> Sample:

@@ -75,7 +75,8 @@ class RealBogusClassifier(keras.Model):
         Returns
         -------
         dict
-            Running means of `loss`, `ce`, `auc_hinge`, `vat` (unweighted) and the metrics.
+            Running means of `loss`, `ce`, `auc_hinge`, `vat` (each before its weight) and the
+            metrics; `ce` and `auc_hinge` are means over labelled samples.
         """
         stamps, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
         loss_settings = self._loss_settings()
@@ -89,7 +90,7 @@ class RealBogusClassifier(keras.Model):
                     tape, stamps, labels, normalised, logits, loss_settings
                 )
             loss = loss_settings.total(**terms) + sum(self.losses)
-            self._track(loss, terms, batch=tf.shape(logits)[0])
+            self._track(loss, terms, labels, batch=tf.shape(logits)[0])
             scaled = self.optimizer.scale_loss(_share_of_replica(loss))
         gradients = tape.gradient(scaled, self.trainable_variables)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
@@ -102,9 +103,7 @@ class RealBogusClassifier(keras.Model):
         loss_settings = self._loss_settings()
         terms = loss_settings.labelled_terms(labels, logits)
         loss = loss_settings.total(**terms)
-        labelled = tf.reduce_sum(tf.cast(tf.cast(labels, tf.int32) >= 0, tf.float32))
-        # Batches count by their labelled samples: a batch without any says nothing.
-        self._track(loss, terms, batch=labelled)
+        self._track(loss, terms, labels, batch=_labelled(labels))
         measured = self.compute_metrics(stamps, labels, logits)
         measured.pop("vat", None)
         return measured
@@ -179,12 +178,21 @@ class RealBogusClassifier(keras.Model):
             )
         return vat.vat_loss(logits_of, base, logits, direction, epsilon=settings.vat_epsilon)
 
-    def _track(self, loss: tf.Tensor, terms: dict[str, tf.Tensor], *, batch: tf.Tensor) -> None:
+    def _track(
+        self, loss: tf.Tensor, terms: dict[str, tf.Tensor], labels: tf.Tensor, *, batch: tf.Tensor
+    ) -> None:
         self._loss_tracker.update_state(loss, sample_weight=batch)
-        self.ce_tracker.update_state(terms["ce"], sample_weight=batch)
-        self.auc_hinge_tracker.update_state(terms["auc_hinge"], sample_weight=batch)
+        # By the labelled samples: of these two a batch without any says nothing.
+        labelled = _labelled(labels)
+        self.ce_tracker.update_state(terms["ce"], sample_weight=labelled)
+        self.auc_hinge_tracker.update_state(terms["auc_hinge"], sample_weight=labelled)
         if "vat" in terms:
             self.vat_tracker.update_state(terms["vat"], sample_weight=batch)
+
+
+def _labelled(labels: tf.Tensor) -> tf.Tensor:
+    """Count the samples of a batch that have a label."""
+    return tf.reduce_sum(tf.cast(tf.cast(labels, tf.int32) >= 0, tf.float32))
 
 
 def _share_of_replica(loss: tf.Tensor) -> tf.Tensor:

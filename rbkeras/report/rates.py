@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from rbkeras.calibration import binomial_interval
+from rbkeras.metrics import binomial_interval
 
 
 def rates_by_group(

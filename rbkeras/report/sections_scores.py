@@ -1,11 +1,11 @@
-"""Sections about scores: headline, curves, thresholds, calibration."""
+"""Sections about scores: headline, curves, thresholds."""
 
 import numpy as np
 import pandas as pd
 
 from rbkeras import metrics
-from rbkeras.calibration import binomial_interval
 from rbkeras.label_errors import suspects_per_class
+from rbkeras.metrics import binomial_interval
 from rbkeras.operating_points import operating_points
 from rbkeras.report import charts
 from rbkeras.report.blocks import (

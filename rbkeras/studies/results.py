@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from rbkeras.calibration import binomial_interval
 from rbkeras.merit import FIGURE_NAMES, FIGURES, FRACTIONS
+from rbkeras.metrics import binomial_interval
 from rbkeras.statistics import (
     Estimate,
     Figure,

@@ -140,11 +140,13 @@ class Seed:
         return self._rated[errors, part]
 
     def _find_label_errors(self, errors: float, part: int | str | None) -> pd.DataFrame:
-        from rbkeras.stage1 import find_label_errors
+        from rbkeras.stage1 import find_label_errors, write
 
         run = self._stage1(errors, part)
         with alone(run.folder):
-            return find_label_errors(run)
+            rated = find_label_errors(run)
+            write(run, rated)
+        return rated
 
     def train_fold(self, *, errors: float, part: int | str | None, fold: int) -> None:
         """Train one fold of the stage 1 that `rated` needs."""
