@@ -4,8 +4,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from rbkeras.data.symmetries import moves
-
 
 def augmented(dataset: tf.data.Dataset, *, seed: int, shift: int) -> tf.data.Dataset:
     """Move every stamp of a dataset of batches at random, anew every epoch."""
@@ -26,11 +24,24 @@ def random_symmetry(stamps: tf.Tensor, seed: tf.Tensor, *, shift: int = 0) -> tf
     integer tensor of shape (2,).
     """
     _, height, width, channels = stamps.shape
-    sources = moves(height, width, shift=shift)
+    symmetries, steps = 8 if height == width else 4, 2 * shift + 1
     choice = tf.random.stateless_uniform(
-        (tf.shape(stamps)[0],), seed, maxval=len(sources), dtype=tf.int32
+        (tf.shape(stamps)[0], 1), seed, maxval=symmetries * steps**2, dtype=tf.int32
     )
+    symmetry, step = choice // steps**2, choice % steps**2
+    rows = _moved(height, step // steps - shift, flipped=symmetry % 2 == 1)
+    columns = _moved(width, step % steps - shift, flipped=symmetry // 2 % 2 == 1)
+    # Source pixels, counted row by row; along columns where the stamp is transposed.
+    transposed = symmetry >= 4
+    rows *= tf.where(transposed, 1, width)
+    columns *= tf.where(transposed, width, 1)
+    sources = tf.reshape(rows[:, :, tf.newaxis] + columns[:, tf.newaxis], (-1, height * width))
     # One gather of whole pixels is several times faster than flipping under masks.
     flat = tf.reshape(stamps, (-1, height * width, channels))
-    moved = tf.gather(flat, tf.gather(sources, choice), batch_dims=1)
-    return tf.reshape(moved, (-1, height, width, channels))
+    return tf.reshape(tf.gather(flat, sources, batch_dims=1), (-1, height, width, channels))
+
+
+def _moved(size: int, step: tf.Tensor, *, flipped: tf.Tensor) -> tf.Tensor:
+    """Source positions along an axis, int32 (N, size), for steps and flips (N, 1)."""
+    shifted = tf.clip_by_value(tf.range(size) + step, 0, size - 1)
+    return tf.where(flipped, size - 1 - shifted, shifted)

@@ -10,22 +10,12 @@ def symmetric_views(stamps: np.ndarray) -> list[np.ndarray]:
     """
     count, height, width, channels = stamps.shape
     flat = stamps.reshape(count, height * width, channels)
-    return [np.take(flat, move, axis=1).reshape(stamps.shape) for move in moves(height, width)]
+    return [np.take(flat, move, axis=1).reshape(stamps.shape) for move in _moves(height, width)]
 
 
-def moves(height: int, width: int, *, shift: int = 0) -> np.ndarray:
-    """Source pixel of each pixel for every symmetry, followed by every shift.
-
-    Returns
-    -------
-    numpy.ndarray
-        int32 (moves, H W). Shifts are of up to `shift` pixels along both axes, and repeat the
-        edge's pixels.
-    """
+def _moves(height: int, width: int) -> np.ndarray:
+    """Give the source pixel of each pixel for every symmetry: int32 (8 or 4, H W)."""
     grid = np.arange(height * width, dtype=np.int32).reshape(height, width)
     grids = [grid, grid.T] if height == width else [grid]
     flipped = [f for g in grids for f in (g, g[::-1], g[:, ::-1], g[::-1, ::-1])]
-    steps = range(-shift, shift + 1)
-    rows = [np.clip(np.arange(height) + step, 0, height - 1) for step in steps]
-    columns = [np.clip(np.arange(width) + step, 0, width - 1) for step in steps]
-    return np.stack([f[np.ix_(r, c)].ravel() for f in flipped for r in rows for c in columns])
+    return np.stack([f.ravel() for f in flipped])
