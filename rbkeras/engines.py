@@ -11,7 +11,8 @@ import numpy as np
 from rbkeras.decision import Decision
 from rbkeras.errors import InputError
 from rbkeras.exporting.runtimes import LiteRTEngine, OnnxEngine, as_stamps
-from rbkeras.files import checksum, read_json
+from rbkeras.file_states import checksum
+from rbkeras.files import read_json
 from rbkeras.second_look import look_again
 
 EngineName = Literal["keras", "onnx", "litert"]

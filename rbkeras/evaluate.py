@@ -36,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work() -> None:
         from rbkeras.data.survey import open_stamps
-        from rbkeras.files import trained_model, whole_file
+        from rbkeras.files import whole_file
+        from rbkeras.model_file import trained_model
 
         # Wrong files are found before TensorFlow and the model are loaded.
         for model in (arguments.model, arguments.beside):

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 from rbkeras.cli import load_tensorflow, run_command
-from rbkeras.files import trained_model
+from rbkeras.model_file import trained_model
 
 _EXAMPLES = """\
 examples:

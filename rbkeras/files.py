@@ -1,14 +1,11 @@
 """Files that appear under their names only when they are whole."""
 
 import contextlib
-import errno
-import hashlib
 import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +13,6 @@ import numpy as np
 import yaml
 
 from rbkeras.errors import InputError
-
-try:
-    import fcntl
-except ImportError:  # not a Unix
-    fcntl = None  # type: ignore[assignment]
-
-
-#: What a file system without locks answers.
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
@@ -81,120 +69,11 @@ def beside(path: Path, kind: str) -> Path:
     return path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.{kind}.{path.name}")
 
 
-@contextlib.contextmanager
-def alone(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Hold a folder against other processes, on this machine or another; wait for one that has it.
-
-    The lock lies beside the folder and ends with the process that holds it, however it ends. On a
-    file system without locks there is none.
-    """
-    folder = Path(folder).absolute()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(folder.with_name(f".{folder.name}.lock"), "a") as stream:
-        if fcntl is not None:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                print(f"{folder}: waiting for another process that is at work there", flush=True)
-                fcntl.flock(stream, fcntl.LOCK_EX)
-            except OSError as error:
-                if error.errno not in NO_LOCKS:
-                    raise
-        yield
-
-
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
     """Write `content` as indented JSON, whole or not at all; NaN becomes null."""
     with whole_file(path) as temporary:
         text = json.dumps(plain(content), indent=2, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def trained_model(path: str | os.PathLike[str]) -> Path:
-    """Give the path of a model that is named by its file or its run directory.
-
-    Raises
-    ------
-    InputError
-        When it is not there.
-    """
-    path = Path(path)
-    if path.is_dir():
-        path = path / "model.keras"
-    if not path.exists():
-        raise InputError(f"{path}: expected a trained model, found none")
-    return path
-
-
-def walked(
-    folder: str | os.PathLike[str], on_error: Callable[[OSError], None] | None = None
-) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """Walk as `os.walk` does, through links to folders too, but into no folder twice."""
-    seen: set[tuple[int, int]] = set()
-    for here, folders, names in os.walk(folder, onerror=on_error, followlinks=True):
-        state = os.stat(here)
-        place = (state.st_dev, state.st_ino)
-        if place in seen:
-            folders.clear()
-            continue
-        seen.add(place)
-        yield Path(here), folders, names
-
-
-def checksum(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def state_of(
-    path: str | os.PathLike[str], *, besides: Sequence[Path] = (), also: Iterable[Path] = ()
-) -> dict[str, Any]:
-    """Say of a file, or of all files in a folder, what changes when they do, without reading them.
-
-    Parameters
-    ----------
-    path
-        Where nothing is, the counts are 0.
-    besides
-        Files and folders inside that do not count.
-    also
-        Files elsewhere that do.
-
-    Returns
-    -------
-    dict
-        `files` and `bytes`, their numbers; `modified`, the latest time, or None; `listing`, a
-        checksum of the names inside, sizes and times, so that a renamed file is noticed.
-    """
-    path, left_out = Path(path), {Path(one).absolute() for one in besides}
-    found = [path]
-    if path.is_dir():
-        found = []
-        for here, folders, names in walked(path.absolute()):
-            folders[:] = [name for name in folders if here / name not in left_out]
-            found += [here / name for name in names if here / name not in left_out]
-    states, listing = [], hashlib.sha256()
-    for one in [*sorted(found), *also]:
-        # A name that no file can have counts as one that is not there.
-        with contextlib.suppress(OSError, ValueError):
-            state = one.stat()
-            states.append(state)
-            inside = one.is_relative_to(path.absolute())
-            name = "" if one == path else one.relative_to(path.absolute()) if inside else one
-            line = f"{name}\0{state.st_size}\0{state.st_mtime_ns}\n"
-            listing.update(line.encode(errors="surrogateescape"))
-    modified = None
-    if states:
-        latest = max(state.st_mtime_ns for state in states)
-        modified = datetime.fromtimestamp(latest / 1e9, UTC).isoformat()
-    total = sum(state.st_size for state in states)
-    return {
-        "files": len(states),
-        "bytes": total,
-        "modified": modified,
-        "listing": listing.hexdigest(),
-    }
 
 
 def plain(value: Any) -> Any:

@@ -15,7 +15,7 @@ from rbkeras.data.records import Records, reading
 from rbkeras.data.sources import require_stamp_shape
 from rbkeras.data.symmetries import symmetric_views
 from rbkeras.errors import InputError, first_line
-from rbkeras.files import trained_model
+from rbkeras.model_file import trained_model
 from rbkeras.models.classifier import RealBogusClassifier
 from rbkeras.second_look import look_again
 

@@ -19,7 +19,9 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from rbkeras.errors import InputError
-from rbkeras.files import NO_LOCKS, beside, checksum, whole_file
+from rbkeras.file_states import checksum
+from rbkeras.files import beside, whole_file
+from rbkeras.locks import NO_LOCKS
 from rbkeras.resume import claim
 
 try:

@@ -17,7 +17,7 @@ from rbkeras.decision import Decision
 from rbkeras.distribution import do_on_dask
 from rbkeras.engines import Engine, EngineName, load_engine, model_file
 from rbkeras.errors import InputError
-from rbkeras.files import checksum, state_of
+from rbkeras.file_states import checksum, state_of
 from rbkeras.parts import ENDINGS, Parts, parts_folder
 from rbkeras.score_table import LAST_COLUMNS, decided, no_scores
 from rbkeras.scoring_pieces import scoring_pieces

@@ -8,7 +8,7 @@ from typing import Any
 from rbkeras.cli import load_tensorflow
 from rbkeras.data.sources import Source, open_source
 from rbkeras.engines import EngineName, load_engine
-from rbkeras.files import alone
+from rbkeras.locks import alone
 from rbkeras.parts import Parts, parts_folder
 from rbkeras.pieces import Piece
 from rbkeras.score_table import decided

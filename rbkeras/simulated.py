@@ -8,7 +8,7 @@ from rbkeras.config import FitConfig
 from rbkeras.data.records import MANIFEST
 from rbkeras.data.write_records import convert_survey
 from rbkeras.errors import InputError
-from rbkeras.files import alone
+from rbkeras.locks import alone
 from rbkeras.resume import claim, mark_finished
 
 

@@ -13,8 +13,9 @@ from rbkeras.data.records import open_records
 from rbkeras.data.splits import repeat_seed, stratified_folds
 from rbkeras.distribution import do_on_dask
 from rbkeras.errors import InputError, because_of
-from rbkeras.files import alone, whole_file
+from rbkeras.files import whole_file
 from rbkeras.label_errors import rate_labels, read_label_errors, write_label_errors
+from rbkeras.locks import alone
 from rbkeras.losses import RealBogusLoss
 from rbkeras.options import as_plain, from_plain
 from rbkeras.pieces import Piece

@@ -17,9 +17,10 @@ from rbkeras.data.splits import validation_mask
 from rbkeras.decision import Decision, SecondLook
 from rbkeras.decision_fit import fit_decision
 from rbkeras.errors import InputError, because_of
-from rbkeras.files import alone, plain, read_json, whole_file
+from rbkeras.files import plain, read_json, whole_file
 from rbkeras.inference import load_classifier, score_records
 from rbkeras.label_errors import apply_policy
+from rbkeras.locks import alone
 from rbkeras.losses import RealBogusLoss
 from rbkeras.metrics import threshold_at_tpr
 from rbkeras.models.classifier import RealBogusClassifier

@@ -14,7 +14,7 @@ from detectors import write_detector
 from tiny import SMALL, data_flags
 
 from rbkeras import machine
-from rbkeras.files import alone
+from rbkeras.locks import alone
 
 # As commands do: a test compares what it computes itself with what they do in other processes.
 machine.prepare()

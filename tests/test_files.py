@@ -1,15 +1,11 @@
-import errno
 import json
-import os
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rbkeras import files
 from rbkeras.errors import InputError
-from rbkeras.files import alone, read_json, state_of, whole_file, write_json
+from rbkeras.files import read_json, whole_file, write_json
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, OSError])
@@ -167,55 +163,3 @@ def test_a_file_does_not_replace_a_folder(tmp_path):
         temporary.write_text("new")
     assert (folder / "precious").read_text() == "work"
     assert list(tmp_path.iterdir()) == [folder]
-
-
-def test_a_folder_is_held_by_one_at_a_time(tmp_path, capsys):
-    order = []
-
-    def second():
-        with alone(tmp_path / "work"):
-            order.append("second")
-
-    thread = threading.Thread(target=second)
-    with alone(tmp_path / "other"), alone(tmp_path / "work"):
-        thread.start()
-        thread.join(0.5)
-        assert thread.is_alive()
-        order.append("first")
-    thread.join(10)
-    assert order == ["first", "second"]
-    assert f"{tmp_path / 'work'}: waiting for another process" in capsys.readouterr().out
-    # The folder itself is left to its user, who may want to make or replace it.
-    assert not (tmp_path / "work").exists()
-
-
-def test_file_systems_without_locks_do_without(tmp_path, monkeypatch):
-    def refuse(*_):
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(files.fcntl, "flock", refuse)
-    with alone(tmp_path / "work"):
-        pass
-
-
-def test_the_state_of_a_folder_knows_its_files_by_name(tmp_path):
-    for name in "ab":
-        (tmp_path / name).write_text(name)
-        os.utime(tmp_path / name, ns=(10, 10))
-    before = state_of(tmp_path)
-    assert (before["files"], before["bytes"]) == (2, 2)
-    assert state_of(tmp_path) == before
-    (tmp_path / "a").rename(tmp_path / "z")
-    assert state_of(tmp_path) != before
-    (tmp_path / "z").rename(tmp_path / "a")
-    assert state_of(tmp_path) == before
-    # Replaced by an older file of the same size, as a copy that keeps times does.
-    os.utime(tmp_path / "a", ns=(5, 5))
-    assert state_of(tmp_path) != before
-    assert state_of(tmp_path, besides=[tmp_path / "a"])["files"] == 1
-    elsewhere = tmp_path.with_name("elsewhere")
-    elsewhere.write_text("x")
-    with_it = state_of(tmp_path, also=[elsewhere])
-    assert with_it["files"] == state_of(tmp_path)["files"] + 1
-    elsewhere.write_text("longer")
-    assert state_of(tmp_path, also=[elsewhere])["listing"] != with_it["listing"]

@@ -1,7 +1,8 @@
 import pytest
 
 from rbkeras.errors import InputError
-from rbkeras.files import checksum, read_json
+from rbkeras.file_states import checksum
+from rbkeras.files import read_json
 from rbkeras.resume import claim, is_finished, mark_finished
 
 SETTINGS = {"epochs": 3, "loss": {"margin": 0.25, "beta": None}, "shape": (29, 29, 3)}

@@ -13,7 +13,9 @@ from rbkeras import __version__
 from rbkeras.config import ModelConfig
 from rbkeras.data.records import open_records
 from rbkeras.errors import InputError
-from rbkeras.files import alone, checksum, whole_file
+from rbkeras.file_states import checksum
+from rbkeras.files import whole_file
+from rbkeras.locks import alone
 from rbkeras.models.classifier import build_classifier
 from rbkeras.resume import claim
 from tuning.cost import multiply_adds

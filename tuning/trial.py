@@ -15,7 +15,8 @@ import numpy as np
 from rbkeras.cli import UNWRITABLE
 from rbkeras.data.records import open_records
 from rbkeras.errors import InputError, WorkError
-from rbkeras.files import alone, plain, read_json, whole_file, write_json
+from rbkeras.files import plain, read_json, whole_file, write_json
+from rbkeras.locks import alone
 from rbkeras.pieces import END_WITH_PARENT
 from rbkeras.rundir import Run
 from rbkeras.validation import validate

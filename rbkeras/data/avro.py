@@ -8,7 +8,7 @@ from typing import Any
 import fastavro
 
 from rbkeras.errors import InputError, first_line
-from rbkeras.files import walked
+from rbkeras.file_states import walked
 
 # In the order of a stamp's channels: new, reference, difference.
 CUTOUTS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")

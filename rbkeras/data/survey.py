@@ -11,7 +11,7 @@ import pandas as pd
 
 from rbkeras.data.labels import DEFAULT_LABELS, encode_labels
 from rbkeras.errors import InputError
-from rbkeras.files import checksum
+from rbkeras.file_states import checksum
 from rbkeras.tables import DAMAGED, read_table
 
 LABEL_COLUMN = "object_type"

@@ -20,7 +20,8 @@ from rbkeras.data.encoding import frame_block
 from rbkeras.data.labels import DEFAULT_LABELS
 from rbkeras.data.records import DATA_INFO, FORMAT_VERSION, MANIFEST, SAMPLES
 from rbkeras.data.survey import read_survey
-from rbkeras.files import alone, read_json, whole_file, write_json
+from rbkeras.files import read_json, whole_file, write_json
+from rbkeras.locks import alone
 from rbkeras.tables import stacked
 
 _CHUNK = 512

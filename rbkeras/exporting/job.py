@@ -13,8 +13,10 @@ from rbkeras.errors import InputError
 from rbkeras.exporting import notes as own_notes
 from rbkeras.exporting import parity, samples
 from rbkeras.exporting.runtimes import INPUT, OUTPUTS, SIGNATURE, LiteRTEngine, OnnxEngine
-from rbkeras.files import checksum, read_json, trained_model, whole_file, write_json
+from rbkeras.file_states import checksum
+from rbkeras.files import read_json, whole_file, write_json
 from rbkeras.inference import load_classifier, predict_logits
+from rbkeras.model_file import trained_model
 
 #: What is written for each format, in the output folder. TensorFlow Serving wants a folder whose
 #: subfolders are numbers, its versions.

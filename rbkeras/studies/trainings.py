@@ -14,7 +14,9 @@ from rbkeras.data.labels import SKIP, UNLABELLED
 from rbkeras.data.records import Records, open_records
 from rbkeras.data.splits import stratified_sample
 from rbkeras.errors import InputError
-from rbkeras.files import alone, checksum, read_json, state_of, whole_file, write_json
+from rbkeras.file_states import checksum, state_of
+from rbkeras.files import read_json, whole_file, write_json
+from rbkeras.locks import alone
 from rbkeras.options import with_settings, write_config
 from rbkeras.statistics import Scores
 from rbkeras.studies.grid import MIX, Arm

@@ -12,7 +12,7 @@ from rbkeras.data.pipeline import stamp_dataset
 from rbkeras.data.records import open_records, reading
 from rbkeras.data.write_records import convert_survey
 from rbkeras.errors import InputError
-from rbkeras.files import alone
+from rbkeras.locks import alone
 
 ORDER = (1, 10, 2)  # of file names
 

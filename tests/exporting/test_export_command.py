@@ -11,7 +11,7 @@ import pytest
 
 from rbkeras import export
 from rbkeras.exporting import job, parity, serving
-from rbkeras.files import checksum
+from rbkeras.file_states import checksum
 
 # Stands for an environment in which these packages are not installed.
 BLOCKED = """
