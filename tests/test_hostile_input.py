@@ -9,12 +9,15 @@ import pandas as pd
 import pytest
 
 from rbkeras import check, convert, fit, predict, report
-from rbkeras.config import FitConfig
+from rbkeras.config import FitConfig, TrainingConfig
 from rbkeras.data.fits_source import FitsSource
+from rbkeras.data.labels import BOGUS, REAL, UNLABELLED
 from rbkeras.data.records import open_records
 from rbkeras.data.survey import open_stamps
 from rbkeras.errors import InputError
 from rbkeras.models.classifier import build_classifier
+from rbkeras.rundir import Run
+from rbkeras.stage2 import train_final
 from rbkeras.validation import validate
 
 # --- outputs --------------------------------------------------------------------------------------
@@ -57,6 +60,24 @@ def test_damaged_records_are_written_anew_where_asked(survey, tmp_path, fails_wi
     assert check.main([str(tmp_path / "records")]) != 0
     assert convert.main([*arguments, "--overwrite"]) == 0
     assert path.read_bytes() == whole
+
+
+def test_damage_found_while_a_dataset_is_made(own_records, tmp_path):
+    """With few labels in memory, the records are read before the first step."""
+    path = own_records / "data2.tfrecord"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    records = open_records(own_records)
+    # Six labels of each class, half of them for validation.
+    labels = np.full(len(records), UNLABELLED, np.int8)
+    given = records.samples["label"].to_numpy()
+    for label in (REAL, BOGUS):
+        labels[np.flatnonzero(given == label)[:6]] = label
+    training = TrainingConfig(cache="memory", batch_size=4, validation_fraction=0.5)
+    config = FitConfig(data=own_records, out=tmp_path / "run", policy="keep", training=training)
+    with pytest.raises(InputError, match=r"records: expected whole records"):
+        train_final(Run(config, records, labels), None)
 
 
 def test_the_folder_one_is_in(survey, tmp_path, monkeypatch):

@@ -147,6 +147,10 @@ def test_auc_interval_without_spread_reaches_the_exact_bound():
     # Clopper-Pearson of two of two: (alpha / 2)^(1/2).
     assert metrics.auc_interval(higher, lower) == pytest.approx((0.025**0.5, 1.0))
     assert metrics.auc_interval(lower, higher) == pytest.approx((0.0, 1 - 0.025**0.5))
+    # Equal scores: Clopper-Pearson of two of four.
+    low, high = metrics.auc_interval(np.zeros(4), np.zeros(9))
+    exact = stats.binomtest(2, 4).proportion_ci(0.95)
+    assert (low, high) == pytest.approx((exact.low, exact.high))
 
 
 @pytest.mark.parametrize(("real", "bogus"), [([1], [0, 2]), ([1, 3], [0]), ([1], [0])])
@@ -266,6 +270,9 @@ def test_accuracy_counts_labelled_samples():
     metric = LabelledAccuracy()
     metric.update_state(np.array([1, 0, 1, -1]), logits_of(np.array([2.0, -1.0, -3.0, 5.0])))
     metric.update_state(np.array([-1]), logits_of(np.array([1.0])))
+    assert float(metric.result()) == pytest.approx(2 / 3)
+    # A score that is none calls nothing.
+    metric.update_state(np.array([0, 1]), logits_of(np.array([np.nan, np.nan])))
     assert float(metric.result()) == pytest.approx(2 / 3)
 
 

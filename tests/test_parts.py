@@ -145,7 +145,11 @@ def test_a_kill_while_parts_are_removed_is_in_nobodys_way(out, monkeypatch):
             parts.write([0], empty=EMPTY, last=LAST)
     assert len(pd.read_csv(out)) == 2
     monkeypatch.undo()
-    store(out, rows(0, 1))
+    # By a process of the same number too, as in containers.
+    with claim(out) as parts:
+        parts.add(0, rows(0, 3))
+        parts.write([0], empty=EMPTY, last=LAST)
+    assert len(pd.read_csv(out)) == 3
 
 
 @pytest.mark.parametrize("finished", [False, True])

@@ -202,6 +202,19 @@ def test_broken_stamps_train_to_finite_weights(network, space):
     assert all(np.isfinite(w).all() for w in model.get_weights())
 
 
+def test_labelled_terms_are_means_over_labelled_samples():
+    labels = np.array([1, 0, 1, 0, -1, -1], np.int32)
+    stamps = draw_stamps(6, labels=labels)
+    model = make_model(RealBogusLoss(lambda_auc=1.0), learning_rate=0.0)
+    whole = step(model, stamps[:4], labels[:4])
+    # An epoch of two batches, the second without labels, which says nothing of these terms.
+    batches = tf.data.Dataset.from_tensor_slices((stamps, labels)).batch(4)
+    logs = model.fit(batches, shuffle=False, verbose=0).history
+    assert logs["ce"] == pytest.approx([whole["ce"]], rel=1e-4)
+    assert logs["auc_hinge"] == pytest.approx([whole["auc_hinge"]], rel=1e-4)
+    assert logs["loss"] == pytest.approx([whole["loss"] * 4 / 6], rel=1e-4)
+
+
 def test_test_step_measures_the_same_terms():
     stamps = draw_stamps(8)
     model = make_model(RealBogusLoss(lambda_ce=0.5, lambda_auc=2.0, lambda_vat=1.0))
