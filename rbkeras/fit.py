@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Train a real/bogus classifier on labels that are partly wrong.",
         examples=_EXAMPLES,
     )
-    add_dask_flag(parser, "the folds of stage 1")
+    add_dask_flag(parser, "the folds of stage 1, and by a scheduler stage 2 too,")
     config, parsed = parse_config(parser, argv)
 
     def work() -> None:

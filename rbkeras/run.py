@@ -52,8 +52,8 @@ def fit(config: FitConfig, *, dask: str | None = None) -> None:
     stage2.refuse_others(run)
     with _described(config):
         rated = stage1.find_label_errors(run, dask=dask)
-        # Of a model that is there the suspects are told until it is sure to be replaced.
-        stands = _has_model(config)
+        # What is told of an earlier stage 2 stands until it is sure to be replaced.
+        stands = (run.folder / stage2.MARKER).exists()
         if rated is not None:
             # Before stage 2, which may find too few labels left.
             print("\n".join(suspects_in_words(rated)))

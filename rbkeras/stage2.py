@@ -70,6 +70,8 @@ def choose_targets(run: Run, rated: pd.DataFrame | None) -> tuple[np.ndarray, np
     return np.where(held_out, SKIP, targets), np.where(held_out, targets, SKIP)
 
 
+#: Says what the model depends on, and whether it is finished.
+MARKER = "stage2.json"
 #: Settings that follow from the suspects.
 _OF_SUSPECTS = ("epochs", "targets", "labelled_per_batch")
 
@@ -80,7 +82,7 @@ def refuse_others(run: Run) -> None:
     Before hours of stage 1, that is: what stage 1 will find is not known yet.
     """
     refuse_others_than(
-        run.folder / "stage2.json",
+        run.folder / MARKER,
         _settings(run),
         unknown=_OF_SUSPECTS,
         overwrite=run.config.overwrite,
@@ -125,7 +127,7 @@ def _train_final(
     labelled = run.labelled_per_batch(training)
     if labelled is not None:
         settings["labelled_per_batch"] = labelled
-    marker, path = run.folder / "stage2.json", run.folder / "model.keras"
+    marker, path = run.folder / MARKER, run.folder / "model.keras"
     others = [run.folder / name for name in ("log.csv", "tensorboard", "backup")]
     finished = claim(
         marker,
@@ -261,7 +263,7 @@ def _scores(table: pd.DataFrame) -> np.ndarray:
 
 def _decided(run: Run, training: np.ndarray, validation: np.ndarray) -> RealBogusClassifier:
     """Load the finished model, with other threshold and calibration where others are asked."""
-    marker, path = run.folder / "stage2.json", run.folder / "model.keras"
+    marker, path = run.folder / MARKER, run.folder / "model.keras"
     finished = read_json(marker)
     asked = asdict(run.config.decision)
     if finished.get("decision") == plain(asked):
