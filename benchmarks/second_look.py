@@ -13,7 +13,8 @@ from measure import Side, Work, compare, print_table, write_results
 
 EXAMPLES = """\
 examples:
-  python -m rbkeras.fit --out RUN --simulation.test_real 5000 --simulation.test_bogus 50000
+  python -m rbkeras.fit --preset default --seed 21 --out RUN \\
+      --simulation.test_real 5000 --simulation.test_bogus 50000
   python benchmarks/second_look.py RUN
 """
 

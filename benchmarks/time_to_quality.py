@@ -17,7 +17,8 @@ from measure import machine, median, peak_memory_mib, print_table
 
 EXAMPLES = """\
 examples:
-  python -m rbkeras.fit --out RUN --simulation.test_real 5000 --simulation.test_bogus 50000
+  python -m rbkeras.fit --preset default --seed 21 --out RUN \\
+      --simulation.test_real 5000 --simulation.test_bogus 50000
   python benchmarks/time_to_quality.py --run RUN
 """
 
