@@ -139,18 +139,23 @@ def test_two_devices_measure_and_teach_what_the_documentation_says():
             if name != "auc_hinge":
                 np.testing.assert_allclose(found[name], value, rtol=1e-4, err_msg=name)
 
-        # Labelled terms are means over the devices of what each finds in its half of the batch.
+        # What teaches are means over the devices of what each finds in its half of the batch; the
+        # log counts each half by its labelled stamps.
         loss = RealBogusLoss(lambda_ce=1.0, lambda_auc=2.0)
         model = make(strategy.scope(), loss)
         first = data.take(1)
         logits = np.asarray(model(stamps[:16]))
         halves = [slice(0, 8), slice(8, 16)]
         logs = model.fit(first, verbose=0).history
-        for name, term in (("ce", cross_entropy), ("auc_hinge", auc_hinge)):
+        counts, taught = [(labels[half] >= 0).sum() for half in halves], 0.0
+        assert counts == [7, 6]
+        for name, term, weight in (("ce", cross_entropy, 1), ("auc_hinge", auc_hinge, 2)):
             parts = [float(term(labels[half], logits[half])) for half in halves]
-            np.testing.assert_allclose(logs[name][0], np.mean(parts), rtol=1e-4)
+            np.testing.assert_allclose(logs[name][0], np.average(parts, weights=counts), rtol=1e-4)
+            taught += weight * np.mean(parts)
             whole = float(term(labels[:16], logits))
             assert abs(np.mean(parts) - whole) > 1e-4 * whole, name
+        np.testing.assert_allclose(logs["loss"][0], taught, rtol=1e-4)
 
         # Directions of VAT are drawn by each device for itself.
         seen = []
