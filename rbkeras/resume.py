@@ -66,7 +66,7 @@ def claim(
     return False
 
 
-def refuse_others(
+def refuse_other_settings(
     marker: str | Path, settings: dict[str, Any], *, unknown: Collection[str], overwrite: bool
 ) -> None:
     """Raise `OtherSettingsError` where `claim` would, while some settings are yet unknown.

@@ -169,10 +169,7 @@ def merge(run: Run) -> pd.DataFrame:
     predictions = merge_folds(folders, repeats=own.repeats, held_out=held_out)
     # Those of the run, which a study may have changed, are judged, and not those of the records.
     predictions = predictions.assign(label=run.labels[predictions["unique_index"]])
-    rated = rate_labels(
-        predictions, rule=own.rule, threshold=own.threshold, certainty=own.certainty
-    )
-    return _with_verdicts(run, rated)
+    return rate_labels(predictions, rule=own.rule, threshold=own.threshold, certainty=own.certainty)
 
 
 def known_verdicts(run: Run) -> pd.Series:
@@ -182,11 +179,6 @@ def known_verdicts(run: Run) -> pd.Series:
     return gather_verdicts(
         run.config.verdicts, [path for path in kept if path], run.records.samples
     )
-
-
-def _with_verdicts(run: Run, rated: pd.DataFrame) -> pd.DataFrame:
-    known = known_verdicts(run)
-    return rated.assign(verdict=rated["unique_index"].map(known).fillna(""))
 
 
 def write(run: Run, rated: pd.DataFrame) -> None:
@@ -202,8 +194,8 @@ def write(run: Run, rated: pd.DataFrame) -> None:
         table = run.records.samples[names].iloc[rest.index].assign(verdict=rest.to_numpy())
         with whole_file(without_row) as temporary:
             table.to_csv(temporary, index=False)
-    # Those of this moment, since a person may have been at work.
-    write_label_errors(path, _with_verdicts(run, rated))
+    verdicts = rated["unique_index"].map(known).fillna("")
+    write_label_errors(path, rated.assign(verdict=verdicts))
     if not len(rest):
         without_row.unlink(missing_ok=True)
 
@@ -215,8 +207,7 @@ def find_label_errors(run: Run, *, dask: str | None = None) -> pd.DataFrame | No
     is written, see `write`.
     """
     if run.config.label_errors.table is not None:
-        table = read_label_errors(run.config.label_errors.table, run.labels)
-        return _with_verdicts(run, table)
+        return read_label_errors(run.config.label_errors.table, run.labels)
     if run.config.policy == "keep":
         return None
     train_folds(run, dask=dask)

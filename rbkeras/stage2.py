@@ -24,8 +24,7 @@ from rbkeras.locks import alone
 from rbkeras.losses import RealBogusLoss
 from rbkeras.metrics import threshold_at_tpr
 from rbkeras.models.classifier import RealBogusClassifier
-from rbkeras.resume import claim, mark_finished
-from rbkeras.resume import refuse_others as refuse_others_than
+from rbkeras.resume import claim, mark_finished, refuse_other_settings
 from rbkeras.rundir import Run, digest
 from rbkeras.training import fit_classifier, forget_backup, set_seed
 from rbkeras.verdicts import apply_verdicts
@@ -81,7 +80,7 @@ def refuse_others(run: Run) -> None:
 
     Before hours of stage 1, that is: what stage 1 will find is not known yet.
     """
-    refuse_others_than(
+    refuse_other_settings(
         run.folder / MARKER,
         _settings(run),
         unknown=_OF_SUSPECTS,

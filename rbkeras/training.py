@@ -160,9 +160,10 @@ def fit_classifier(
     resuming = (folder / "backup" / "training_metadata.json").exists()
     if resuming:
         _end_with_a_line(log)
-    best = [BestWeights(folder / "backup" / "best", patience=patience)] if keep_best else []
-    for callback in best:
-        epochs = callback.epochs(epochs)
+    best = []
+    if keep_best:
+        best = [BestWeights(folder / "backup" / "best", patience=patience)]
+        epochs = best[0].epochs(epochs)
     model.fit(
         training,
         validation_data=validation,

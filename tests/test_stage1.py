@@ -214,11 +214,8 @@ def test_verdicts_written_into_the_table_are_not_lost(records_dir, trained, tmp_
     def merge(**options):
         capsys.readouterr()
         run = Run(replace(config, **options), open_records(records_dir))
-        rated = stage1.merge(run)
-        stage1.write(run, rated)
-        written = pd.read_csv(path)["verdict"].dropna().to_dict()
-        assert written == rated["verdict"][rated["verdict"] != ""].to_dict()
-        return written, capsys.readouterr().out
+        stage1.write(run, stage1.merge(run))
+        return pd.read_csv(path)["verdict"].dropna().to_dict(), capsys.readouterr().out
 
     path = config.out / "label_errors.csv"
     train_folds(Run(config, open_records(records_dir)))
