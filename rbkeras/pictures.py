@@ -81,33 +81,49 @@ def _chart() -> tuple[Figure, Axes]:
     return figure, figure.add_axes((0.14, 0.13, 0.83, 0.79))
 
 
-def roc_figure(real_scores: np.ndarray, bogus_scores: np.ndarray, *, title: str = "") -> Figure:
-    """Draw the ROC curve with a logarithmic axis of false positive rates."""
-    labels = np.r_[np.ones(len(real_scores)), np.zeros(len(bogus_scores))]
-    fpr, tpr, _ = roc_curve(labels, np.r_[real_scores, bogus_scores], drop_intermediate=False)
-    floor = 0.5 / len(bogus_scores)
+def roc_figure(real: np.ndarray, bogus: np.ndarray, *, title: str) -> Figure:
+    """Draw the ROC curve of the scores of both classes."""
     figure, axes = _chart()
-    axes.step(np.maximum(fpr, floor), tpr, where="post", color=REAL_COLOUR)
-    axes.axhline(0.9, color="0.6", linewidth=0.8, linestyle=":")
-    axes.set(
-        xscale="log",
-        xlim=(floor, 1),
-        ylim=(0, 1.01),
-        xlabel="false positive rate",
-        ylabel="true positive rate",
-        title=title,
-    )
+    draw_roc(axes, real, bogus)
+    axes.set_title(title)
     axes.grid(alpha=0.3)
     return figure
 
 
-def score_figure(real_scores: np.ndarray, bogus_scores: np.ndarray, *, title: str = "") -> Figure:
-    """Draw histograms of the score of each class, counts on a logarithmic axis."""
+def score_figure(real: np.ndarray, bogus: np.ndarray, *, title: str) -> Figure:
+    """Draw histograms of the scores of both classes."""
     figure, axes = _chart()
-    everything = np.r_[real_scores, bogus_scores]
-    edges = np.linspace(everything.min(), everything.max() + 1e-6, 61)
-    axes.hist(bogus_scores, edges, color=BOGUS_COLOUR, alpha=0.6, label="bogus")
-    axes.hist(real_scores, edges, color=REAL_COLOUR, alpha=0.6, label="real")
-    axes.set(yscale="log", xlabel="score (log-odds of real)", ylabel="stamps", title=title)
+    draw_scores(axes, real, bogus)
+    axes.set_title(title)
     axes.legend()
     return figure
+
+
+def draw_roc(axes: Axes, real: np.ndarray, bogus: np.ndarray, *, label: str | None = None) -> None:
+    """Draw a ROC curve over a logarithmic axis of false positive rates, and what 0.9 is."""
+    floor = 0.5 / len(bogus)
+    axes.step(*roc_rates(real, bogus), where="post", color=REAL_COLOUR, label=label)
+    axes.axhline(0.9, color="#8a949e", linewidth=0.8, linestyle=":")
+    axes.set(xscale="log", xlim=(floor, 1), ylim=(0, 1.02))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set(xlabel="false positive rate", ylabel="true positive rate")
+
+
+def roc_rates(real: np.ndarray, bogus: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find the false and true positive rates of a ROC curve, for an axis without a zero.
+
+    Half of what one bogus would make stands for a false positive rate of 0.
+    """
+    labels = np.r_[np.ones(len(real)), np.zeros(len(bogus))]
+    fpr, tpr, _ = roc_curve(labels, np.r_[real, bogus])
+    return np.maximum(fpr, 0.5 / len(bogus)), tpr
+
+
+def draw_scores(axes: Axes, real: np.ndarray, bogus: np.ndarray) -> None:
+    """Draw histograms of the scores of both classes, counts on a logarithmic axis."""
+    everything = np.r_[real, bogus]
+    edges = np.linspace(everything.min(), everything.max() + 1e-6, 61)
+    for scores, colour, name in ((bogus, BOGUS_COLOUR, "bogus"), (real, REAL_COLOUR, "real")):
+        axes.hist(scores, edges, color=colour, alpha=0.55, label=name, edgecolor="none")
+    axes.set(yscale="log", xlabel="score (log-odds of real)", ylabel="stamps")
+    axes.yaxis.set_major_formatter("{x:g}")

@@ -101,6 +101,11 @@ class Run:
             )
         return samples[column].to_numpy()
 
+    def tensorboard(self, name: str) -> Any:
+        """Give a context in which TensorBoard's summaries are written under this name."""
+        folder = self.folder / "tensorboard" / name
+        return tf.summary.create_file_writer(str(folder)).as_default(step=0)
+
     def settings(self) -> dict[str, Any]:
         """Collect what both stages depend on."""
         training = asdict(self.config.training)

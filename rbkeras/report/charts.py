@@ -11,10 +11,9 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
-from sklearn.metrics import roc_curve
 
 from rbkeras.operating_points import roc_band
-from rbkeras.pictures import BOGUS_COLOUR, REAL_COLOUR
+from rbkeras.pictures import BOGUS_COLOUR, REAL_COLOUR, draw_roc, draw_scores, roc_rates
 from rbkeras.report.words import clipped
 
 _GREY = "#8a949e"
@@ -63,7 +62,6 @@ def roc(
     point: tuple[float, float] | None,
 ) -> str:
     """Draw ROC curves over a logarithmic axis; `point` is (FPR, TPR) of the stored threshold."""
-    floor = 0.5 / len(bogus)
     with _drawing() as (axes, uri):
         grid = np.geomspace(1 / len(bogus), 1, 120)
         low, high = roc_band(real, bogus, grid)
@@ -71,26 +69,14 @@ def roc(
             grid, low, high, color=REAL_COLOUR, alpha=0.18, linewidth=0, label="95% band"
         )
         for (other, scores), style in zip(others.items(), ("-", "--"), strict=False):
-            curve = _roc(*scores, floor)
+            curve = roc_rates(*scores)
             axes.step(*curve, where="post", color=_GREY, linestyle=style, linewidth=1, label=other)
-        axes.step(*_roc(real, bogus, floor), where="post", color=REAL_COLOUR, label=name)
-        axes.axhline(0.9, color=_GREY, linewidth=0.8, linestyle=":")
+        draw_roc(axes, real, bogus, label=name)
         if point is not None:
-            axes.plot(
-                max(point[0], floor), point[1], "o", color=BOGUS_COLOUR, label="stored threshold"
-            )
-        axes.set(xscale="log", xlim=(floor, 1), ylim=(0, 1.02))
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.set(xlabel="false positive rate", ylabel="true positive rate")
+            at = (max(point[0], 0.5 / len(bogus)), point[1])
+            axes.plot(*at, "o", color=BOGUS_COLOUR, label="stored threshold")
         axes.legend(loc="best")
     return uri[0]
-
-
-def _roc(real: np.ndarray, bogus: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
-    """Rates of a ROC curve; `floor` stands for a false positive rate of 0, which has no log."""
-    labels = np.r_[np.ones(len(real)), np.zeros(len(bogus))]
-    fpr, tpr, _ = roc_curve(labels, np.r_[real, bogus])
-    return np.maximum(fpr, floor), tpr
 
 
 def precision_recall(
@@ -132,15 +118,10 @@ def rates_at_reals(
 
 def histograms(real: np.ndarray, bogus: np.ndarray, *, threshold: float | None) -> str:
     """Draw the scores of both classes, counts on a logarithmic axis."""
-    everything = np.r_[real, bogus]
-    edges = np.linspace(everything.min(), everything.max() + 1e-6, 61)
     with _drawing() as (axes, uri):
-        for scores, colour, name in ((bogus, BOGUS_COLOUR, "bogus"), (real, REAL_COLOUR, "real")):
-            axes.hist(scores, edges, color=colour, alpha=0.55, label=name, edgecolor="none")
+        draw_scores(axes, real, bogus)
         if threshold is not None:
             axes.axvline(threshold, color="#2b333a", linewidth=1, linestyle="--", label="threshold")
-        axes.set(yscale="log", xlabel="score (log-odds of real)", ylabel="stamps")
-        axes.yaxis.set_major_formatter("{x:g}")
         # Above the axes: the bars leave no free corner.
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
     return uri[0]

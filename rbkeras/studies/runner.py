@@ -176,7 +176,7 @@ def run_study(study: Study, *, dask: str | None = None) -> None:
     check_study(study)
     check_data(study)
     if study.shared:
-        from rbkeras.run import check_test_files
+        from rbkeras.early_checks import check_test_files
 
         check_test_files(study.config, study.seed(study.seeds[0]).records)
     marker = study.out / "study.json"
