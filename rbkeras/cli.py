@@ -22,18 +22,26 @@ _KINDS = {
     errno.ENAMETOOLONG: "expected a shorter name",
     errno.ELOOP: "expected a file or folder, found links that lead in a circle",
 }
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 #: Kinds of OSError that the disk, or its owner, is to blame for.
 UNWRITABLE = (*_FULL, errno.EACCES, errno.EPERM)
 
 
-def run_command(work: Callable[[], int | None]) -> int:
+def continues(*, overwrite: bool = False) -> str:
+    """Tell what a command that goes on where it was interrupted says then."""
+    same = "the same command without --overwrite" if overwrite else "the same command"
+    return f"{same} continues where this one stopped"
+
+
+def run_command(work: Callable[[], int | None], *, interrupted: str | None = None) -> int:
     """Run a command's work and turn its outcome into an exit status.
 
     Parameters
     ----------
     work
         The command, its arguments already parsed; it may return an exit status of its own.
+    interrupted
+        What to say after an interruption, as `continues` does; None for commands that begin anew.
 
     Returns
     -------
@@ -75,7 +83,7 @@ def run_command(work: Callable[[], int | None]) -> int:
         print(f"error: {where}: {os.strerror(error.errno)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; the same command continues where this one stopped", file=sys.stderr)
+        print("; ".join(filter(None, ("interrupted", interrupted))), file=sys.stderr)
         return 1
 
 

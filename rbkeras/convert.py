@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rbkeras.cli import assignment, run_command
+from rbkeras.cli import assignment, continues, run_command
 from rbkeras.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say_what_there_is(Path(arguments.records))
         return status
 
-    return run_command(work)
+    return run_command(work, interrupted=continues(overwrite=arguments.overwrite))
 
 
 def _say_what_there_is(records: Path) -> None:
@@ -161,6 +161,7 @@ def _convert_alerts(arguments: argparse.Namespace, options: dict) -> int:
         require_scores,
     )
     from rbkeras.data.alert_source import AlertSource
+    from rbkeras.data.alerts import repeated_alerts
 
     if arguments.labels_csv and arguments.score_threshold is not None:
         raise InputError("expected at most one of --labels_csv and --score_threshold, got both")
@@ -182,7 +183,9 @@ def _convert_alerts(arguments: argparse.Namespace, options: dict) -> int:
         score_field=arguments.score_field,
         on_bad=bad.append if arguments.skip_bad else None,
     )
-    return _convert_source(source, arguments.records, {**options, "namer": namer}, bad)
+    options |= {"namer": namer, "repeated": repeated_alerts}
+    options["on_bad"] = bad.append if arguments.skip_bad else None
+    return _convert_source(source, arguments.records, options, bad)
 
 
 def _convert_fits(arguments: argparse.Namespace, options: dict) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from rbkeras.cli import load_tensorflow, run_command
+from rbkeras.cli import continues, load_tensorflow, run_command
 from rbkeras.config import FitConfig, NetworkName, lookup
 from rbkeras.distribution import check_dask
 from rbkeras.errors import InputError
@@ -163,7 +163,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             run_study(study, dask=parsed.dask)
 
-    return run_command(work)
+    return run_command(work, interrupted=continues(overwrite=config.overwrite))
 
 
 def _of_all(config: FitConfig) -> FitConfig:

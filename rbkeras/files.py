@@ -38,6 +38,8 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     ------
     InputError
         When a file was written and `path` is a folder.
+    OSError
+        As the block raises it; names `path` where it named nothing, as on a full disk.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,6 +57,10 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             shutil.rmtree(replaced)
         else:
             os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rbkeras.cli import load_tensorflow, run_command
+from rbkeras.cli import continues, load_tensorflow, run_command
 from rbkeras.distribution import check_dask
 from rbkeras.options import add_dask_flag, checked, make_parser, parse_config
 
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         fit(config, dask=parsed.dask)
 
-    return run_command(work)
+    return run_command(work, interrupted=continues(overwrite=config.overwrite))
 
 
 if __name__ == "__main__":

@@ -122,6 +122,11 @@ class Parts:
                 found += values.drop_null().to_pylist()
         return found
 
+    def gaps(self, number: int, column: str) -> int:
+        """Count the stored rows of input `number` that have nothing in a column."""
+        paths = self._stored.get(number, [])
+        return sum(pq.read_table(path, columns=[column])[column].null_count for path in paths)
+
     def write(self, numbers: Sequence[int], *, empty: pd.DataFrame, last: Sequence[str]) -> None:
         """Join the parts of these inputs, in their order, into the whole table; remove the parts.
 

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from rbkeras.cli import load_tensorflow, run_command
+from rbkeras.cli import continues, load_tensorflow, run_command
 from rbkeras.distribution import check_dask
 
 _EXAMPLES = """\
@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"skipped: {sentence}", file=sys.stderr)
         return 1 if skipped else 0
 
-    return run_command(work)
+    return run_command(work, interrupted=continues(overwrite=arguments["overwrite"]))
 
 
 if __name__ == "__main__":

@@ -46,7 +46,8 @@ def stream_scores(
     parts
         Where the rows go. A source is gone on with after the rows that are there.
     finish
-        Turns a table of source, identity and score (float32, z1 - z0) into that to be stored.
+        Turns a table of source, identity and score (float32, z1 - z0; NaN where a stamp has no
+        finite pixel) into that to be stored.
     batch_size
         Stamps in a block, which the network gets in one call.
     skip_bad
@@ -92,10 +93,9 @@ def stream_scores(
             # Columns that ride along may tell of another network's scores.
             identity = moved_aside(identity, OWN_COLUMNS)
             logits = network.logits(stamps)
-            score = logits[:, 1] - logits[:, 0]
-            if FAULT in identity:
-                # A network has an answer to a stamp without a pixel, too.
-                score = np.where(identity[FAULT].isna(), score, np.float32(np.nan))
+            # A network has an answer to a stamp without a pixel, too.
+            seen = np.isfinite(stamps).any(axis=(1, 2, 3))
+            score = np.where(seen, logits[:, 1] - logits[:, 0], np.float32(np.nan))
             pending.append(identity.assign(score=score))
             bar.update(len(stamps))
             scored += len(stamps)

@@ -21,9 +21,10 @@ def needs_real(survey):
     return pytest.mark.skipif(missing, reason=f"needs real packets of {survey}")
 
 
-def fits_bytes(*images, compress=False):
+def fits_bytes(*images, compress=False, **header):
     """A FITS file with an image per unit; None makes a unit without data."""
     units = [fits.PrimaryHDU(images[0]), *map(fits.ImageHDU, images[1:])]
+    units[0].header.update(header)
     content = io.BytesIO()
     fits.HDUList(units).writeto(content)
     return gzip.compress(content.getvalue()) if compress else content.getvalue()
@@ -60,6 +61,8 @@ _OPTIONAL = {
         "ssObjectId": "long",
         "band": "string",
         "psfFlux": "float",
+        "x": "float",
+        "y": "float",
         "reliability": "float",
     }.items()
 }
@@ -86,11 +89,14 @@ def ztf_packet(number, *, images=None, rcid=0, **candidate):
     }
 
 
-def rubin_packet(number, *, images=None, **source):
+def rubin_packet(number, *, images=None, headers=({}, {}, {}), **source):
     images = images_of(number) if images is None else images
     values = {"diaObjectId": 7 * number + 1, "ssObjectId": 0, "detector": 3, "band": "i"}
     values |= {"midpointMjdTai": 61000.25, "ra": 10.0, "dec": -5.0, "psfFlux": 1000.0}
-    cutouts = (fits_bytes(image, np.ones((9, 9)), np.ones((5, 5))) for image in images)
+    cutouts = (
+        fits_bytes(image, np.ones((9, 9)), np.ones((5, 5)), **header)
+        for image, header in zip(images, headers, strict=True)
+    )
     return {
         "diaSourceId": 10**17 + number,
         "diaSource": values | {"reliability": 0.75} | source,

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from rbkeras import __main__, __version__
-from rbkeras.cli import run_command
+from rbkeras.cli import continues, run_command
 from rbkeras.errors import InputError
 
 
@@ -29,7 +29,8 @@ def raising(error):
         (FileExistsError(errno.EEXIST, "", "out"), 2, "error: out: expected a folder"),
         (NotADirectoryError(errno.ENOTDIR, "", "out/x"), 2, "error: out/x: expected a path"),
         (IsADirectoryError(errno.EISDIR, "", "in"), 2, "error: in: expected a file"),
-        (KeyboardInterrupt(), 1, "interrupted"),
+        (OSError(errno.EFBIG, "", "out"), 1, "cannot write out: File too large"),
+        (KeyboardInterrupt(), 1, "interrupted\n"),
     ],
 )
 def test_expected_failures_are_one_line_and_a_status(error, status, said, capsys):
@@ -37,6 +38,14 @@ def test_expected_failures_are_one_line_and_a_status(error, status, said, capsys
     message = capsys.readouterr().err
     assert said in message
     assert message.count("\n") == 1
+
+
+def test_what_goes_on_after_an_interruption_says_so(capsys):
+    assert run_command(raising(KeyboardInterrupt()), interrupted=continues()) == 1
+    said = "interrupted; the same command continues where this one stopped\n"
+    assert capsys.readouterr().err == said
+    run_command(raising(KeyboardInterrupt()), interrupted=continues(overwrite=True))
+    assert "the same command without --overwrite continues" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("error", [ValueError("defect"), OSError(errno.EIO, "defect")])

@@ -3,7 +3,16 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from packets import SHARED, fits_bytes, images_of, needs_real, write_packets, ztf_packet
+from packets import (
+    CUTOUTS,
+    OTHER,
+    SHARED,
+    fits_bytes,
+    images_of,
+    needs_real,
+    write_packets,
+    ztf_packet,
+)
 
 from rbkeras import convert
 from rbkeras.data import write_records
@@ -114,6 +123,28 @@ def test_labels_from_the_surveys_score(alerts, tmp_path, fails_with):
     )
     samples = open_records(tmp_path / "jd").samples.sort_values("alert_id")
     assert samples["label"].tolist() == [0] * 6 + [1] * 6
+
+
+def test_an_alert_that_comes_twice_is_refused_or_left_out(alerts, tmp_path, fails_with, capsys):
+    write_packets(alerts / "z.avro", [packet(3), packet(20)])
+    line = fails_with(convert.main, [alerts, tmp_path / "out"])
+    assert f"expected every alert once, but {10**18 + 3}, number 13, has been there before" in line
+    assert not (tmp_path / "out").exists()
+    assert run(alerts, tmp_path / "out", "--skip_bad") == 1
+    assert f"skipped: {alerts}: expected every alert once" in capsys.readouterr().err
+    samples = open_records(tmp_path / "out").samples
+    assert len(samples) == 13
+    assert samples["alert_id"].is_unique
+    assert str(10**18 + 20) in samples["alert_id"].tolist()
+
+
+def test_alerts_without_a_name_are_strangers(tmp_path):
+    images = [fits_bytes(image) for image in images_of(1)]
+    nameless = [dict(zip(CUTOUTS, images, strict=True))]
+    for folder in ("one", "two"):
+        write_packets(tmp_path / "alerts" / folder / "a.avro", nameless, OTHER)
+    assert run(tmp_path / "alerts", tmp_path / "out") == 0
+    assert len(open_records(tmp_path / "out").samples) == 2
 
 
 def test_unchanged_detectors_are_kept(alerts, tmp_path):

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,15 @@ def test_a_failure_leaves_no_file_where_there_was_none(tmp_path):
     with pytest.raises(RuntimeError):
         fail()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_named_after_the_file_to_be(tmp_path):
+    full = pytest.raises(OSError, match=r"No space left on device: .*table.csv'$")
+    with full as caught, whole_file(tmp_path / "table.csv"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert caught.value.errno == errno.ENOSPC
+    with pytest.raises(OSError, match=r"'other'$"), whole_file(tmp_path / "table.csv"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "other")
 
 
 def test_success_replaces_the_old_content(tmp_path):

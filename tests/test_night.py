@@ -113,6 +113,20 @@ def test_hostile_pixels_have_scores_without_decisions(engine, run, tmp_path, ran
         assert table["decision"].isna().tolist() == [True, True, True, False]
 
 
+def test_a_stamp_without_a_finite_pixel_has_no_score(engine, run, tmp_path, random_stamps, capsys):
+    stamps = random_stamps(9, SHAPE)
+    stamps[[2, 5]] = np.array([np.nan, np.inf], np.float32).reshape(-1, 1, 1, 1)
+    stamps[7, :, :, 1:] = np.nan
+    np.save(tmp_path / "night.npy", stamps)
+    lowest = "--threshold=-1e9"
+    assert run([tmp_path / "night.npy"], tmp_path / "s.csv", lowest) == 0
+    table = pd.read_csv(tmp_path / "s.csv")
+    assert np.flatnonzero(table["score"].isna()).tolist() == [2, 5]
+    assert np.flatnonzero(table["probability_real"].isna()).tolist() == [2, 5]
+    assert np.flatnonzero(table["decision"].isna()).tolist() == [2, 5]
+    assert "s.csv: 2 stamps have no score" in capsys.readouterr().err
+
+
 def test_a_night_without_stamps_has_the_columns(engine, run, arrays, tmp_path):
     assert run([arrays[1]], tmp_path / "scores.csv") == 0
     table = pd.read_csv(tmp_path / "scores.csv")

@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -7,9 +8,16 @@ import pandas as pd
 import pytest
 
 from rbkeras import simulate
-from rbkeras.data.simulation import bogus, simulate_stamps, simulate_survey
+from rbkeras.data.simulation import bogus, simulate_stamps, simulate_survey, sources
 from rbkeras.data.simulation import survey as survey_module
-from rbkeras.data.simulation.sky import Conditions, Psf, draw_conditions, psf_snr
+from rbkeras.data.simulation.sky import (
+    Conditions,
+    Matching,
+    Psf,
+    draw_conditions,
+    pixel_grid,
+    psf_snr,
+)
 from rbkeras.data.simulation.survey import draw_label_errors
 from rbkeras.errors import InputError
 
@@ -216,6 +224,19 @@ def test_reals_are_in_the_new_image_and_the_difference_only(conditions):
     assert abs(np.median(excess[:, 1])) < conditions.sky_sigma
 
 
+@pytest.mark.parametrize("size", [28, 29, 30, 31])
+def test_galaxies_are_centred_whatever_the_size(conditions, size):
+    # Round, in the middle, and not moved by the registration.
+    exact = Matching(np.zeros(1), np.zeros(1), np.ones(1), np.ones(1))
+    columns, rows = pixel_grid(size + 2 * sources.PADDING)
+    profile = np.exp(-(columns**2 + rows**2) / 8).astype(np.float32)
+    round_psf = dataclasses.replace(conditions, psf=Psf(4.0, 3.0))
+    image = sources._blur(profile, conditions=round_psf, matching=exact).new
+    columns, rows = pixel_grid(size)
+    assert abs((image * columns).sum() / image.sum()) < 0.01
+    assert abs((image * rows).sum() / image.sum()) < 0.01
+
+
 def test_galaxies_are_where_they_are_said_to_be(conditions):
     centre = {}
     for family in ("random", "near_galaxy"):
@@ -408,6 +429,22 @@ def test_an_interrupted_simulation_begins_anew(tmp_path, monkeypatch):
     assert (tmp_path / "raw/images1.npy").exists()
     assert simulate.main(command) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["raw", "test", "truth.csv"]
+
+
+def test_a_survey_half_replaced_is_never_taken_for_a_whole_one(tmp_path, monkeypatch):
+    command = [str(tmp_path), "--detectors", "1", "--per_detector", "20", "--size", "15"]
+    command += ["--test_real", "3", "--test_bogus", "4", "--no-progress"]
+    assert simulate.main(command) == 0
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(survey_module.shutil, "rmtree", killed)
+        assert simulate.main([*command, "--overwrite"]) == 1
+    assert (tmp_path / ".unfinished").exists()
+    assert simulate.main(command) == 0
+    assert not (tmp_path / ".unfinished").exists()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from rbkeras.cli import load_tensorflow, run_command
+from rbkeras.cli import continues, load_tensorflow, run_command
 from rbkeras.config import FitConfig
 from rbkeras.errors import InputError
 from rbkeras.options import checked, make_parser, parse_config
@@ -126,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = {"workers": parsed.workers, "threads": parsed.threads_per_worker or None}
         return run_sweep(sweep, by=lambda: share(arguments, **options))
 
-    return run_command(work)
+    return run_command(work, interrupted=continues(overwrite=config.overwrite))
 
 
 def share(argv: list[str], *, workers: int, threads: int | None) -> int:

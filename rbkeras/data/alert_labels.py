@@ -16,10 +16,16 @@ Namer = Callable[[pd.DataFrame], pd.Series]
 
 
 def own_names(identity: pd.DataFrame) -> pd.Series:
-    """Names of the column `object_type`; 'unlabelled' where it is empty or missing."""
+    """Names of the column `object_type`; 'unlabelled' where it is empty, blank or missing."""
     if LABEL_COLUMN not in identity:
         return pd.Series(NO_LABEL, index=identity.index)
-    return identity[LABEL_COLUMN].astype("string").str.strip().fillna(NO_LABEL)
+    return _stripped(identity[LABEL_COLUMN]).fillna(NO_LABEL)
+
+
+def _stripped(names: pd.Series) -> pd.Series:
+    """Leave out blanks around names; those of blanks alone are missing."""
+    names = names.astype("string").str.strip()
+    return names.mask(names == "")
 
 
 def names_by_score(threshold: float) -> Namer:
@@ -35,10 +41,17 @@ def names_by_score(threshold: float) -> Namer:
                 "--score_threshold: expected packets with a survey score (drb, rb, reliability, or "
                 "what --score_field names), found none"
             )
-        names = np.where(score >= threshold, "real", "bogus")
+        names = np.where(score >= _as_stored(threshold, score), "real", "bogus")
         return pd.Series(names, index=identity.index).mask(score.isna(), NO_LABEL)
 
     return name
+
+
+def _as_stored(threshold: float, score: pd.Series) -> float:
+    """Round a threshold as scores are: packets hold float32, where 0.7 is a little less."""
+    scores = score.to_numpy(np.float64)
+    single = scores.astype(np.float32)
+    return float(np.float32(threshold)) if np.array_equal(single, scores, True) else threshold
 
 
 def require_scores(namer: Namer, field: str) -> Namer:
@@ -70,10 +83,10 @@ def names_by_table(path: str | Path) -> Namer:
         the alerts.
     """
     table = read_table(path, ["alert_id", LABEL_COLUMN], dtype={"alert_id": "string"})
-    table = table[["alert_id", LABEL_COLUMN]].dropna()
-    names = table[LABEL_COLUMN].astype(str).str.strip()
-    pairs = pd.DataFrame({"alert_id": table["alert_id"].str.strip(), "name": names})
-    pairs = pairs.drop_duplicates()
+    pairs = pd.DataFrame(
+        {"alert_id": _stripped(table["alert_id"]), "name": _stripped(table[LABEL_COLUMN])}
+    )
+    pairs = pairs.dropna().drop_duplicates()
     twice = pairs["alert_id"][pairs["alert_id"].duplicated()]
     if len(twice):
         both = ", ".join(pairs["name"][pairs["alert_id"] == twice.iloc[0]])

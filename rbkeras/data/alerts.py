@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from rbkeras.data.avro import CUTOUTS
-from rbkeras.data.cutouts import decode_cutout
+from rbkeras.data.cutouts import Position, decode_cutout
 from rbkeras.data.samples import Sample
 from rbkeras.errors import InputError
 
@@ -17,6 +17,7 @@ _AB_ZERO_POINT_NJY = 31.4
 _ZTF_BANDS = {1: "g", 2: "r", 3: "i"}
 _ZTF_CUTOUT = 63  # pixels on a side, unless the edge of the readout channel is nearer
 _ZTF_CHANNEL = (3080, 3072)  # rows and columns of one
+_SAME_PLACE = 0.01  # pixels; positions on a detector are float32
 _DETECTORS = 10**18  # exclusive, as in names of files of a survey
 
 
@@ -121,8 +122,20 @@ def alert_images(
     InputError
         When a cutout is missing, damaged or not two-dimensional.
     """
-    images = tuple(_cutout(packet, name, where) for name in CUTOUTS)
+    images, references = zip(*(_cutout(packet, name, where) for name in CUTOUTS), strict=True)
+    if _are_detections(references, packet, [image.shape for image in images], where):
+        return images, tuple((_pixel(row), _pixel(column)) for row, column in references)
     return images, tuple(_center(packet, image.shape, where) for image in images)
+
+
+def repeated_alerts(table: pd.DataFrame) -> pd.Series:
+    """Say of every row of `alert_table` whether its alert has been there before, bool.
+
+    Names of last resort, after a file and a place in it, are nobody's in another file.
+    """
+    names = zip(table["alert_id"], table["file"], strict=True)
+    own = [not alert.startswith(f"{file}:") for alert, file in names]
+    return table["alert_id"].duplicated() & np.array(own)
 
 
 def alert_table(samples: Sequence[Sample]) -> pd.DataFrame:
@@ -137,7 +150,7 @@ def alert_table(samples: Sequence[Sample]) -> pd.DataFrame:
     )
 
 
-def _cutout(packet: Mapping[str, Any], name: str, where: str) -> np.ndarray:
+def _cutout(packet: Mapping[str, Any], name: str, where: str) -> tuple[np.ndarray, Position | None]:
     content = packet.get(name)
     if isinstance(content, Mapping):
         content = content.get("stampData")
@@ -155,7 +168,34 @@ def _value(
     try:
         return None if value is None else convert(value)
     except (TypeError, ValueError, OverflowError):
-        raise InputError(f"{where}: expected a number in {place}, found {value!r}") from None
+        raise InputError(f"{where}: expected a number in {place}, found {value!r:.80}") from None
+
+
+def _pixel(position: float) -> int:
+    """Name the pixel in which a position lies; centres of pixels are whole numbers."""
+    return math.floor(position + 0.5)
+
+
+def _are_detections(
+    references: Sequence[Position | None],
+    packet: Mapping[str, Any],
+    shapes: Sequence[tuple[int, int]],
+    where: str,
+) -> bool:
+    """Find out whether the reference pixels of all cutouts are the detection, as Rubin's are.
+
+    They are what `diaSource` says of its position on the detector, but for whole pixels; other
+    programs leave the reference pixel of the whole exposure there.
+    """
+    detection = [_value(packet, f"diaSource.{axis}", float, where) for axis in "yx"]
+    for reference, shape in zip(references, shapes, strict=True):
+        if reference is None or None in detection:
+            return False
+        for place, length, known in zip(reference, shape, detection, strict=True):
+            inside = -0.5 <= place < length - 0.5
+            if not (inside and abs(math.remainder(place - known, 1)) < _SAME_PLACE):
+                return False
+    return True
 
 
 def _center(
@@ -173,7 +213,7 @@ def _center(
         position = _value(packet, f"candidate.{place}", float, where)
         if position is None or not 0 <= position <= pixels + 1:
             return None
-        pixel = math.floor(position - 0.5)  # positions count from 1
+        pixel = _pixel(position - 1)  # positions count from 1
         before, after = (min(_ZTF_CUTOUT // 2, n) for n in (pixel, pixels - 1 - pixel))
         if before + 1 + after != length:
             return None

@@ -3,6 +3,7 @@
 import filecmp
 import lzma
 import os
+import shutil
 import tarfile
 import tempfile
 import zipfile
@@ -16,6 +17,7 @@ from rbkeras.errors import InputError
 from rbkeras.files import read_json, write_json
 
 _ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+_STAGING = ".unpack."
 # RuntimeError is zipfile's word for passwords and unknown compression.
 _FAULTS = (
     tarfile.TarError,
@@ -72,7 +74,9 @@ def unpack(archive: Path, *, out: Path, strip: bool) -> list[str]:
     list of str
         The files' paths below `out`.
     """
-    with tempfile.TemporaryDirectory(dir=out, prefix=".unpack.") as folder:
+    for abandoned in out.glob(f"{_STAGING}*"):
+        shutil.rmtree(abandoned)  # what a killed one could not tidy up
+    with tempfile.TemporaryDirectory(dir=out, prefix=_STAGING) as folder:
         staging = Path(folder)
         _extract(archive, staging)
         files = _files_in(staging, archive=archive)

@@ -30,7 +30,8 @@ def check_alerts(path: str | Path) -> Report:
     for sample in AlertSource(path, on_bad=problems.append).samples():
         counts.add(sample)
         alert_id = sample.identity["alert_id"]
-        if alert_id in seen:
+        named = not alert_id.startswith(f"{sample.identity['file']}:")
+        if named and alert_id in seen:
             problems.append(
                 f"{sample.where}: expected every alert once, but {alert_id} also stands in "
                 f"{seen[alert_id]}"

@@ -5,17 +5,23 @@ import zlib
 
 import numpy as np
 from astropy.io import fits
+from astropy.io.fits.verify import VerifyWarning
 from astropy.utils.exceptions import AstropyWarning
 
 from rbkeras.errors import InputError
 
 _GZIP = b"\x1f\x8b"
 _GZIP_HEADER = 31  # what zlib calls a gzip stream of any window size
+_BLOCK = 2880  # a FITS file is a multiple of so many bytes
 _LONGEST = 2**28  # bytes of a FITS file once unpacked: a few kilobytes can become gigabytes
 
 
-def decode_cutout(payload: bytes, *, where: str) -> np.ndarray:
-    """Read the first image of a FITS file, gzipped or not.
+#: Row and column of a place in an image, counted from 0.
+Position = tuple[float, float]
+
+
+def decode_cutout(payload: bytes, *, where: str) -> tuple[np.ndarray, Position | None]:
+    """Read the first image of a FITS file, gzipped or not, and its reference pixel.
 
     What follows it, such as the uncertainties and the point spread function in Rubin's cutouts,
     is not looked at.
@@ -29,9 +35,10 @@ def decode_cutout(payload: bytes, *, where: str) -> np.ndarray:
 
     Returns
     -------
-    numpy.ndarray
+    image, reference
         float32 (H, W), in the order of the file: row 0 is the lowest in FITS's sense. BSCALE and
-        BZERO are applied; NaN and infinities stay.
+        BZERO are applied; NaN and infinities stay. And CRPIX2 and CRPIX1, less 1; None where the
+        header has no such numbers.
 
     Raises
     ------
@@ -41,10 +48,10 @@ def decode_cutout(payload: bytes, *, where: str) -> np.ndarray:
     images = _images(payload, where=where, most=1)
     if not images:
         raise InputError(f"{where}: expected a FITS image, found none")
-    image = images[0]
+    image, reference = images[0]
     if image.ndim != 2 or 0 in image.shape:
         raise InputError(f"{where}: expected an image of two axes, found shape {image.shape}")
-    return image
+    return image, reference
 
 
 def decode_planes(payload: bytes, *, where: str) -> list[np.ndarray]:
@@ -61,7 +68,7 @@ def decode_planes(payload: bytes, *, where: str) -> list[np.ndarray]:
         When the bytes are damaged, or hold images of other than two or three axes, or none.
     """
     planes: list[np.ndarray] = []
-    for image in _images(payload, where=where):
+    for image, _ in _images(payload, where=where):
         if image.ndim not in (2, 3) or 0 in image.shape:
             raise InputError(
                 f"{where}: expected images of two axes or a cube of three, found shape "
@@ -73,29 +80,47 @@ def decode_planes(payload: bytes, *, where: str) -> list[np.ndarray]:
     return planes
 
 
-def _images(payload: bytes, *, where: str, most: int | None = None) -> list[np.ndarray]:
-    """Read the first `most` images that have data, or all."""
+def _images(
+    payload: bytes, *, where: str, most: int | None = None
+) -> list[tuple[np.ndarray, Position | None]]:
+    """Read the first `most` images that have data, or all, with their reference pixels."""
     if not isinstance(payload, bytes):
         raise InputError(
             f"{where}: expected the bytes of a FITS file, found {type(payload).__name__}"
         )
     if payload.startswith(_GZIP):
         payload = _unpacked(payload, where=where)
-    found: list[np.ndarray] = []
+    found: list[tuple[np.ndarray, Position | None]] = []
     # On damaged bytes astropy warns, at length, and raises whatever its parsing trips over.
     with warnings.catch_warnings(), np.errstate(over="ignore"):
         warnings.simplefilter("ignore", AstropyWarning)
+        if most is None:
+            # Its way to say that it leaves out the rest of the file.
+            warnings.filterwarnings("error", "Error validating header", VerifyWarning)
         try:
             for unit in fits.HDUList.fromstring(payload):
                 if unit.is_image and unit.data is not None:
-                    found.append(np.asarray(unit.data, dtype=np.float32))
+                    image = np.asarray(unit.data, dtype=np.float32)
+                    found.append((image, _reference_pixel(unit.header)))
                 if len(found) == most:
                     break
         except Exception:
             raise InputError(
                 f"{where}: expected a FITS file, found something else or a damaged one"
             ) from None
+    if most is None and len(payload) % _BLOCK:
+        # Cut short behind one extension, it would seem to have no other.
+        raise InputError(
+            f"{where}: expected a whole FITS file, of a multiple of {_BLOCK} bytes, found "
+            f"{len(payload)} bytes"
+        )
     return found
+
+
+def _reference_pixel(header: fits.Header) -> Position | None:
+    column, row = (header.get(f"CRPIX{axis}") for axis in (1, 2))
+    placed = isinstance(row, int | float) and isinstance(column, int | float)
+    return (row - 1.0, column - 1.0) if placed else None
 
 
 def _unpacked(payload: bytes, *, where: str) -> bytes:

@@ -142,7 +142,7 @@ class FitsSource:
         if self._columns == (STACK,):
             (payload, where), *_ = payloads
             return tuple(decode_planes(payload, where=where))
-        return tuple(decode_cutout(payload, where=where) for payload, where in payloads)
+        return tuple(decode_cutout(payload, where=where)[0] for payload, where in payloads)
 
 
 def is_fits_table(path: str | Path) -> bool:

@@ -1,6 +1,7 @@
 """Label names and the integers they stand for."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,13 @@ def missing_class(labels: np.ndarray) -> str | None:
         if not (labels == label).any():
             return name
     return None
+
+
+def require_labels(labels: pd.Series, *, source: str | Path) -> None:
+    """Raise `InputError` where there is anything but 0, 1 and -1; it names `source`."""
+    strange = labels[~labels.isin((REAL, BOGUS, UNLABELLED))]
+    if len(strange):
+        raise InputError(f"{source}: expected labels 0, 1 or -1, found {strange.iloc[0]}")
 
 
 def parse_labels(assignments: Sequence[str]) -> dict[str, int]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from rbkeras.data.labels import require_labels
 from rbkeras.data.records import DATA_INFO, FLOAT_LIST, RAW, Records, reading
 from rbkeras.errors import InputError
 
@@ -119,6 +120,7 @@ def scan_samples(records: Records) -> pd.DataFrame:
         table = pd.concat(batches) if batches else pd.DataFrame(columns=list(features))
         if len(table) != size:
             raise InputError(f"{path}: expected {size} records, found {len(table)}")
+        require_labels(table["label"], source=path)
         tables.append(table)
     samples = pd.concat(tables, ignore_index=True).sort_values("unique_index", ignore_index=True)
     if not (samples["unique_index"] == np.arange(len(samples))).all():

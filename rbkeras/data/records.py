@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rbkeras.data.labels import require_labels
 from rbkeras.errors import InputError, first_line
 from rbkeras.files import read_json
 
@@ -210,6 +211,7 @@ def read_samples(path: Path, expected: int) -> pd.DataFrame:
         raise InputError(f"{path}: expected the columns {', '.join(sorted(missing))}, found none")
     if len(samples) != expected or not (samples["unique_index"] == np.arange(expected)).all():
         raise InputError(f"{path}: expected unique_index 0 to {expected - 1}, found something else")
+    require_labels(samples["label"], source=path)
     return samples
 
 

@@ -14,7 +14,7 @@ from rbkeras.data.alert_source import AlertSource
 from rbkeras.data.avro import is_alerts
 from rbkeras.data.blocks import has_blocks, ordered_blocks
 from rbkeras.data.fits_source import FitsSource, is_fits_table
-from rbkeras.data.records import damaged, open_records, read_manifest
+from rbkeras.data.records import MANIFEST, damaged, open_records, read_manifest
 from rbkeras.data.survey import open_stamps
 from rbkeras.errors import InputError
 
@@ -160,7 +160,7 @@ class RecordsSource:
 
     def blocks(self, start: int, size: int) -> Iterator[Block]:
         """See `Source`."""
-        if has_blocks(self._records):
+        if has_blocks(self._records) and (self._records.directory / MANIFEST).exists():
             yield from self._layout_blocks(start, size)
             return
         # TensorFlow reads what has to be parsed; other sources do without it.

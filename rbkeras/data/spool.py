@@ -21,16 +21,19 @@ class StampSpool:
     """
 
     def __init__(self, beside: str | Path, stamp_shape: tuple[int, int, int]):
-        folder = next(above for above in Path(beside).absolute().parents if above.is_dir())
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by `__exit__`
+        self._folder = next(above for above in Path(beside).absolute().parents if above.is_dir())
+        self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed by `__exit__`
         self._shape = tuple(stamp_shape)
         self._size = 0
         self._whole: np.memmap | None = None
 
     def append(self, stamps: np.ndarray) -> None:
-        """Write stamps (n, *stamp_shape)."""
+        """Write stamps (n, *stamp_shape); a full disk is an `OSError` that names the folder."""
         stamps = np.ascontiguousarray(stamps, dtype="<f4")
-        self._file.write(stamps.data)
+        try:
+            self._file.write(stamps.data)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._folder)) from error
         self._size += len(stamps)
         self._whole = None
 

@@ -1,6 +1,7 @@
 """Detectors' stamps -> records directory, whole files only, resumable."""
 
 import gzip
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -143,6 +144,10 @@ def _write_records(
         _write_unfinished(out, manifest, entries)
     _write_index(out, detectors, entries)
     write_json(out / MANIFEST, finished)
+    for path in out.glob("data*.tfrecord"):
+        listed = any(path.name == entry["file"] for entry in entries)
+        if not listed and re.fullmatch(r"data\d+\.tfrecord", path.name):
+            path.unlink()  # of a detector that is not there any more
 
 
 def _write_unfinished(out: Path, manifest: dict, entries: list[dict]) -> None:

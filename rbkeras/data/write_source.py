@@ -1,7 +1,7 @@
 """Alert packets or FITS stamps -> records directory."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from rbkeras.data.alert_labels import Namer, own_names
 from rbkeras.data.labels import DEFAULT_LABELS, encode_labels
-from rbkeras.data.samples import Block, SampleSource
+from rbkeras.data.samples import Block, OnBad, SampleSource, report_bad
 from rbkeras.data.spool import SpooledStamps, StampSpool
 from rbkeras.data.survey import LABEL_COLUMN
 from rbkeras.data.write_records import write_records
@@ -46,6 +46,8 @@ def convert_source(
     out: str | Path,
     *,
     namer: Namer = own_names,
+    repeated: Callable[[pd.DataFrame], pd.Series] | None = None,
+    on_bad: OnBad | None = None,
     labels: Mapping[str, int] = DEFAULT_LABELS,
     compress: bool = False,
     overwrite: bool = False,
@@ -66,29 +68,44 @@ def convert_source(
         See `rbkeras.data.write_records.convert_survey`.
     namer
         Gives every row of the source's table a name for `labels`; it is called once, with all.
+    repeated
+        Says of every row of the source's table whether its stamp has been there before: folds of a
+        cross-validation would be no strangers to each other.
+    on_bad
+        Told of such stamps, which are then left out.
 
     Raises
     ------
     InputError
-        When a stamp is at fault and the source has no `on_bad`, no stamp is left, a label name is
-        unknown or a detector number negative, or `out` holds something else.
+        When a stamp is at fault and the source has no `on_bad`, one is repeated and there is no
+        `on_bad`, no stamp is left, a label name is unknown or a detector number negative, or `out`
+        holds something else.
     """
     with StampSpool(out, source.stamp_shape) as spool:
         blocks = source.blocks(0, _CHUNK)
         table = _gather(blocks, spool, name=source.name, progress=progress)
+        if repeated is not None:
+            again = repeated(table)
+            for row in table[again].itertuples():
+                fault = (
+                    f"{source.name}: expected every alert once, but {row.alert_id}, number "
+                    f"{row.sample_index + 1}, has been there before"
+                )
+                report_bad(InputError(fault), on_bad)
+            table = table[~again].copy()
         table[LABEL_COLUMN] = namer(table).astype(str)
         encoded = encode_labels(table[LABEL_COLUMN], labels, source=source.name)
         params = table.drop(columns=["sample_index", "detector_id"])
         detectors = []
         # In the order of the files' names, as surveys are.
         for detector_id in sorted(table["detector_id"].unique(), key=lambda i: f"data{i}.tfrecord"):
-            index = np.flatnonzero(table["detector_id"] == detector_id)
+            chosen = (table["detector_id"] == detector_id).to_numpy()
             detectors.append(
                 GatheredDetector(
                     int(detector_id),
-                    spool.rows(index),
-                    encoded[index],
-                    params.iloc[index].reset_index(drop=True),
+                    spool.rows(table.index[chosen].to_numpy()),
+                    encoded[chosen],
+                    params[chosen].reset_index(drop=True),
                 )
             )
         write_records(
@@ -105,7 +122,7 @@ def convert_source(
 def _gather(
     blocks: Iterable[Block], spool: StampSpool, *, name: str, progress: bool
 ) -> pd.DataFrame:
-    """Put all stamps aside; return their tables, joined."""
+    """Put all stamps aside; return their tables, joined, by the stamps' places."""
     tables = []
     # A fault found here is one sentence, so bars are for terminals alone.
     with tqdm(desc="reading", unit="stamp", disable=None if progress else True) as bar:

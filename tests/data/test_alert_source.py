@@ -213,6 +213,38 @@ def test_a_ztf_cutout_at_the_detectors_edge_is_centred_on_the_detection(
     np.testing.assert_array_equal(stamp[14, 14], [image[center] for image in images])
 
 
+@pytest.mark.parametrize(
+    ("x", "y", "crpix1", "crpix2", "center"),
+    [
+        (2847.3, 2476.25, 15.3, 15.25, (14, 14)),
+        (2847.6, 2476.25, 15.6, 15.25, (14, 15)),
+        (208.09, 3978.67, 15.09, 15.67, (15, 14)),
+        (3.9, 0.1, 4.9, 29.1, (28, 4)),
+        # The middle of what is there: positions of something else, outside, or none.
+        (2847.6, 2476.25, 15.6, 15.45, (14, 14)),
+        (2847.6, 2476.25, 15.6, 40.25, (14, 14)),
+        (None, 2476.25, 15.6, 15.25, (14, 14)),
+        (2847.6, 2476.25, "15.6", 15.25, (14, 14)),
+    ],
+)
+def test_a_rubin_cutout_is_centred_on_the_detection(tmp_path, x, y, crpix1, crpix2, center):
+    images = images_of(1, (30, 30))
+    header = {"CRPIX1": crpix1, "CRPIX2": crpix2}
+    packet = rubin_packet(1, images=images, headers=[header] * 3, x=x, y=y)
+    path = write_packets(tmp_path / "a.avro", [packet], RUBIN)
+    stamp = everything(AlertSource(path, size=29))[1][0]
+    np.testing.assert_array_equal(stamp[14, 14], [image[center] for image in images])
+
+
+def test_channels_stay_aligned_where_one_does_not_say_where_the_detection_is(tmp_path):
+    images = images_of(1, (30, 30))
+    header = {"CRPIX1": 15.6, "CRPIX2": 15.6}
+    packet = rubin_packet(1, images=images, headers=[header, {}, header], x=4.6, y=7.6)
+    path = write_packets(tmp_path / "a.avro", [packet], RUBIN)
+    stamp = everything(AlertSource(path, size=29))[1][0]
+    np.testing.assert_array_equal(stamp[14, 14], [image[14, 14] for image in images])
+
+
 # --- streaming ---------------------------------------------------------------------------------
 
 

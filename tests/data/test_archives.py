@@ -83,6 +83,15 @@ def test_archives_are_unpacked_once(unpack, out, capsys, kind):
     assert everything_in(out).items() >= SURVEY.items()
 
 
+def test_what_a_killed_unpacking_has_left_goes(unpack, out):
+    abandoned = out / ".unpack.x1y2"
+    (abandoned / "rb").mkdir(parents=True)
+    (abandoned / "rb" / "images0.npy").write_bytes(b"half")
+    unpack({"set.zip": make_zip(SURVEY)})
+    assert not abandoned.exists()
+    assert (out / "images0.npy").read_bytes() == SURVEY["images0.npy"]
+
+
 def test_new_archive_is_unpacked(unpack, out):
     unpack({"set.zip": make_zip({"images0.npy": b"x"})})
     unpack({"set.zip": make_zip({"images0.npy": b"x", "images1.npy": b"y"})})

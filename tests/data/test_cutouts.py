@@ -97,7 +97,7 @@ def test_what_was_padded_is_cut_back_bit_by_bit(shape, more):
 def test_the_first_image_is_read_as_float32(compress):
     image = IMAGE.copy()
     image[0, 1:3] = np.nan, np.inf
-    found = decode_cutout(fits_bytes(image, np.ones((7, 7)), compress=compress), where="x")
+    found, _ = decode_cutout(fits_bytes(image, np.ones((7, 7)), compress=compress), where="x")
     assert found.dtype == np.dtype("float32")
     assert found.dtype.isnative
     assert found.tobytes() == image.tobytes()
@@ -105,16 +105,16 @@ def test_the_first_image_is_read_as_float32(compress):
 
 @pytest.mark.parametrize("dtype", ["f8", "i2", "i4", "u1", "u2"])
 def test_any_numbers_are_read(dtype):
-    found = decode_cutout(fits_bytes(IMAGE.astype(dtype)), where="x")
+    found, _ = decode_cutout(fits_bytes(IMAGE.astype(dtype)), where="x")
     np.testing.assert_array_equal(found, IMAGE)
 
 
 def test_an_empty_first_unit_is_passed_over():
-    np.testing.assert_array_equal(decode_cutout(fits_bytes(None, IMAGE), where="x"), IMAGE)
+    np.testing.assert_array_equal(decode_cutout(fits_bytes(None, IMAGE), where="x")[0], IMAGE)
 
 
 def test_numbers_beyond_float32_become_infinite_without_a_word(recwarn):
-    assert decode_cutout(fits_bytes(np.full((2, 2), 1e300)), where="x")[0, 0] == np.inf
+    assert decode_cutout(fits_bytes(np.full((2, 2), 1e300)), where="x")[0][0, 0] == np.inf
     assert not recwarn.list
 
 
@@ -151,6 +151,13 @@ def test_what_is_no_image_is_one_sentence(decode, kind, recwarn):
     assert not recwarn.list
 
 
+def test_a_file_cut_anywhere_has_no_fewer_planes():
+    whole = fits_bytes(None, *CUBE, *CUBE)
+    for length in range(1, len(whole), 461):
+        with pytest.raises(InputError, match=r"^x: expected a (whole )?FITS [^\n]*$"):
+            decode_planes(whole[:length], where="x")
+
+
 def test_a_cutout_has_two_axes():
     with pytest.raises(InputError, match=r"two axes, found shape \(2, 3, 4\)"):
         decode_cutout(fits_bytes(CUBE), where="x")
@@ -166,14 +173,14 @@ def test_damage_anywhere_is_an_input_error_or_nothing(data):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     content = bytes(content[: data.draw(st.integers(0, len(content)))])
     with contextlib.suppress(InputError):
-        assert decode_cutout(content, where="x").ndim == 2
+        assert decode_cutout(content, where="x")[0].ndim == 2
 
 
 def test_a_few_kilobytes_do_not_become_gigabytes(monkeypatch):
     monkeypatch.setattr(cutouts, "_LONGEST", 10_000)
     images = [np.zeros((20, 20), np.float32)]
     payload = fits_bytes(*images, compress=True)
-    assert cutouts.decode_cutout(payload, where="a").shape == (20, 20)
+    assert cutouts.decode_cutout(payload, where="a")[0].shape == (20, 20)
     with pytest.raises(InputError, match="a: expected less than 10000 bytes when unpacked"):
         cutouts.decode_cutout(fits_bytes(np.zeros((50, 50)), compress=True), where="a")
     with pytest.raises(InputError, match="a: expected a whole gzip stream, but it ends too early"):

@@ -234,6 +234,19 @@ def test_a_table_of_samples_that_does_not_fit_is_named(own_records, change):
     assert "samples.parquet: expected" in fault(own_records)
 
 
+@pytest.mark.parametrize("label", [2, 300, 254, -2])
+def test_labels_that_are_none_are_named(own_records, original, label):
+    samples = pd.read_parquet(own_records / "samples.parquet").astype({"label": int})
+    samples.loc[5, "label"] = label
+    samples.to_parquet(own_records / "samples.parquet")
+    with pytest.raises(InputError, match=rf"samples.parquet: expected labels .*found {label}$"):
+        _ = open_records(own_records).samples
+    # Without a table the records themselves are asked.
+    directory = original(label=label)
+    with pytest.raises(InputError, match=rf"tfrecord: expected labels 0, 1 .*found {label}$"):
+        _ = open_records(directory).samples
+
+
 def test_a_survey_in_place_of_records_is_recognised(survey):
     assert "looks like a survey directory: run rbkeras.convert" in fault(survey)
 
@@ -328,6 +341,17 @@ def test_records_of_another_survey_are_replaced_only_when_asked(
     assert read_all(convert(moved, out)).tobytes() != old
     convert_survey(other, out, overwrite=True, progress=False)
     assert set(open_records(out).samples["detector_id"]) == {3, 4}
+
+
+def test_files_of_dropped_detectors_go(survey, tmp_path):
+    out = tmp_path / "records"
+    convert_survey(survey, out, progress=False)
+    (out / "data.tfrecord").write_bytes(b"somebody's")
+    (survey / "images10.npy").unlink()
+    (survey / "params10.csv").unlink()
+    convert_survey(survey, out, overwrite=True, progress=False)
+    found = sorted(path.name for path in out.glob("data*.tfrecord"))
+    assert found == ["data.tfrecord", "data1.tfrecord", "data2.tfrecord"]
 
 
 def test_stamps_are_dropped_only_when_asked(survey, tmp_path, make_survey):
@@ -433,14 +457,14 @@ def test_an_interrupted_repetition_forgets_no_finished_detector(survey, tmp_path
 def original(tmp_path, write_original, random_stamps):
     """The usual survey's stamps and labels as the original wrote them."""
 
-    def write(shape=(7, 7, 3)):
+    def write(shape=(7, 7, 3), *, label=0):
         detectors = {}
         for detector in ORDER:
             stamps = random_stamps(12, shape, detector)
             stamps[3, 2, 1, 0] = np.nan
             if shape[-1] > 1:
                 stamps[7, 1:3, :, -1] = np.nan
-            detectors[detector] = (stamps, [0, 1, 1, -1, 0, 1] * 2)
+            detectors[detector] = (stamps, [label, 1, 1, -1, 0, 1] * 2)
         return write_original(tmp_path / "original", detectors)
 
     return write

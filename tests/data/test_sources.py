@@ -85,6 +85,14 @@ def test_the_original_s_records_are_read_too(tmp_path, write_original, random_st
     assert identity["sample_index"].tolist() == [4, 5, *range(6)]
 
 
+def test_records_of_raw_bytes_without_a_manifest_are_read(own_records):
+    whole, expected, _ = read(open_source(own_records), 2)
+    (own_records / "manifest.json").unlink()
+    identity, stamps, _ = read(open_source(own_records), 2)
+    np.testing.assert_array_equal(stamps, expected)
+    pd.testing.assert_frame_equal(identity, whole, check_dtype=False)
+
+
 def test_damage_inside_records_is_found_where_it_is(own_records):
     path = own_records / "data2.tfrecord"
     content = bytearray(path.read_bytes())

@@ -1,7 +1,8 @@
 """The families of bogus detections.
 
 Each function draws `n` stamps of one family as layers to be added to a field. The detection,
-that is the brightest positive part of the difference, lies near the stamp's centre.
+that is the brightest positive part of the difference, lies near the stamp's centre; of saturated
+stars, whose residuals are strewn over many pixels, it may lie farther off.
 """
 
 from collections.abc import Callable

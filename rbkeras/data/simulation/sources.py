@@ -143,11 +143,15 @@ def _blur(profile: FloatArray, *, conditions: Conditions, matching: Matching) ->
     phase_y = np.exp(-2j * np.pi * ky * matching.y[:, np.newaxis])[:, :, np.newaxis]
     shift = (phase_x * phase_y).astype(np.complex64)
     scale = matching.scale.astype(np.float32).reshape(-1, 1, 1)
-    # The width's error is per detector here: a PSF per stamp would double the cost.
+    # The width's error is per detector here, and always too wide: a PSF per stamp would double the
+    # cost.
     ratio = 1 + conditions.mismatch
 
+    # Centred on the pixel that `ifftshift` brings to the origin.
+    middle = 0.0 if padded % 2 else 0.5
+
     def convolved(psf: Psf, values: FloatArray) -> FloatArray:
-        kernel = psf.render(1.0, 0.0, 0.0, size=padded)[0]
+        kernel = psf.render(1.0, middle, middle, size=padded)[0]
         transfer = fft.rfft2(fft.ifftshift(kernel / kernel.sum()))
         image = fft.irfft2(values * transfer, s=(padded, padded))
         return np.maximum(image[:, PADDING:-PADDING, PADDING:-PADDING], 0)

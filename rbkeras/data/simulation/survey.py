@@ -272,6 +272,8 @@ def _make_room(out: Path, *, overwrite: bool) -> None:
         if not overwrite and not (out / _UNFINISHED).exists():
             raise InputError(f"{out}: expected an empty folder, found files; --overwrite replaces")
         _require_simulation(out)
+        # From here on what is left is no survey, whenever a kill comes.
+        (out / _UNFINISHED).touch()
         for folder in (out / "raw", out / "test"):
             if folder.exists():
                 shutil.rmtree(folder)
