@@ -1,7 +1,6 @@
 """Callbacks: resumable training, out-of-fold predictions, pictures for TensorBoard."""
 
-import json
-import shutil
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,35 +18,40 @@ from rbkeras.files import read_json, whole_file, write_json
 from rbkeras.losses import score
 
 
+def backed_up(folder: str | Path) -> list[tuple[int, Path]]:
+    """List the states that `Backup` has kept: epochs done, and their weights; the last one last."""
+    paths = Path(folder).glob("epoch-*.weights.h5")
+    return sorted((int(path.name.split("-")[1].split(".")[0]), path) for path in paths)
+
+
 class Backup(keras.callbacks.BackupAndRestore):
     """`BackupAndRestore` that survives being killed while it writes.
 
-    Two states are kept, and a state that was cut short is replaced by the one before; where there
-    is none, because it was the first, training begins anew. They stay when training ends, until
-    whoever trains knows that what it was for is done.
+    Keras writes weights and then, in another file, the epoch that they are of; after a kill in
+    between they are of another. Here the name says the epoch. The last two states are kept, also
+    when training ends, until whoever trains knows that what they were for is done.
     """
 
     def __init__(self, folder: str | Path):
-        super().__init__(str(folder), double_checkpoint=True, delete_checkpoint=False)
+        super().__init__(str(folder), delete_checkpoint=False)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Restore the last whole state."""
-        metadata = Path(self._training_metadata_path)
-        if metadata.exists():
-            try:
-                json.loads(metadata.read_text())
-            except ValueError:
-                for path in (Path(self._weights_path), metadata):
-                    previous = path.with_name(f"{path.name}.bkp")
-                    path.unlink(missing_ok=True)
-                    if previous.exists():
-                        shutil.copy(previous, path)
-        try:
-            super().on_train_begin(logs)
-        except OSError:
-            # Keras, too, takes the one before, and raises where none can be read.
-            for path in (Path(self._weights_path), metadata):
-                path.unlink(missing_ok=True)
+        """Restore the last state that can be read; where there is none, training begins anew."""
+        for epoch, weights in reversed(backed_up(self.backup_dir)):
+            write_json(self._training_metadata_path, {"epoch": epoch})
+            self._weights_path = str(weights)
+            with contextlib.suppress(OSError):
+                super().on_train_begin(logs)
+                return
+        Path(self._training_metadata_path).unlink(missing_ok=True)
+
+    def _save_model(self) -> None:
+        name = f"epoch-{self._current_epoch}.weights.h5"
+        with whole_file(Path(self.backup_dir) / name) as temporary:
+            self.model.save_weights(temporary)
+        write_json(self._training_metadata_path, {"epoch": self._current_epoch})
+        for _, weights in backed_up(self.backup_dir)[:-2]:
+            weights.unlink()
 
 
 class StopOnDivergence(keras.callbacks.Callback):

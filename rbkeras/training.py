@@ -11,7 +11,7 @@ import keras
 import pandas as pd
 import tensorflow as tf
 
-from rbkeras.callbacks import Backup, BestWeights, StopOnDivergence
+from rbkeras.callbacks import Backup, BestWeights, StopOnDivergence, backed_up
 from rbkeras.errors import InputError
 from rbkeras.files import whole_file
 from rbkeras.losses import RealBogusLoss
@@ -157,7 +157,7 @@ def fit_classifier(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log.csv"
-    resuming = (folder / "backup" / "training_metadata.json").exists()
+    resuming = bool(backed_up(folder / "backup"))
     if resuming:
         _end_with_a_line(log)
     best = []

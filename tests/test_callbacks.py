@@ -81,9 +81,24 @@ def test_the_end_of_training_can_be_gone_through_again(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("content", ["", '{"epoch": 3', "\x00\x00"])
-def test_backup_survives_metadata_cut_short(interrupted, content):
-    (interrupted / "training_metadata.json").write_text(content)
+@pytest.mark.parametrize("content", ["", '{"epoch": 2}', "\x00\x00", None])
+def test_a_kill_between_weights_and_their_epoch_changes_nothing(interrupted, content):
+    metadata = interrupted / "training_metadata.json"
+    metadata.unlink()
+    if content is not None:
+        metadata.write_text(content)
+    recorder = resume(interrupted)
+    assert recorder.epochs == [3, 4]
+    expected = fit_tiny(epochs=3).get_weights()
+    for a, b in zip(recorder.weights, expected, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_the_state_before_takes_the_place_of_one_cut_short(interrupted):
+    names = sorted(path.name for path in interrupted.glob("*.h5"))
+    assert names == ["epoch-2.weights.h5", "epoch-3.weights.h5"]
+    path = interrupted / "epoch-3.weights.h5"
+    path.write_bytes(path.read_bytes()[:100])
     recorder = resume(interrupted)
     assert recorder.epochs == [2, 3, 4]
     expected = fit_tiny(epochs=2).get_weights()
@@ -91,26 +106,20 @@ def test_backup_survives_metadata_cut_short(interrupted, content):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-def test_backup_survives_weights_cut_short(interrupted):
-    path = interrupted / "latest.weights.h5"
-    path.write_bytes(path.read_bytes()[:100])
-    assert resume(interrupted).epochs == [2, 3, 4]
-
-
-def test_backup_without_an_earlier_state_starts_anew(tmp_path):
-    folder = tmp_path / "backup"
-    with pytest.raises(KeyboardInterrupt):
-        fit_tiny(Recorder(stop_in=1), Backup(folder))
-    (folder / "training_metadata.json").write_text("{")
-    assert resume(folder).epochs == [0, 1, 2, 3, 4]
-
-
 def test_a_first_state_cut_short_begins_anew(tmp_path):
     folder = tmp_path / "backup"
     folder.mkdir()
-    # A kill while the first weights were written, before there were metadata.
-    (folder / "latest.weights.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(40))
+    (folder / "epoch-1.weights.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(40))
     assert resume(folder).epochs == [0, 1, 2, 3, 4]
+
+
+def test_more_than_nine_epochs_are_in_order(tmp_path):
+    folder = tmp_path / "backup"
+    with pytest.raises(KeyboardInterrupt):
+        fit_tiny(Recorder(stop_in=11), Backup(folder), epochs=12)
+    recorder = Recorder()
+    fit_tiny(Backup(folder), recorder, epochs=12)
+    assert recorder.epochs == [11]
 
 
 def test_best_weights_of_an_interrupted_training_are_remembered(tmp_path):

@@ -44,8 +44,8 @@ def write_page(
     number = None if best is None else best["trial"]
     # Of a trial that was given up, what it would have reached: parts differ in difficulty.
     scores = [result.get("projected", result["score"]) for result in results]
-    good = table.assign(objective=pd.to_numeric(pd.Series(scores)))
-    good = good[good["objective"].notna()]
+    projected = table.assign(objective=pd.to_numeric(pd.Series(scores)))
+    good = projected[projected["objective"].notna()]
     names = list(dict.fromkeys(name for r in results for name in r["values"]))
     names = [name for name in names if not name.startswith("tuner/")]
     # Hyperband's trials of other lengths tell of the length; most were drawn at the shortest.
@@ -69,7 +69,7 @@ def write_page(
         least=LEAST_TRIALS,
         cost=plan.cost,
         front=table[table["pareto"]].to_dict("records") if plan.cost else [],
-        pictures=_pictures(table, good, found, plan, number),
+        pictures=_pictures(projected, good, found, plan, number),
         shown=shown,
     )
     with whole_file(path) as temporary:

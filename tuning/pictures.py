@@ -108,8 +108,10 @@ def cost_figure(table: pd.DataFrame, objective: Objective) -> Figure:
 
 
 def learning_curve(folder: Path) -> pd.DataFrame | None:
-    """Mean over a trial's parts of its log, by epoch; None where it has none."""
-    logs = [pd.read_csv(path) for path in sorted((folder / "parts").glob("*/log.csv"))]
+    """Mean over a trial's finished parts of its log, by epoch; None where it has none."""
+    # What a kill has left of another part may be empty.
+    parts = sorted(path.parent for path in (folder / "parts").glob("*/part.json"))
+    logs = [pd.read_csv(part / "log.csv") for part in parts if (part / "log.csv").exists()]
     logs = [log for log in logs if len(log) and "val_auc" in log]
     if not logs:
         return None

@@ -130,14 +130,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def share(argv: list[str], *, workers: int, threads: int | None) -> int:
-    """Have workers do the trials; 1 and a message if one of them ended otherwise than well."""
+    """Have workers do the trials; 1 and a message if one, or the chief, did not end well."""
     from tuning.workers import run_workers
 
     statuses = run_workers(argv, workers=workers, threads=threads)
-    lost = [f"worker{n} ({status})" for n, status in enumerate(statuses) if status]
+    lost = [f"{name} ({status})" for name, status in statuses.items() if status]
     if lost:
         print(
-            f"workers that ended early, with their status: {', '.join(lost)}; the same command "
+            f"processes that ended early, with their status: {', '.join(lost)}; the same command "
             "goes on with what they left",
             file=sys.stderr,
         )

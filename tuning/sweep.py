@@ -1,7 +1,7 @@
 """A sweep from its settings to its results."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -151,15 +151,13 @@ class Sweep:
 
 
 def start(sweep: Sweep) -> None:
-    """Check the data and claim the folder for these settings.
+    """Claim the folder for these settings.
 
     Raises
     ------
     InputError
-        When folds lack a class, or the folder holds a sweep with other settings.
+        When the folder holds a sweep with other settings.
     """
-    sweep.check_budget()
-    check_parts(sweep.plan, open_records(sweep.plan.config.data))
     names = ("trials", "keras_tuner", "tensorboard", "trials.csv", "best.yaml", "sweep.html")
     products = [sweep.folder / name for name in names]
     overwrite = sweep.plan.config.overwrite
@@ -187,18 +185,26 @@ def run_sweep(sweep: Sweep, *, by: Callable[[], int] | None = None, say: bool = 
     say
         Print what came out.
     """
-    start(sweep)
+    sweep.check_budget()
+    check_parts(sweep.plan, open_records(sweep.plan.config.data))
     status = 0
-    try:
-        if by is None:
-            search(sweep)
-        else:
-            status = by()
-    finally:
-        # An interrupted sweep has results too.
-        results = read_results(sweep.plan)
-        if results:
-            write_results(sweep, results)
+    with ExitStack() as held:
+        # A second command waits for the first, whose state it then takes up, or replaces.
+        held.enter_context(alone(sweep.folder / "keras_tuner"))
+        start(sweep)
+        if by is not None:
+            # The chief holds it from here on.
+            held.close()
+        try:
+            if by is None:
+                search(sweep)
+            else:
+                status = by()
+        finally:
+            # An interrupted sweep has results too.
+            results = read_results(sweep.plan)
+            if results:
+                write_results(sweep, results)
     if not say:
         return status
     return conclude(results, sweep.plan, sweep.limits, as_given=sweep.as_given) or status
@@ -231,12 +237,9 @@ def search(sweep: Sweep, *, chief: bool = True) -> None:
             _write_table(sweep, results)
         report(result, results, plan)
 
-    # A second search of the folder waits for the first, whose state it then takes up.
-    held = alone(sweep.folder / "keras_tuner") if chief else nullcontext()
     try:
-        with held:
-            folder = str(sweep.folder)
-            SweepTuner(oracle, folder=folder, evaluate=evaluate, after=after).search()
+        folder = str(sweep.folder)
+        SweepTuner(oracle, folder=folder, evaluate=evaluate, after=after).search()
     except keras_tuner.errors.FatalError as error:
         # What KerasTuner would have taken for a failed trial.
         raise error.__cause__ or error from None

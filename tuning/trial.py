@@ -109,11 +109,13 @@ def _train_parts(plan: Plan, trial: str, values: dict[str, Any]) -> dict[str, An
     validate(config)
     run = Run(config, open_records(config.data))
     figures: list[float] = []
+    folders = [plan.trial_folder(trial) / "parts" / str(number) for number in range(plan.parts)]
     for number, pair in enumerate(split(plan, run, targets_of(plan, run.records))):
-        folder = plan.trial_folder(trial) / "parts" / str(number)
-        figures.append(train_part(plan, run, number, *pair, folder)[plan.goal.figure])
+        figures.append(train_part(plan, run, number, *pair, folders[number])[plan.goal.figure])
         last = number + 1 == plan.parts
-        if plan.abandon and not last:
+        # All that is known counts, also what was finished before an interruption.
+        known = not last and (folders[number + 1] / "part.json").exists()
+        if plan.abandon and not last and not known:
             others = _others(plan, trial, values)
             whole = [folds for folds in others if len(folds) == plan.parts]
             if whole and hopeless(plan.goal, figures, others, least=_LEAST_TO_COMPARE):

@@ -1,24 +1,29 @@
 """KerasTuner's searches, made to end in time, to survive being killed, and to hide no failure."""
 
+import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import keras_tuner
+import tensorflow as tf
 from keras_tuner import oracles
 from keras_tuner.engine import base_tuner
 from keras_tuner.errors import FailedTrialError, FatalError
+from keras_tuner.src import config as keras_tuner_config
 from keras_tuner.src.engine import conditions
 
-from rbkeras.errors import InputError
+from rbkeras.errors import InputError, first_line
 from rbkeras.files import whole_file
 from tuning.grid import GridOracle
 from tuning.words import TUNER_NAMES
 
 # KerasTuner 1.4 prints every condition that it sends from one process to another.
 conditions.print = lambda *_: None
+# And the traceback of every failure, which is in the trial's folder here.
+keras_tuner_config.DEBUG = False
 #: Name under which trials report to the oracle, which minimises it.
 SCORE = "search_score"
 _NEVER = 10**9
@@ -49,6 +54,18 @@ class Limits:
     failures: int = 5
     accepts: Callable[[dict[str, Any]], bool] | None = None
     first: dict[str, Any] | None = None
+
+
+@contextlib.contextmanager
+def _reading_state(folder: str) -> Iterator[None]:
+    """Turn whatever damaged files make KerasTuner raise into an `InputError`."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, RuntimeError, tf.errors.NotFoundError) as error:
+        raise InputError(
+            f"{folder}: expected the state of a search, but it is damaged ({first_line(error)}); "
+            "--overwrite begins anew"
+        ) from None
 
 
 class _Careful:
@@ -117,8 +134,21 @@ class _Careful:
             temporary.write_text(json.dumps(trial.get_state()))
 
     def reload(self) -> None:
-        """Read the state; begin again what was begun but is in no list because of a kill."""
-        super().reload()
+        """Read the state; begin again what was begun but is in no list because of a kill.
+
+        Raises
+        ------
+        InputError
+            When it is damaged.
+        """
+        with _reading_state(self._project_dir):
+            super().reload()
+            for trial in {*self.start_order, *self.end_order, *self._retry_queue}:
+                _ = self.trials[trial]
+        # KerasTuner saves a trial before it takes down that its values have been proposed.
+        for trial in self.trials.values():
+            if trial.trial_id not in self._id_to_hash:
+                self._record_values(trial)
         # KerasTuner saves the end of a trial before it takes it off the ongoing ones.
         self._retry_queue = [trial for trial in self._retry_queue if trial not in self.end_order]
         listed = {*self.end_order, *self._retry_queue}
@@ -235,6 +265,11 @@ class SweepTuner(base_tuner.BaseTuner):
         """Tell the oracle, then whoever wants to know."""
         super().on_trial_end(trial)
         self.after(self._result)
+
+    def reload(self) -> None:
+        """Read the state; `InputError` where it is damaged."""
+        with _reading_state(self.project_dir):
+            super().reload()
 
     def save(self) -> None:
         """Save oracle and tuner, whole or not at all."""

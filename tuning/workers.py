@@ -89,7 +89,7 @@ def wait_for_chief() -> None:
             return
 
 
-def run_workers(argv: Sequence[str], *, workers: int, threads: int | None) -> list[int]:
+def run_workers(argv: Sequence[str], *, workers: int, threads: int | None) -> dict[str, int]:
     """Run a chief and workers on this machine until all workers have ended.
 
     Parameters
@@ -103,8 +103,9 @@ def run_workers(argv: Sequence[str], *, workers: int, threads: int | None) -> li
 
     Returns
     -------
-    list of int
-        Exit statuses of the workers.
+    dict
+        Exit statuses of chief and workers by name; 0 of those that were ended because all was done,
+        or because nobody was left to work for, or with.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -125,17 +126,21 @@ def run_workers(argv: Sequence[str], *, workers: int, threads: int | None) -> li
 
     chief = begin("chief")
     running = [begin(f"worker{number}") for number in range(workers)]
+    late: list[subprocess.Popen] = []
     try:
         while chief.poll() is None and any(process.poll() is None for process in running):
             time.sleep(0.2)
         if chief.poll() == 0:
             # Who has not heard yet that there is no more to do would ask for an hour.
-            late = _end(running, patience=_LATE)
-            return [0 if process in late else process.returncode for process in running]
+            late += _end(running, patience=_LATE)
     finally:
         # All that counts is in files by now; a chief waits for a worker that died for ever.
-        _end([chief, *running], patience=_FAREWELL)
-    return [process.returncode for process in running]
+        late += _end([chief, *running], patience=_FAREWELL)
+    names = ["chief", *(f"worker{number}" for number in range(workers))]
+    return {
+        name: 0 if process in late else process.returncode
+        for name, process in zip(names, [chief, *running], strict=True)
+    }
 
 
 def _end(processes: Sequence[subprocess.Popen], *, patience: float) -> list[subprocess.Popen]:

@@ -158,6 +158,7 @@ def test_the_page_is_whole_and_escapes(plan, results):
     part = plan.trial_folder("10") / "parts" / "0"
     part.mkdir(parents=True)
     log.to_csv(part / "log.csv", index=False)
+    write_json(part / "part.json", {})
     path = plan.folder / "sweep.html"
     write_page(path, results, plan, begun=1)
     text = path.read_text()

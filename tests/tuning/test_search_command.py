@@ -1,5 +1,6 @@
 """The command on real trainings, as small as they get."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from rbkeras import fit
 from rbkeras.files import read_json
 from tuning import search
+from tuning import sweep as sweep_module
 
 TINY = [
     *("--model.network", "simple", "--model.width", "0.2", "--epochs", "1", "--seed", "2"),
@@ -80,10 +82,29 @@ def test_a_search_in_which_everything_fails_says_so(records_dir, tmp_path, capsy
     captured = capsys.readouterr()
     assert "none of 3 trials succeeded" in captured.err
     assert "does not fit stamps of 7 x 7" in captured.err
+    assert "Traceback" not in captured.err
     assert "0 completed, 0 abandoned, 3 failed" in captured.out
     table = pd.read_csv(tmp_path / "trials.csv")
     assert table["error"].str.contains("does not fit").all()
     assert not (tmp_path / "best.yaml").exists()
+
+
+def test_a_folder_is_held_from_the_claim_on(records_dir, tmp_path, monkeypatch):
+    """Another command with --overwrite would take away what a search is working in."""
+    held = []
+
+    def look(*_, **__):
+        with open(tmp_path / ".keras_tuner.lock", "a") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                held.append(True)
+
+    monkeypatch.setattr(sweep_module, "claim", look)
+    monkeypatch.setattr(sweep_module, "search", look)
+    arguments = ["--data", str(records_dir), "--out", str(tmp_path), *TINY]
+    assert search.main(arguments) == 1  # no trial has succeeded
+    assert held == [True, True]
 
 
 def test_bad_flags(tiny_survey, tmp_path, fails_with):

@@ -5,17 +5,20 @@ import subprocess
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from rbkeras.config import FitConfig, TrainingConfig
 from rbkeras.data.labels import SKIP
 from rbkeras.data.records import open_records
 from rbkeras.errors import InputError, WorkError
+from rbkeras.files import write_json
 from rbkeras.rundir import Run
 from tuning import trial as trial_module
 from tuning.objectives import OBJECTIVES
 from tuning.parts import check_parts, split, targets_of
-from tuning.plan import Plan, read_results
+from tuning.pictures import learning_curve
+from tuning.plan import Plan, read_results, write_values
 from tuning.trial import do_trial
 
 
@@ -121,6 +124,33 @@ def test_hopeless_trials_are_abandoned_and_not_failed(plan, made_up):
     assert do_trial(replace(plan, abandon=False), "5", values)["status"] == "completed"
     assert do_trial(plan, "6", {"loss.lambda_auc": 0.05})["status"] == "completed"
     assert len(read_results(plan)) == 7
+
+
+def test_parts_finished_before_an_interruption_all_count(plan, made_up):
+    for number, value in enumerate((0.1, 0.2, 0.3)):
+        do_trial(plan, str(number), {"loss.lambda_auc": value})
+    made_up.clear()
+    # Worse than all in the first fold, better in the second.
+    values = {"loss.lambda_auc": 0.9}
+    for part, score in ((0, 0.9), (1, 0.01)):
+        figures = dict.fromkeys(("fpr_at_tpr90", "fpr_at_tpr90_tied", "auc"), score)
+        path = plan.trial_folder("3") / "parts" / str(part) / "part.json"
+        write_json(path, figures | {"n_real": 5, "n_bogus": 5, "seconds": 1.0, "epochs": 1})
+    write_values(plan, "3", values)
+    assert do_trial(plan, "3", values)["status"] == "completed"
+    assert made_up == [2]
+
+
+def test_logs_of_unfinished_parts_are_in_no_curve(tmp_path):
+    log = pd.DataFrame({"epoch": [0, 1], "val_auc": [0.8, 0.9], "val_fpr_at_tpr90": [0.2, 0.1]})
+    for part in ("0", "1", "2"):
+        (tmp_path / "parts" / part).mkdir(parents=True)
+        log.to_csv(tmp_path / "parts" / part / "log.csv", index=False)
+    (tmp_path / "parts" / "0" / "part.json").write_text("{}")
+    # What a kill in the first epoch leaves, and one in a later epoch.
+    (tmp_path / "parts" / "1" / "log.csv").write_bytes(b"")
+    log.assign(val_auc=0.1).to_csv(tmp_path / "parts" / "2" / "log.csv", index=False)
+    assert learning_curve(tmp_path)["val_auc"].tolist() == [0.8, 0.9]
 
 
 def test_failures_keep_their_error(plan, made_up):

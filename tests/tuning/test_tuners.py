@@ -6,6 +6,7 @@ import pytest
 from keras_tuner import HyperParameters
 
 from rbkeras.config import FitConfig
+from rbkeras.errors import InputError
 from tuning.space import choose_rows, make_space
 from tuning.tuners import SCORE, Limits, SweepTuner, make_oracle
 from tuning.words import TUNER_NAMES
@@ -25,16 +26,21 @@ class Search:
         score = abs(values.get("loss.lambda_auc", 1.0) - 0.3)
         return {"trial": trial, "status": "completed", SCORE: score}
 
-    def run(self, max_trials, *, rows=("use_auc", "loss.lambda_auc", "loss.auc_margin"), **limits):
+    def oracle(
+        self, max_trials, *, rows=("use_auc", "loss.lambda_auc", "loss.auc_margin"), **limits
+    ):
         rows = choose_rows("none", vary=rows)
         space = make_space(rows, FitConfig(), grid_points=3 if self.name == "grid" else None)
-        oracle = make_oracle(
+        return make_oracle(
             self.name,
             space,
             limits=Limits(max_trials=max_trials, **limits),
             seed=0,
             max_epochs=9,
         )
+
+    def run(self, max_trials, **options):
+        oracle = self.oracle(max_trials, **options)
         tuner = SweepTuner(
             oracle, folder=str(self.folder), evaluate=self.evaluate, after=self.seen.append
         )
@@ -181,6 +187,47 @@ def test_what_was_killed_anywhere_is_done_again(tmp_path):
     search = Search(tmp_path, "bayesian")
     search.run(4)
     assert [trial for trial, _ in search.done] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("name", ["random", "grid"])
+def test_values_proposed_before_a_kill_are_not_proposed_again(name, tmp_path):
+    Search(tmp_path, name).run(1)
+    path = tmp_path / "keras_tuner" / "oracle.json"
+    state = json.loads(path.read_text())
+    # As if a chief had been killed after the trial was written and before its own state was.
+    trial = json.loads((tmp_path / "keras_tuner" / "trial_0" / "trial.json").read_text())
+    trial["status"] = "RUNNING"
+    (tmp_path / "keras_tuner" / "trial_0" / "trial.json").write_text(json.dumps(trial))
+    state |= {"tried_so_far": [], "id_to_hash": {}, "start_order": [], "end_order": []}
+    path.write_text(json.dumps(state))
+    oracle = Search(tmp_path, name).oracle(4)
+    oracle._set_project_dir(str(tmp_path), "keras_tuner")
+    oracle.reload()
+    # Both at once, as a chief of two workers would hand them out.
+    first, second = oracle.create_trial("worker0"), oracle.create_trial("worker1")
+    assert (first.trial_id, second.trial_id) == ("0", "1")
+    assert first.hyperparameters.values != second.hyperparameters.values
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        *(("tuner.json", damage) for damage in ("", "{")),
+        *(
+            (name, damage)
+            for name in ("oracle.json", "trial_1/trial.json")
+            for damage in ("", "{", "[]", None)
+        ),
+    ],
+)
+def test_a_damaged_state_is_one_sentence(name, damage, tmp_path):
+    Search(tmp_path).run(3)
+    path = tmp_path / "keras_tuner" / name
+    path.unlink()
+    if damage is not None:
+        path.write_text(damage)
+    with pytest.raises(InputError, match=r"keras_tuner: expected the state .* --overwrite"):
+        Search(tmp_path).run(4)
 
 
 def test_what_had_ended_when_a_chief_was_killed_is_not_done_again(tmp_path):

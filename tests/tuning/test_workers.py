@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from rbkeras.errors import InputError
-from tuning import search
+from tuning import search, workers
 from tuning.workers import check_address, role
 
 TINY = [
@@ -54,11 +54,34 @@ def test_a_chief_needs_an_address_of_its_own(monkeypatch):
         check_address()
 
 
+def test_who_ended_early_is_named(monkeypatch, capsys):
+    """Neither workers without a chief, nor a chief without workers, are at fault themselves."""
+
+    def begin(ends):
+        def popen(command, *, env, **_):
+            status = ends.get(env["KERASTUNER_TUNER_ID"])
+            end = "import time; time.sleep(60)" if status is None else f"raise SystemExit({status})"
+            return real([sys.executable, "-c", end])
+
+        return popen
+
+    real = subprocess.Popen
+    monkeypatch.setattr(workers, "_FAREWELL", 0.2)
+    for ends, lost in (
+        ({"chief": 3}, "status: chief (3);"),
+        ({"worker0": 4, "worker1": 0}, "status: worker0 (4);"),
+    ):
+        monkeypatch.setattr(subprocess, "Popen", begin(ends))
+        assert search.share([], workers=2, threads=1) == 1
+        assert lost in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_two_workers_share_a_search(tiny_survey, tmp_path, capfd):
     out = tmp_path / "sweep"
     arguments = ["--data", str(tiny_survey / "records"), "--out", str(out), *TINY]
-    arguments += ["--folds", "2", "--max_trials", "4"]
+    # Which trial would be given up depends on which ends first.
+    arguments += ["--folds", "2", "--max_trials", "4", "--abandon", "false"]
     shared = [*arguments, "--workers", "2", "--threads_per_worker", "1"]
     assert search.main(shared) == 0
     table = pd.read_csv(out / "trials.csv")
@@ -118,7 +141,7 @@ def test_a_killed_worker_loses_no_finished_trial(tiny_survey, tmp_path):
     os.kill(wait_for(lambda: worker_of(process, "worker1"), process), signal.SIGKILL)
     _, message = process.communicate(timeout=600)
     assert process.returncode == 1
-    assert "workers that ended early, with their status: worker1 (-9)" in message
+    assert "processes that ended early, with their status: worker1 (-9)" in message
     assert before
     assert all(path.read_bytes() == content for path, content in before.items())
 
