@@ -40,7 +40,7 @@ class SeparatePasses(RealBogusClassifier):
             scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, self.trainable_variables)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
-        self._track(loss, terms, batch=tf.shape(logits)[0])
+        self._track(loss, terms, labels, batch=tf.shape(logits)[0])
         return self.compute_metrics(stamps, labels, logits)
 
     def _separate_vat(self, stamps: tf.Tensor, settings: Any) -> tf.Tensor:

@@ -1,10 +1,10 @@
 """Callbacks: resumable training, out-of-fold predictions, pictures for TensorBoard."""
 
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pandas as pd
@@ -18,10 +18,32 @@ from rbkeras.files import read_json, whole_file, write_json
 from rbkeras.losses import score
 
 
-def backed_up(folder: str | Path) -> list[tuple[int, Path]]:
-    """List the states that `Backup` has kept: epochs done, and their weights; the last one last."""
+def readable_states(folder: str | Path) -> list[tuple[int, Path]]:
+    """List the states that `Backup` has kept: epochs done, and their weights; the last one last.
+
+    Those that are damaged are removed, with a word: training goes on from the one before.
+    """
     paths = Path(folder).glob("epoch-*.weights.h5")
-    return sorted((int(path.name.split("-")[1].split(".")[0]), path) for path in paths)
+    states = sorted((int(path.name.split("-")[1].split(".")[0]), path) for path in paths)
+    return [state for state in states if _is_readable(state[1])]
+
+
+def _is_readable(path: Path) -> bool:
+    def read(_: str, item: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(item, h5py.Dataset):
+            item[()]
+
+    try:
+        with h5py.File(path) as file:
+            file.visititems(read)
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            # The disk's fault, or its owner's; the state may be whole.
+            raise
+        print(f"{path}: expected the state of a training, but it is damaged, and is removed")
+        path.unlink()
+        return False
+    return True
 
 
 class Backup(keras.callbacks.BackupAndRestore):
@@ -37,21 +59,22 @@ class Backup(keras.callbacks.BackupAndRestore):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Restore the last state that can be read; where there is none, training begins anew."""
-        for epoch, weights in reversed(backed_up(self.backup_dir)):
-            write_json(self._training_metadata_path, {"epoch": epoch})
-            self._weights_path = str(weights)
-            with contextlib.suppress(OSError):
-                super().on_train_begin(logs)
-                return
-        Path(self._training_metadata_path).unlink(missing_ok=True)
+        states = readable_states(self.backup_dir)
+        if not states:
+            return
+        epoch, weights = states[-1]
+        write_json(self._training_metadata_path, {"epoch": epoch})
+        self._weights_path = str(weights)
+        super().on_train_begin(logs)
 
     def _save_model(self) -> None:
         name = f"epoch-{self._current_epoch}.weights.h5"
         with whole_file(Path(self.backup_dir) / name) as temporary:
             self.model.save_weights(temporary)
         write_json(self._training_metadata_path, {"epoch": self._current_epoch})
-        for _, weights in backed_up(self.backup_dir)[:-2]:
-            weights.unlink()
+        for path in Path(self.backup_dir).glob("epoch-*.weights.h5"):
+            if path.name not in (name, f"epoch-{self._current_epoch - 1}.weights.h5"):
+                path.unlink()
 
 
 class StopOnDivergence(keras.callbacks.Callback):

@@ -13,11 +13,12 @@ from rbkeras.averaging import mean_prediction
 from rbkeras.callbacks import OutOfFoldPredictions, SaveModel
 from rbkeras.data.labels import SKIP, missing_class
 from rbkeras.data.records import Records, reading
+from rbkeras.data.splits import repeat_seed
 from rbkeras.errors import InputError
 from rbkeras.inference import score_records
 from rbkeras.resume import claim, mark_finished
 from rbkeras.tables import read_table
-from rbkeras.training import fit_classifier, forget_backup, set_seed
+from rbkeras.training import epochs_done, fit_classifier, forget_backup, set_seed
 
 PREDICTIONS_FILE = "validation_result.csv"
 _COLUMNS = ("unique_index", "prediction0", "prediction1")
@@ -78,7 +79,8 @@ def train_fold(
     make_model
         From the number of training steps to a compiled model.
     make_dataset
-        From targets and `training` (bool) to batches of (stamps, labels).
+        From targets, `training` (bool) and `begun` (epochs that are done) to batches of (stamps,
+        labels).
     epochs, seed, deterministic
         As in `rbkeras.training`.
     symmetries
@@ -87,10 +89,11 @@ def train_fold(
         As in `rbkeras.resume.claim`.
     """
     marker = folder / FOLD_MARKER
-    products = [folder / PREDICTIONS_FILE, folder / "model.keras"]
-    others = [folder / name for name in ("log.csv", "tensorboard", "backup")]
-    if claim(marker, settings, products=[*products, *others], overwrite=overwrite):
+    product, model_file = folder / PREDICTIONS_FILE, folder / "model.keras"
+    others = [model_file, *(folder / name for name in ("log.csv", "tensorboard", "backup"))]
+    if claim(marker, settings, products=[product], derived=others, overwrite=overwrite):
         print(f"{folder}: finished already")
+        forget_backup(folder)
         return
     training, held_out = targets
 
@@ -101,10 +104,11 @@ def train_fold(
 
     _check_classes(training, folder)
     keras.backend.clear_session()
-    set_seed(seed, deterministic=deterministic)
+    begun = epochs_done(folder)
+    set_seed(repeat_seed(seed, begun), deterministic=deterministic)
     print(f"{folder}: training on {np.sum(training != SKIP)} stamps")
     with reading(records.directory):
-        dataset = make_dataset(training, training=True)
+        dataset = make_dataset(training, training=True, begun=begun)
         fit_classifier(
             make_model(epochs * int(dataset.cardinality())),
             dataset,
@@ -113,8 +117,8 @@ def train_fold(
             folder=folder,
             keep_best=False,
             callbacks=[
-                OutOfFoldPredictions(predictions, products[0]),
-                SaveModel(products[1]),
+                OutOfFoldPredictions(predictions, product),
+                SaveModel(model_file),
             ],
         )
     mark_finished(marker, settings)

@@ -30,7 +30,8 @@ def fit(config: FitConfig, *, dask: str | None = None) -> None:
     """
     config, run = _start(config, dask)
     # What can be told before hours of training.
-    stage2.choose_targets(run, None)
+    if config.policy != "flip":  # which may find more of a class than is given
+        stage2.choose_targets(run, None)
     stage2.refuse_others(run)
     with described(config):
         rated = stage1.find_label_errors(run, dask=dask)

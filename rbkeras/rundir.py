@@ -18,7 +18,7 @@ from rbkeras.data.labels import SKIP, UNLABELLED
 from rbkeras.data.mixture import labelled_per_batch, mixed_batches
 from rbkeras.data.pipeline import stamp_dataset
 from rbkeras.data.records import Records
-from rbkeras.data.splits import validation_mask
+from rbkeras.data.splits import repeat_seed, stratified_folds, validation_mask
 from rbkeras.devices import find_strategy, padded_batches
 from rbkeras.errors import InputError, because_of
 from rbkeras.losses import RealBogusLoss
@@ -109,9 +109,11 @@ class Run:
     def settings(self) -> dict[str, Any]:
         """Collect what both stages depend on."""
         training = asdict(self.config.training)
-        # How data are held in memory changes no result, and these are stage 2's own.
+        # Stamps that are kept are shuffled otherwise, in memory as on disk.
+        if training.pop("cache") != "none":
+            training["cached"] = True
         own = ("epochs", "min_steps", "keep", "patience", "validation_fraction", "labelled_share")
-        for key in ("cache", *own):
+        for key in own:
             training.pop(key)
         if training["devices"] == 1:
             training["devices"] = None
@@ -126,6 +128,26 @@ class Run:
             "training": training,
             "group": self.config.label_errors.group,
         }
+
+    def folds(self, repeat: int) -> np.ndarray:
+        """Fold of each sample in one of the repeats of stage 1: int8 (N,), -1 where unlabelled."""
+        if repeat not in self._dealt:
+            labelled = np.flatnonzero(self.labels >= 0)
+            fold_of = np.full(len(self.labels), -1, np.int8)
+            with because_of(f"--label_errors.folds {self.config.label_errors.folds}"):
+                fold_of[labelled] = stratified_folds(
+                    self.labels[labelled],
+                    self.records.samples["detector_id"].to_numpy()[labelled],
+                    folds=self.config.label_errors.folds,
+                    seed=repeat_seed(self.config.seed, repeat),
+                    groups=None if self.groups is None else self.groups[labelled],
+                )
+            self._dealt[repeat] = fold_of
+        return self._dealt[repeat]
+
+    @cached_property
+    def _dealt(self) -> dict[int, np.ndarray]:
+        return {}
 
     @cached_property
     def verdicts(self) -> pd.Series | None:
@@ -191,8 +213,12 @@ class Run:
             devices=self.strategy.num_replicas_in_sync,
         )
 
-    def dataset(self, targets: np.ndarray, *, training: bool) -> tf.data.Dataset:
-        """Stream the selected stamps; shuffled, augmented and, if need be, mixed for training."""
+    def dataset(self, targets: np.ndarray, *, training: bool, begun: int = 0) -> tf.data.Dataset:
+        """Stream the selected stamps; shuffled, augmented and, if need be, mixed for training.
+
+        `begun` epochs of an interrupted training are done: what is drawn at random is drawn
+        otherwise than in those.
+        """
         own, devices = self.config.training, self.strategy.num_replicas_in_sync
         if not training:
             # Shuffled once, since surveys may be sorted by class, and batches of one class have no
@@ -211,7 +237,8 @@ class Run:
             self.forget(targets)
             self._cache(targets).mkdir(parents=True, exist_ok=True)
         count, labelled = int(np.sum(targets != SKIP)), self.labelled_per_batch(targets)
-        shuffled = partial(self._shuffled, folder=self._cache(targets))
+        seed = repeat_seed(self.config.seed, begun)
+        shuffled = partial(self._shuffled, folder=self._cache(targets), seed=seed)
         if labelled is None:
             samples = count - count % devices
             return shuffled(targets, name="stamps", batch_size=own.batch_size, samples=samples)
@@ -235,7 +262,14 @@ class Run:
         )
 
     def _shuffled(
-        self, targets: np.ndarray, *, folder: Path, name: str, batch_size: int, samples: int
+        self,
+        targets: np.ndarray,
+        *,
+        folder: Path,
+        name: str,
+        batch_size: int,
+        samples: int,
+        seed: int,
     ) -> tf.data.Dataset:
         own = self.config.training
         cache: Any = {"none": None, "memory": "memory", "disk": folder / name}
@@ -244,7 +278,7 @@ class Run:
             targets,
             batch_size=batch_size,
             shuffle_buffer=own.shuffle_buffer,
-            seed=self.config.seed,
+            seed=seed,
             augment=own.augment,
             shift=own.shift,
             cache=cache[own.cache],

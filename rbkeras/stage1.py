@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 
 from rbkeras.crossval import FOLD_MARKER, PREDICTIONS_FILE, fold_targets, merge_folds, train_fold
-from rbkeras.data.labels import SKIP
+from rbkeras.data.labels import SKIP, missing_class
 from rbkeras.data.records import open_records
-from rbkeras.data.splits import repeat_seed, stratified_folds
 from rbkeras.distribution import do_on_dask
-from rbkeras.errors import InputError, because_of
+from rbkeras.errors import InputError
 from rbkeras.files import whole_file
 from rbkeras.label_errors import rate_labels, read_label_errors, write_label_errors
 from rbkeras.locks import alone
@@ -33,27 +32,17 @@ def fold_folders(run: Run) -> list[Path]:
     return [run.folder / "folds" / str(k) for k in range(own.folds * own.repeats)]
 
 
-def _folds(run: Run, repeat: int) -> np.ndarray:
-    """Fold of each sample in one of the repeats: int8 (N,), -1 for the unlabelled."""
-    labelled = np.flatnonzero(run.labels >= 0)
-    fold_of = np.full(len(run.labels), -1, np.int8)
-    with because_of(f"--label_errors.folds {run.config.label_errors.folds}"):
-        fold_of[labelled] = stratified_folds(
-            run.labels[labelled],
-            run.records.samples["detector_id"].to_numpy()[labelled],
-            folds=run.config.label_errors.folds,
-            seed=repeat_seed(run.config.seed, repeat),
-            groups=None if run.groups is None else run.groups[labelled],
-        )
-    return fold_of
-
-
 def check_folds(run: Run) -> None:
-    """Raise `InputError` where the samples cannot be dealt out to the folds, if any are trained."""
+    """Raise `InputError` where a fold, if any are trained, would lack samples or a class."""
     own = run.config.label_errors
     if own.table is None and run.config.policy != "keep":
-        for repeat in range(own.repeats):
-            _folds(run, repeat)
+        for k in range(len(fold_folders(run))):
+            missing = missing_class(_targets(run, k)[0])
+            if missing is not None:
+                raise InputError(
+                    f"{run.records.directory}: expected real and bogus labels in the training part "
+                    f"of every fold, found no {missing} in that of fold {k}"
+                )
 
 
 def train_folds(run: Run, only: int | None = None, *, dask: str | None = None) -> None:
@@ -90,7 +79,7 @@ def train_fold_elsewhere(*, settings: dict[str, Any], fold: int) -> None:
 
 def _targets(run: Run, k: int) -> tuple[np.ndarray, np.ndarray]:
     repeat, fold = divmod(k, run.config.label_errors.folds)
-    return fold_targets(run.labels, _folds(run, repeat), fold)
+    return fold_targets(run.labels, run.folds(repeat), fold)
 
 
 def _fold_settings(run: Run, k: int, training: np.ndarray) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pandas as pd
 from rbkeras.callbacks import Decide, SaveModel, ValidationPictures
 from rbkeras.data.labels import BOGUS, REAL, SKIP, missing_class
 from rbkeras.data.records import label_names, reading
-from rbkeras.data.splits import validation_mask
+from rbkeras.data.splits import repeat_seed, validation_mask
 from rbkeras.decision import Decision, SecondLook
 from rbkeras.decision_fit import fit_decision
 from rbkeras.errors import InputError, because_of
@@ -26,7 +26,7 @@ from rbkeras.metrics import threshold_at_tpr
 from rbkeras.models.classifier import RealBogusClassifier
 from rbkeras.resume import claim, mark_finished, refuse_other_settings
 from rbkeras.rundir import Run, digest
-from rbkeras.training import fit_classifier, forget_backup, set_seed
+from rbkeras.training import epochs_done, fit_classifier, forget_backup, set_seed
 from rbkeras.verdicts import apply_verdicts
 
 # Fraction of the bogus beyond which a second look takes longer than the first.
@@ -50,7 +50,13 @@ def judged_targets(run: Run, rated: pd.DataFrame | None) -> np.ndarray:
 
 
 def choose_targets(run: Run, rated: pd.DataFrame | None) -> tuple[np.ndarray, np.ndarray]:
-    """Training and validation targets of stage 2: disjoint int8 arrays (N,)."""
+    """Training and validation targets of stage 2: disjoint int8 arrays (N,).
+
+    Raises
+    ------
+    InputError
+        When a class is missing in one of them.
+    """
     targets = judged_targets(run, rated)
     used = np.flatnonzero(targets != SKIP)
     held_out = np.zeros(len(targets), bool)
@@ -66,7 +72,15 @@ def choose_targets(run: Run, rated: pd.DataFrame | None) -> tuple[np.ndarray, np
     if run.groups is None:
         # Unlabelled stamps say nothing in validation and much in training.
         held_out &= targets >= 0
-    return np.where(held_out, SKIP, targets), np.where(held_out, targets, SKIP)
+    parts = np.where(held_out, SKIP, targets), np.where(held_out, targets, SKIP)
+    for name, part in zip(("training", "validation"), parts, strict=True):
+        kind = missing_class(part)
+        if kind is not None:
+            raise InputError(
+                f"{run.records.directory}: expected real and bogus labels in the {name} part of "
+                f"stage 2, found no {kind}{_after_suspects(rated, kind)}"
+            )
+    return parts
 
 
 #: Says what the model depends on, and whether it is finished.
@@ -113,13 +127,6 @@ def _train_final(
     run: Run, rated: pd.DataFrame | None, on_claimed: Callable[[], None]
 ) -> RealBogusClassifier:
     training, validation = choose_targets(run, rated)
-    for name, part in (("training", training), ("validation", validation)):
-        kind = missing_class(part)
-        if kind is not None:
-            raise InputError(
-                f"{run.records.directory}: expected real and bogus labels in the {name} part of "
-                f"stage 2, found no {kind}{_after_suspects(rated, kind)}"
-            )
     own = run.config.training
     epochs = run.epochs(own.epochs, own.min_steps, training)
     settings = _settings(run) | {"epochs": epochs, "targets": digest(training, validation)}
@@ -131,8 +138,8 @@ def _train_final(
     finished = claim(
         marker,
         settings,
-        products=[path, *others],
-        derived=_derived(run),
+        products=[path],
+        derived=[*others, *_derived(run)],
         overwrite=run.config.overwrite,
     )
     on_claimed()
@@ -141,14 +148,15 @@ def _train_final(
         _tidy(run, training)
         return _decided(run, training, validation)
     keras.backend.clear_session()
-    set_seed(run.config.seed, deterministic=run.config.deterministic)
+    begun = epochs_done(run.folder)
+    set_seed(repeat_seed(run.config.seed, begun), deterministic=run.config.deterministic)
     mixed = "" if labelled is None else f" ({labelled} of {own.batch_size} in each batch)"
     print(
         f"{run.folder}: training on {np.sum(training >= 0)} labelled{mixed} and "
         f"{np.sum(training == -1)} unlabelled stamps, validating on {np.sum(validation >= 0)}"
     )
     with reading(run.records.directory):
-        dataset = run.dataset(training, training=True)
+        dataset = run.dataset(training, training=True, begun=begun)
         held_out = run.dataset(validation, training=False)
         loss = RealBogusLoss(**asdict(run.config.loss))
         steps = epochs * int(dataset.cardinality())

@@ -11,7 +11,7 @@ import keras
 import pandas as pd
 import tensorflow as tf
 
-from rbkeras.callbacks import Backup, BestWeights, StopOnDivergence, backed_up
+from rbkeras.callbacks import Backup, BestWeights, StopOnDivergence, readable_states
 from rbkeras.errors import InputError
 from rbkeras.files import whole_file
 from rbkeras.losses import RealBogusLoss
@@ -157,9 +157,12 @@ def fit_classifier(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log.csv"
-    resuming = bool(backed_up(folder / "backup"))
+    resuming = epochs_done(folder) > 0
     if resuming:
         _end_with_a_line(log)
+    else:
+        # The best weights, say, of one whose states are damaged.
+        forget_backup(folder)
     best = []
     if keep_best:
         best = [BestWeights(folder / "backup" / "best", patience=patience)]
@@ -181,6 +184,12 @@ def fit_classifier(
         ],
     )
     return _one_row_per_epoch(log)
+
+
+def epochs_done(folder: str | Path) -> int:
+    """Count the epochs of an interrupted training that `fit_classifier` would go on after."""
+    states = readable_states(Path(folder) / "backup")
+    return states[-1][0] if states else 0
 
 
 def forget_backup(folder: str | Path) -> None:

@@ -1,3 +1,4 @@
+import errno
 import json
 
 import keras
@@ -5,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rbkeras.callbacks import (
@@ -14,6 +17,7 @@ from rbkeras.callbacks import (
     OutOfFoldPredictions,
     SaveModel,
     ValidationPictures,
+    readable_states,
 )
 from rbkeras.decision_fit import fit_decision
 from rbkeras.inference import load_classifier
@@ -111,6 +115,35 @@ def test_a_first_state_cut_short_begins_anew(tmp_path):
     folder.mkdir()
     (folder / "epoch-1.weights.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(40))
     assert resume(folder).epochs == [0, 1, 2, 3, 4]
+    assert [epoch for epoch, _ in readable_states(folder)] == [4, 5]
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(start=st.floats(0, 0.95), share=st.floats(0.05, 0.5))
+def test_damage_inside_a_state_is_no_defect(interrupted, capsys, start, share):
+    path = interrupted / "epoch-3.weights.h5"
+    whole = path.read_bytes()
+    first, last = (int(len(whole) * place) for place in (start, min(start + share, 1)))
+    try:
+        path.write_bytes(whole[:first] + bytes(last - first) + whole[last:])
+        states = [epoch for epoch, _ in readable_states(interrupted)]
+        assert states in ([2], [2, 3])
+        assert path.exists() == (3 in states)
+        assert ("damaged" in capsys.readouterr().out) == (3 not in states)
+    finally:
+        path.write_bytes(whole)
+
+
+def test_a_state_that_may_not_be_read_is_not_removed(interrupted, monkeypatch):
+    def refused(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("rbkeras.callbacks.h5py.File", refused)
+    with pytest.raises(PermissionError):
+        readable_states(interrupted)
+    assert len(list(interrupted.glob("*.h5"))) == 2
 
 
 def test_more_than_nine_epochs_are_in_order(tmp_path):

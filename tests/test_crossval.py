@@ -3,8 +3,10 @@ import pandas as pd
 import pytest
 from scipy.special import expit, logit
 
-from rbkeras.crossval import merge_folds
+from rbkeras.crossval import fold_targets, merge_folds, train_fold
+from rbkeras.data.records import open_records
 from rbkeras.errors import InputError
+from rbkeras.resume import mark_finished
 
 
 def write_folds(folder, indices, score):
@@ -47,3 +49,23 @@ def test_repeats_of_other_samples_are_refused(tmp_path):
     folders = write_folds(tmp_path, [[0], [1], [0], [2]], lambda index, fold: 0.0)
     with pytest.raises(InputError, match="same samples in every repeat, found others in folds 2 t"):
         merge_folds(folders, repeats=2)
+
+
+def test_of_a_finished_fold_the_predictions_alone_are_needed(tmp_path, records_dir):
+    def untrainable(*_, **__):
+        raise KeyboardInterrupt
+
+    records = open_records(records_dir)
+    targets = fold_targets(records.samples["label"].to_numpy(), np.arange(len(records)) % 3, 0)
+    options = {"make_model": untrainable, "make_dataset": untrainable, "epochs": 1, "seed": 0}
+    options |= {"deterministic": False, "symmetries": False, "overwrite": False}
+    options |= {"folder": tmp_path, "settings": {"fold": 0}}
+    mark_finished(tmp_path / "fold.json", {"fold": 0})
+    (tmp_path / "validation_result.csv").touch()
+    # A kill after it was marked may have left these; the network is somebody's to delete.
+    (tmp_path / "backup").mkdir()
+    train_fold(records, targets, **options)
+    assert not (tmp_path / "backup").exists()
+    (tmp_path / "validation_result.csv").unlink()
+    with pytest.raises(KeyboardInterrupt):
+        train_fold(records, targets, **options)

@@ -52,3 +52,40 @@ def test_few_labelled_stamps_have_their_share_of_every_batch(tmp_path, records_d
     assert any((a != b).any() for (a, _), (b, _) in zip(*epochs, strict=True))
     run.forget(targets)
     assert not list((tmp_path / "run").rglob("*labelled*"))
+
+
+@pytest.mark.parametrize("cache", ["none", "memory"])
+def test_an_interrupted_training_does_not_draw_its_first_epoch_again(tmp_path, records_dir, cache):
+    training = TrainingConfig(batch_size=8, shift=1, cache=cache)
+    run = Run(
+        FitConfig(data=records_dir, out=tmp_path, training=training), open_records(records_dir)
+    )
+
+    def drawn(begun):
+        dataset = run.dataset(run.labels, training=True, begun=begun)
+        return np.concatenate([stamps for stamps, _ in dataset.as_numpy_iterator()])
+
+    first, after_two, after_three = drawn(0), drawn(2), drawn(3)
+    np.testing.assert_array_equal(drawn(2), after_two)
+    assert not np.array_equal(after_two, first)
+    assert not np.array_equal(after_three, after_two)
+    # The same stamps: neither orientations nor shifts move the sum by much.
+    assert len(first) == len(after_two) == len(run.labels)
+
+
+def test_whether_stamps_are_kept_is_a_setting_and_where_is_not(tmp_path, records_dir):
+    def settings(cache):
+        training = TrainingConfig(cache=cache)
+        config = FitConfig(data=records_dir, out=tmp_path, training=training)
+        return Run(config, open_records(records_dir)).settings()
+
+    assert settings("memory") == settings("disk") != settings("none")
+
+
+def test_samples_are_dealt_out_once(tmp_path, records_dir, monkeypatch):
+    run = Run(FitConfig(data=records_dir, out=tmp_path), open_records(records_dir))
+    first, second = run.folds(0), run.folds(1)
+    assert not np.array_equal(first, second)
+    monkeypatch.setattr("rbkeras.rundir.stratified_folds", None)
+    assert run.folds(0) is first
+    assert run.folds(1) is second

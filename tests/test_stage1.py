@@ -12,6 +12,7 @@ from rbkeras.config import FitConfig, LabelErrorConfig
 from rbkeras.data.pipeline import read_stamps
 from rbkeras.data.records import open_records
 from rbkeras.data.splits import repeat_seed
+from rbkeras.errors import InputError
 from rbkeras.label_errors import most_suspicious
 from rbkeras.resume import mark_finished
 from rbkeras.rundir import Run
@@ -305,3 +306,15 @@ def test_verdicts_decide_what_stage_two_trains_on(records_dir, tmp_path, policy)
     assert [judged[index] for index in chosen] == [1, 0, -1, labels[labelled[3]], 1]
     others = np.setdiff1d(np.arange(len(labels)), list(chosen))
     np.testing.assert_array_equal(judged[others], plain[others])
+
+
+def test_a_fold_without_a_class_is_found_before_the_first_one(records_dir, tmp_path):
+    """One real leaves the training part of the fold that holds it out without any."""
+    records = open_records(records_dir)
+    labels = np.zeros(len(records), np.int8)
+    labels[7] = 1
+    config = FitConfig(data=records_dir, out=tmp_path, label_errors=LabelErrorConfig(folds=3))
+    with pytest.raises(InputError, match=r"found no real in that of fold \d$"):
+        stage1.check_folds(Run(config, records, relabelled=labels))
+    labels[20] = 1
+    stage1.check_folds(Run(config, records, relabelled=labels))

@@ -5,11 +5,13 @@ import pytest
 import tensorflow as tf
 
 from rbkeras.errors import InputError
+from rbkeras.files import read_json
 from rbkeras.losses import RealBogusLoss
 from rbkeras.models.classifier import build_classifier
 from rbkeras.training import (
     compile_classifier,
     enough_epochs,
+    epochs_done,
     fit_classifier,
     forget_backup,
     learning_rate_schedule,
@@ -306,3 +308,19 @@ def test_divergence_is_told_with_advice(tmp_path):
 )
 def test_small_surveys_get_more_epochs(samples, expected):
     assert enough_epochs(10, min_steps=750, samples=samples, batch_size=64) == expected
+
+
+def test_a_training_whose_states_are_damaged_begins_anew_altogether(tmp_path, dictate):
+    first = Script([5.0, 1.0, 4.0, 4.0, 4.0], interrupt_in=3)
+    with pytest.raises(KeyboardInterrupt):
+        fit(dictate(first), tmp_path, callbacks=[first])
+    states = list((tmp_path / "backup").glob("epoch-*.h5"))
+    assert len(states) == 2
+    for path in states:
+        path.write_bytes(b"damaged")
+    second = Script([5.0, 4.0, 3.0, 2.0, 1.0])
+    history = fit(dictate(second), tmp_path, callbacks=[second])
+    assert second.epochs == history["epoch"].tolist() == [0, 1, 2, 3, 4]
+    # Nothing of the first one's best is left.
+    assert read_json(tmp_path / "backup" / "best" / "best.json")["epoch"] == 4
+    assert epochs_done(tmp_path) == 5

@@ -19,7 +19,7 @@ from rbkeras.label_errors import read_label_errors
 from rbkeras.losses import RealBogusLoss
 from rbkeras.rundir import Run
 from rbkeras.stage2 import judged_targets
-from rbkeras.training import fit_classifier, forget_backup, set_seed
+from rbkeras.training import epochs_done, fit_classifier, forget_backup, set_seed
 from tuning.cost import multiply_adds, stamps_per_second
 from tuning.objectives import measure
 from tuning.plan import Plan
@@ -97,12 +97,13 @@ def train_part(
     execution, fold = divmod(number, plan.folds)
     seed = repeat_seed(run.config.seed, execution) + fold
     keras.backend.clear_session()
-    set_seed(seed, deterministic=run.config.deterministic)
+    begun = epochs_done(folder)
+    set_seed(repeat_seed(seed, begun), deterministic=run.config.deterministic)
     run = replace(run, config=replace(run.config, seed=seed))
     own = run.config.training
     epochs = run.epochs(own.epochs, own.min_steps, training)
     with reading(run.records.directory):
-        dataset = run.dataset(training, training=True)
+        dataset = run.dataset(training, training=True, begun=begun)
         model = run.compiled(
             asdict(run.config.model),
             RealBogusLoss(**asdict(run.config.loss)),

@@ -87,7 +87,7 @@ def _dealt(labels: np.ndarray, detector_ids: np.ndarray, hands: int, seed: int) 
 
 
 def repeat_seed(seed: int, repeat: int) -> int:
-    """Seed of the folds of a repeated cross-validation; the first repeat's is `seed` itself.
+    """Seed of what is done again, the folds of a further cross-validation say; first `seed` itself.
 
     Mixed rather than added up, so that no repeat has the folds of another run's first.
     """
