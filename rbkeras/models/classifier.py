@@ -11,6 +11,7 @@ from rbkeras.decision import Decision
 from rbkeras.losses import RealBogusLoss
 from rbkeras.models.backbones import NETWORKS, build_backbone
 from rbkeras.models.normalisation import StampNormalisation
+from rbkeras.second_look import Looks
 
 NORMALISATION_LAYER = "normalisation"
 BACKBONE_LAYER = "backbone"
@@ -42,10 +43,10 @@ class RealBogusClassifier(keras.Model):
         self.vat_tracker = keras.metrics.Mean(name="vat")
 
     @property
-    def again_from(self) -> float | None:
-        """Score above which stamps get a second look; None where the model asks for none."""
+    def looks(self) -> Looks | None:
+        """Which stamps get a second look; None where the model asks for none."""
         again = None if self.decision is None else self.decision.second_look
-        return None if again is None else again.from_score
+        return None if again is None else again.looks
 
     def get_config(self) -> dict[str, Any]:
         """Return the functional model's config and, once measured, the decision."""
