@@ -238,9 +238,9 @@ def _decide(
     if decision is not None and own.second_look and run.config.training.augment:
         real, bogus = (_scores(table[table["label"] == label]) for label in (1, 0))
         edge = float(threshold_at_tpr(real[np.isfinite(real)], own.second_look))
-        looks = Looks(from_score=edge, shift=min(run.config.training.shift, 1))
-        table = predicted(run, model, validation, looks=looks)
         share = float(np.mean(bogus > edge))
+        looks = Looks(from_score=edge, shift=_moved_by(run.config.training.shift, share=share))
+        table = predicted(run, model, validation, looks=looks)
         if share > _MANY:
             print(
                 f"{run.folder}: a second look is asked for at {share:.0%} of the bogus, which "
@@ -253,6 +253,15 @@ def _decide(
     for remark in decision.remarks if decision is not None else ():
         print(f"{run.folder}: {remark}")
     return decision
+
+
+def _moved_by(shift: int, *, share: float) -> int:
+    """Pixels to move stamps by in a second look that a share of the bogus gets.
+
+    None where training moved none, nor where so many bogus get it that 32 views more of some of
+    them would take far longer than all the rest.
+    """
+    return min(shift, 1) if share <= _MANY else 0
 
 
 def predicted(
