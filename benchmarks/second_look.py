@@ -42,13 +42,13 @@ def scores_of(network, stamps: np.ndarray, size: int) -> np.ndarray:
 
 def symmetric_scores(network, stamps: np.ndarray, size: int) -> np.ndarray:
     """Score every stamp in every orientation; the mean."""
-    from rbkeras.second_look import Looks, look_again
+    from rbkeras.second_look import look_again
 
     parts = []
     for at in range(0, len(stamps), size):
         part = stamps[at : at + size]
         first = network.logits(part)
-        parts.append(look_again(network.logits, part, first, looks=Looks(from_score=-np.inf)))
+        parts.append(look_again(network.logits, part, first, from_score=-np.inf))
     return np.diff(np.concatenate(parts))[:, 0]
 
 

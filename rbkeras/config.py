@@ -254,9 +254,8 @@ class DecisionConfig:
         leaves that of the training set.
     second_look
         Stamps above the score that this fraction of reals reaches are scored in every orientation
-        too, and those that stay well above it moved by a pixel as well; the mean counts. 0 scores
-        every stamp once, as does a network trained without augment; one trained without shifts
-        moves none.
+        too, and the mean counts. 0 scores every stamp once, as does a network trained without
+        augment.
     """
 
     calibration: Literal["temperature", "isotonic", "none"] = "temperature"

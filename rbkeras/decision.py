@@ -11,7 +11,6 @@ import numpy as np
 from rbkeras import calibration
 from rbkeras._version import __version__
 from rbkeras.errors import InputError
-from rbkeras.second_look import Looks
 
 CALIBRATIONS = ("temperature", "isotonic", "none")
 
@@ -41,8 +40,8 @@ class SecondLook:
 
     Attributes
     ----------
-    from_score, shift
-        As in `rbkeras.second_look.Looks`; files of earlier versions know of no shift.
+    from_score
+        Stamps whose first score is above this get it; see `rbkeras.second_look`.
     share
         Fraction of the bogus, among the samples of `decision`, that got it.
     decision
@@ -52,12 +51,6 @@ class SecondLook:
     from_score: float
     share: float
     decision: "Decision"
-    shift: int = 0
-
-    @property
-    def looks(self) -> Looks:
-        """Which stamps are asked again."""
-        return Looks(from_score=self.from_score, shift=self.shift)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -170,14 +170,14 @@ class LookingAgain:
 
     def __init__(self, network: Engine):
         self._network = network
-        self._looks = network.decision.second_look.looks
+        self._from_score = network.decision.second_look.from_score
         self.stamp_shape = network.stamp_shape
         self.decision: Decision | None = network.decision.final
 
     def logits(self, stamps: np.ndarray) -> np.ndarray:
         """See `Engine`."""
         first = self._network.logits(stamps)
-        return look_again(self._network.logits, stamps, first, looks=self._looks)
+        return look_again(self._network.logits, stamps, first, from_score=self._from_score)
 
 
 class KerasEngine:

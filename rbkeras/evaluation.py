@@ -81,7 +81,7 @@ def score_test_set(
             model,
             open_stamps(path),
             source=path,
-            looks=model.looks,
+            again_from=model.again_from,
         )
         scores.append(logits[:, 1] - logits[:, 0])
     return scores[0], scores[1]

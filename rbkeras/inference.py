@@ -17,7 +17,7 @@ from rbkeras.data.symmetries import symmetric_views
 from rbkeras.errors import InputError, first_line
 from rbkeras.model_file import trained_model
 from rbkeras.models.classifier import RealBogusClassifier
-from rbkeras.second_look import Looks, look_again
+from rbkeras.second_look import look_again
 
 
 def load_classifier(path: str | Path, *, compile: bool = False) -> RealBogusClassifier:
@@ -59,13 +59,14 @@ def predict_logits(
     batches: Iterable[Any],
     *,
     symmetries: bool = False,
-    looks: Looks | None = None,
+    again_from: float | None = None,
 ) -> np.ndarray:
     """Run the model over batches of stamps (N, H, W, C); float32 logits (N, 2) in their order.
 
     With `symmetries`, the mean over all rotations and flips of each stamp, at eight times the cost
-    (four for a rectangle): what a network still makes of orientation cancels. With `looks`, stamps
-    of high scores get the mean probability of all of these, see `rbkeras.second_look`.
+    (four for a rectangle): what a network still makes of orientation cancels. With `again_from`,
+    stamps that score above that get the mean probability of all of these, see
+    `rbkeras.second_look`.
     """
     # Called directly rather than through Model.predict, which would build its loop anew, and
     # trace the network again, for every one of many inputs.
@@ -81,8 +82,8 @@ def predict_logits(
             outputs.append(np.mean([logits_of(view) for view in views], axis=0))
             continue
         logits = logits_of(batch)
-        if looks is not None:
-            logits = look_again(logits_of, np.asarray(batch), logits, looks=looks)
+        if again_from is not None:
+            logits = look_again(logits_of, np.asarray(batch), logits, from_score=again_from)
         outputs.append(logits)
     return np.concatenate(outputs)
 
@@ -105,15 +106,15 @@ def score_array(
     *,
     source: str | Path,
     batch_size: int = 512,
-    looks: Looks | None = None,
+    again_from: float | None = None,
 ) -> np.ndarray:
     """Logits, float32 (N, 2), of an array of stamps (N, H, W, C); `source` is named in errors.
 
-    `looks` as in `predict_logits`.
+    `again_from` as in `predict_logits`.
     """
     check_stamp_shape(model, stamps.shape[1:], source=source)
     batches = array_dataset(stamps, batch_size=batch_size)
-    return predict_logits(model, batches, looks=looks)
+    return predict_logits(model, batches, again_from=again_from)
 
 
 def score_records(
@@ -123,7 +124,7 @@ def score_records(
     *,
     batch_size: int = 512,
     symmetries: bool = False,
-    looks: Looks | None = None,
+    again_from: float | None = None,
 ) -> pd.DataFrame:
     """Score a records directory, or the samples of it that `targets` selects.
 
@@ -135,7 +136,7 @@ def score_records(
         int8 (N,): `SKIP` leaves a sample out; None scores all.
     batch_size
         Stamps at once.
-    symmetries, looks
+    symmetries, again_from
         See `predict_logits`.
 
     Returns
@@ -155,7 +156,7 @@ def score_records(
             yield stamps
 
     with reading(records.directory):
-        logits = predict_logits(model, remember(), symmetries=symmetries, looks=looks)
+        logits = predict_logits(model, remember(), symmetries=symmetries, again_from=again_from)
     index = np.concatenate(indices) if indices else np.zeros(0, np.int64)
     columns = ["unique_index", "detector_id", "sample_index", "label"]
     table = records.samples.loc[index, columns].reset_index(drop=True)

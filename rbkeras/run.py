@@ -68,7 +68,7 @@ def _evaluate(run: Run, model: RealBogusClassifier) -> dict[str, Any] | None:
             "test_bogus": _lasting(config.test_bogus, config.out),
         }
     elif config.hold_out:
-        table = stage2.predicted(run, model, run.test_labels, looks=model.looks)
+        table = stage2.predicted(run, model, run.test_labels, again_from=model.again_from)
         table["score"] = table["prediction1"] - table["prediction0"]
         source = {"records": run.records.directory}
     else:

@@ -26,7 +26,6 @@ from rbkeras.metrics import threshold_at_tpr
 from rbkeras.models.classifier import RealBogusClassifier
 from rbkeras.resume import claim, mark_finished, refuse_other_settings
 from rbkeras.rundir import Run, digest
-from rbkeras.second_look import Looks
 from rbkeras.training import epochs_done, fit_classifier, forget_backup, set_seed
 from rbkeras.verdicts import apply_verdicts
 
@@ -216,7 +215,7 @@ def _decide(
     run: Run, model: RealBogusClassifier, training: np.ndarray, validation: np.ndarray
 ) -> Decision | None:
     """Predict the validation part, write that, and measure threshold and calibration on it."""
-    own = run.config.decision
+    own, again_from = run.config.decision, None
     table = predicted(run, model, validation)
     measure = partial(
         fit_decision,
@@ -233,20 +232,18 @@ def _decide(
         decision = measure(_scores(table))
     except InputError as error:
         print(f"{run.folder}: the model gets no threshold: {error}")
-    # A network that was trained on every orientation may be asked in every one, and if on shifted
-    # stamps, on those too.
+    # A network that was trained on every orientation may be asked in every one.
     if decision is not None and own.second_look and run.config.training.augment:
         real, bogus = (_scores(table[table["label"] == label]) for label in (1, 0))
-        edge = float(threshold_at_tpr(real[np.isfinite(real)], own.second_look))
-        share = float(np.mean(bogus > edge))
-        looks = Looks(from_score=edge, shift=_moved_by(run.config.training.shift, share=share))
-        table = predicted(run, model, validation, looks=looks)
+        again_from = float(threshold_at_tpr(real[np.isfinite(real)], own.second_look))
+        table = predicted(run, model, validation, again_from=again_from)
+        share = float(np.mean(bogus > again_from))
         if share > _MANY:
             print(
                 f"{run.folder}: a second look is asked for at {share:.0%} of the bogus, which "
                 "slows predict down; a lower --decision.second_look asks for fewer"
             )
-        again = SecondLook(**asdict(looks), share=share, decision=measure(_scores(table)))
+        again = SecondLook(from_score=again_from, share=share, decision=measure(_scores(table)))
         decision = replace(decision, second_look=again)
     with whole_file(run.folder / "validation.csv") as temporary:
         table.to_csv(temporary, index=False)
@@ -255,23 +252,14 @@ def _decide(
     return decision
 
 
-def _moved_by(shift: int, *, share: float) -> int:
-    """Pixels to move stamps by in a second look that a share of the bogus gets.
-
-    None where training moved none, nor where so many bogus get it that 32 views more of some of
-    them would take far longer than all the rest.
-    """
-    return min(shift, 1) if share <= _MANY else 0
-
-
 def predicted(
-    run: Run, model: RealBogusClassifier, targets: np.ndarray, *, looks: Looks | None = None
+    run: Run, model: RealBogusClassifier, targets: np.ndarray, *, again_from: float | None = None
 ) -> pd.DataFrame:
     """Score the samples whose targets, int8 (N,), are not SKIP; those are the table's labels.
 
-    Without `looks` each is scored once, see `rbkeras.inference.score_records`.
+    Without `again_from` each is scored once, see `rbkeras.inference.score_records`.
     """
-    table = score_records(model, run.records, targets, looks=looks)
+    table = score_records(model, run.records, targets, again_from=again_from)
     table["label"] = targets[table["unique_index"]]
     return table
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from scipy.special import expit, logit
 
 from rbkeras import evaluation, predict
-from rbkeras.data.symmetries import diagonal_moves, symmetric_views
+from rbkeras.data.symmetries import symmetric_views
 from rbkeras.decision import Decision, OperatingPoint, SecondLook
 from rbkeras.inference import load_classifier, predict_logits, score_array
 from rbkeras.models.classifier import build_classifier
 from rbkeras.parts import Parts
-from rbkeras.second_look import RAMP, Looks, look_again
+from rbkeras.second_look import RAMP, look_again
 
 SHAPE = (13, 13, 2)
 
@@ -32,9 +32,8 @@ def stamp(*corners):
     return np.array(corners, np.float32).reshape(1, 2, 2, 1)
 
 
-def looked_at(stamps, from_score, *, shift=0):
-    looks = Looks(from_score=from_score, shift=shift)
-    logits = look_again(corner, stamps, corner(stamps), looks=looks)
+def looked_at(stamps, from_score):
+    logits = look_again(corner, stamps, corner(stamps), from_score=from_score)
     assert logits.dtype == np.float32
     return logits[:, 1] - logits[:, 0]
 
@@ -55,55 +54,8 @@ def test_only_stamps_above_the_score_are_asked_again():
         return corner(stamps)
 
     stamps = np.concatenate([stamp(value, 0, 0, 0) for value in (-5, 0, 1, 2)])
-    look_again(counting, stamps, corner(stamps), looks=Looks(from_score=0))
+    look_again(counting, stamps, corner(stamps), from_score=0)
     assert asked == [2 * 8]
-
-
-def test_only_stamps_that_stay_high_are_moved():
-    asked = []
-
-    def counting(stamps):
-        asked.append(len(stamps))
-        return corner(stamps)
-
-    stamps = np.concatenate(
-        [stamp(*values) for values in ((5, 5, 5, 5), (5, 0, 0, 0), (1, 1, 1, 1))]
-    )
-    # The mean of the second falls below 1 + RAMP, and the third is not above that.
-    assert logit(expit([5, 0, 0, 0]).mean()) < 1
-    look_again(counting, stamps, corner(stamps), looks=Looks(from_score=0, shift=1))
-    assert asked == [3 * 8, 1 * 8 * 4]
-
-
-@pytest.mark.parametrize("shape", [(5, 5), (4, 6)])
-def test_a_third_look_is_the_mean_over_moved_stamps_too(shape):
-    """Beside a loop that knows each view by its own pixel."""
-    pixels = np.random.default_rng(3).normal(4, 2, (6, *shape)).astype(np.float32)
-    pixels[:, 0, 0] = [9, 8, 7, 3.5, 2.5, 0.5]
-    edge = 1.0
-
-    def seen(image):
-        turned = [image] if image.shape[0] != image.shape[1] else [image, image.T]
-        return [f[0, 0] for t in turned for f in (t, t[::-1], t[:, ::-1], t[::-1, ::-1])]
-
-    def mean(values):
-        return logit(expit(np.array(values, np.float64)).mean())
-
-    expected = []
-    for image in pixels:
-        score = float(image[0, 0])
-        weight = min(max(score - edge, 0), 1)
-        once = seen(image)
-        score = (1 - weight) * score + weight * mean(once)
-        weight = min(max(score - edge - RAMP, 0), 1)
-        padded = np.pad(image, 1, mode="edge")
-        height, width = shape
-        moved = [padded[r : r + height, c : c + width] for r in (0, 2) for c in (0, 2)]
-        every = once + [value for one in moved for value in seen(one)]
-        expected.append((1 - weight) * score + weight * mean(every))
-    found = looked_at(pixels[..., np.newaxis], edge, shift=1)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-    assert np.abs(found - looked_at(pixels[..., np.newaxis], edge)).max() > 0.1
 
 
 def test_a_rectangle_has_four_views():
@@ -122,23 +74,21 @@ def test_what_is_not_finite_stays_what_it_is(value):
     st.lists(st.floats(-50, 50, width=32), min_size=4, max_size=4),
     st.floats(-20, 20),
     st.floats(-1e-3, 1e-3),
-    st.sampled_from([0, 1]),
 )
-def test_scores_have_no_edges(corners, from_score, step, shift):
+def test_scores_have_no_edges(corners, from_score, step):
     here = stamp(*corners)
     there = here.copy()
     there[:, 0, 0] += np.float32(step)
     spread = np.ptp(here)
     moved = np.abs(there - here).max()
-    there, here = (looked_at(one, from_score, shift=shift) for one in (there, here))
-    # Each ramp steepens what went before.
-    assert abs(there - here) <= moved * (1 + spread / RAMP) ** (1 + shift) + 1e-4
+    change = abs(looked_at(there, from_score) - looked_at(here, from_score))
+    assert change <= moved * (1 + spread / RAMP) + 1e-4
 
 
 def test_many_stamps_are_those_one_by_one():
     stamps = np.random.default_rng(0).normal(0, 2, (200, 3, 3, 2)).astype(np.float32)
-    each = np.concatenate([looked_at(one[np.newaxis], 0.5, shift=1) for one in stamps])
-    np.testing.assert_allclose(looked_at(stamps, 0.5, shift=1), each, atol=1e-6)
+    each = np.concatenate([looked_at(one[np.newaxis], 0.5) for one in stamps])
+    np.testing.assert_allclose(looked_at(stamps, 0.5), each, atol=1e-6)
 
 
 def decision(threshold, **more):
@@ -155,27 +105,15 @@ def night(tmp_path_factory):
     stamps = np.random.default_rng(1).normal(100, 10, (40, *SHAPE)).astype(np.float32)
     np.save(folder / "night.npy", stamps)
     first = np.diff(predict_logits(model, [stamps]))[:, 0]
-
-    def scores(views):
-        return np.array([np.diff(predict_logits(model, [view]))[:, 0] for view in views], float)
-
-    views = scores(symmetric_views(stamps))
-    moved = [np.ascontiguousarray(one) for one in diagonal_moves(stamps, shift=1)]
-    every = np.concatenate([views, *(scores(symmetric_views(one)) for one in moved)])
-    mean, third = (logit(expit(values).mean(axis=0)) for values in (views, every))
+    views = [np.diff(predict_logits(model, [view]))[:, 0] for view in symmetric_views(stamps)]
+    mean = logit(expit(np.array(views, np.float64)).mean(axis=0))
     # Where some of the stamps are at: the scores of an untrained network are much alike.
     middle = float(np.sort(first)[20])
-    # Both ramps end there.
-    edge = middle - 2 * RAMP
-    after = decision(middle + 0.01)
-    again = SecondLook(from_score=edge, share=0.5, decision=after, shift=1)
+    again = SecondLook(from_score=middle - RAMP, share=0.5, decision=decision(middle + 0.01))
     model.decision = decision(middle, second_look=again)
     model.save(folder / "model.keras")
-    weight = np.clip(first - edge, 0, 1)
-    second = (1 - weight) * first + weight * mean
-    weight = np.clip(second - edge - RAMP, 0, 1)
-    assert 0 < weight.min() < weight.max()
-    return folder, first, (1 - weight) * second + weight * third
+    weight = np.clip(first - again.from_score, 0, 1)
+    return folder, first, (1 - weight) * first + weight * mean
 
 
 def scored(night, out, *flags):
@@ -223,9 +161,9 @@ def test_evaluation_scores_as_predict_does(night):
     files = {"real": folder / "night.npy", "bogus": folder / "night.npy"}
     for scores in evaluation.score_test_set(model, **files):
         np.testing.assert_allclose(scores, expected, atol=1e-5)
-    assert keras.models.clone_model(model).looks is None
+    assert keras.models.clone_model(model).again_from is None
     array = np.load(folder / "night.npy")
-    logits = score_array(model, array, source="x", looks=model.looks)
+    logits = score_array(model, array, source="x", again_from=model.again_from)
     np.testing.assert_allclose(np.diff(logits)[:, 0], expected, atol=1e-5)
 
 
@@ -233,5 +171,4 @@ def test_a_saved_model_brings_its_second_look_back(night):
     found = load_classifier(night[0]).decision
     assert found.second_look.share == 0.5
     assert found.final == found.second_look.decision
-    assert found.second_look.looks == Looks(from_score=found.second_look.from_score, shift=1)
     assert replace(found, second_look=None).final.second_look is None

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rbkeras import find_label_errors, stage1, stage2
+from rbkeras import find_label_errors, stage1
 from rbkeras.config import FitConfig, LabelErrorConfig
 from rbkeras.data.pipeline import read_stamps
 from rbkeras.data.records import open_records
@@ -306,11 +306,6 @@ def test_verdicts_decide_what_stage_two_trains_on(records_dir, tmp_path, policy)
     assert [judged[index] for index in chosen] == [1, 0, -1, labels[labelled[3]], 1]
     others = np.setdiff1d(np.arange(len(labels)), list(chosen))
     np.testing.assert_array_equal(judged[others], plain[others])
-
-
-def test_stamps_are_moved_where_training_moved_them_and_few_ask_for_it():
-    assert stage2._moved_by(3, share=0.01) == stage2._moved_by(1, share=0.14) == 1
-    assert stage2._moved_by(0, share=0.01) == stage2._moved_by(1, share=0.15) == 0
 
 
 def test_a_fold_without_a_class_is_found_before_the_first_one(records_dir, tmp_path):

@@ -13,17 +13,6 @@ def symmetric_views(stamps: np.ndarray) -> list[np.ndarray]:
     return [np.take(flat, move, axis=1).reshape(stamps.shape) for move in _moves(height, width)]
 
 
-def diagonal_moves(stamps: np.ndarray, *, shift: int) -> list[np.ndarray]:
-    """Give stamps (N, H, W, C) moved by `shift` pixels along both axes, in the four directions.
-
-    Four arrays of the same shape; the edge's pixels are repeated, as in augmentation.
-    """
-    _, height, width, _ = stamps.shape
-    padded = np.pad(stamps, ((0, 0), (shift, shift), (shift, shift), (0, 0)), mode="edge")
-    corners = [(row, column) for row in (0, 2 * shift) for column in (0, 2 * shift)]
-    return [padded[:, row : row + height, column : column + width] for row, column in corners]
-
-
 def _moves(height: int, width: int) -> np.ndarray:
     """Give the source pixel of each pixel for every symmetry: int32 (8 or 4, H W)."""
     grid = np.arange(height * width, dtype=np.int32).reshape(height, width)

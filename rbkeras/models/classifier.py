@@ -11,7 +11,6 @@ from rbkeras.decision import Decision
 from rbkeras.losses import RealBogusLoss
 from rbkeras.models.backbones import NETWORKS, build_backbone
 from rbkeras.models.normalisation import StampNormalisation
-from rbkeras.second_look import Looks
 
 NORMALISATION_LAYER = "normalisation"
 BACKBONE_LAYER = "backbone"
@@ -43,10 +42,10 @@ class RealBogusClassifier(keras.Model):
         self.vat_tracker = keras.metrics.Mean(name="vat")
 
     @property
-    def looks(self) -> Looks | None:
-        """Which stamps get a second look; None where the model asks for none."""
+    def again_from(self) -> float | None:
+        """Score above which stamps get a second look; None where the model asks for none."""
         again = None if self.decision is None else self.decision.second_look
-        return None if again is None else again.looks
+        return None if again is None else again.from_score
 
     def get_config(self) -> dict[str, Any]:
         """Return the functional model's config and, once measured, the decision."""

@@ -203,11 +203,10 @@ def _stored(findings: Findings) -> str:
         text += f" On the test set {' and '.join(parts)} pass it."
     again = findings.second_look
     if again is not None:
-        moved = ", and moved by a pixel," if again.shift else ""
         text += (
             f" Stamps that score above {signed(again.from_score)} are scored in every orientation "
-            f"too{moved} (a fraction of {rate(again.share)} of the validation part's bogus), and "
-            "scores here are those after this second look."
+            f"too (a fraction of {rate(again.share)} of the validation part's bogus), and scores "
+            "here are those after this second look."
         )
     return " ".join([text, *(f"{remark[:1].upper()}{remark[1:]}." for remark in decision.remarks)])
 
