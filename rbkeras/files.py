@@ -1,13 +1,14 @@
 """Files that appear under their names only when they are whole."""
 
 import contextlib
+import errno
 import json
 import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import yaml
@@ -66,6 +67,24 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+#: What file systems, and devices, answer that cannot reserve.
+_CANNOT_RESERVE = (errno.EINVAL, errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.ESPIPE)
+
+
+def reserve(file: BinaryIO, size: int) -> None:
+    """Take the room for a file's first `size` bytes at once, where the system can.
+
+    It is faster than a bit with every write, and a full disk is told before the first.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        if error.errno not in _CANNOT_RESERVE:
+            raise
 
 
 def beside(path: Path, kind: str) -> Path:

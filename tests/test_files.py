@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rbkeras.errors import InputError
-from rbkeras.files import read_json, whole_file, write_json
+from rbkeras.files import read_json, reserve, whole_file, write_json
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, OSError])
@@ -44,6 +44,28 @@ def test_a_full_disk_is_named_after_the_file_to_be(tmp_path):
     assert caught.value.errno == errno.ENOSPC
     with pytest.raises(OSError, match=r"'other'$"), whole_file(tmp_path / "table.csv"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "other")
+
+
+def test_room_is_reserved_where_the_system_can(tmp_path, monkeypatch):
+    with (tmp_path / "file").open("wb") as file:
+        reserve(file, 5000)
+        assert (tmp_path / "file").stat().st_size == 5000
+        file.write(b"abc")
+        file.truncate()
+    assert (tmp_path / "file").read_bytes() == b"abc"
+
+    def refuse(reason):
+        def fallocate(*_):
+            raise OSError(reason, os.strerror(reason))
+
+        monkeypatch.setattr(os, "posix_fallocate", fallocate)
+
+    with (tmp_path / "file").open("wb") as file:
+        refuse(errno.EOPNOTSUPP)
+        reserve(file, 5000)
+        refuse(errno.ENOSPC)
+        with pytest.raises(OSError, match="No space left"):
+            reserve(file, 5000)
 
 
 def test_success_replaces_the_old_content(tmp_path):

@@ -21,7 +21,7 @@ from rbkeras.data.encoding import frame_block
 from rbkeras.data.labels import DEFAULT_LABELS
 from rbkeras.data.records import DATA_INFO, FORMAT_VERSION, MANIFEST, SAMPLES
 from rbkeras.data.survey import read_survey
-from rbkeras.files import read_json, whole_file, write_json
+from rbkeras.files import read_json, reserve, whole_file, write_json
 from rbkeras.locks import alone
 from rbkeras.tables import stacked
 
@@ -201,8 +201,13 @@ def _write_detector(
                     sample_index=index,
                     unique_index=entry["start_index"] + index,
                 )
+                if not (first or compress):
+                    # All records are of one length.
+                    reserve(file, len(frames) // len(chunk) * size)
                 file.write(frames)
                 bar.update(len(chunk))
+            if not compress:
+                file.truncate()
         written = temporary.stat().st_size
     by_label = {value: int((detector.labels == value).sum()) for value in (1, 0, -1)}
     return {
