@@ -177,15 +177,15 @@ def _convert_alerts(arguments: argparse.Namespace, options: dict) -> int:
     if arguments.score_field is not None:
         namer = require_scores(namer, arguments.score_field)
     bad: list[str] = []
+    on_bad = bad.append if arguments.skip_bad else None
     source = AlertSource(
         arguments.inputs,
         size=_size(arguments),
         score_field=arguments.score_field,
-        on_bad=bad.append if arguments.skip_bad else None,
+        on_bad=on_bad,
     )
-    options |= {"namer": namer, "repeated": repeated_alerts}
-    options["on_bad"] = bad.append if arguments.skip_bad else None
-    return _convert_source(source, arguments.records, options, bad)
+    of_alerts = {"namer": namer, "repeated": repeated_alerts, "on_bad": on_bad}
+    return _convert_source(source, arguments.records, options | of_alerts, bad)
 
 
 def _convert_fits(arguments: argparse.Namespace, options: dict) -> int:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from rbkeras.averaging import mean_prediction
 from rbkeras.callbacks import OutOfFoldPredictions, SaveModel
-from rbkeras.data.labels import SKIP, missing_class
+from rbkeras.data.labels import SKIP, require_both_classes
 from rbkeras.data.records import Records, reading
 from rbkeras.data.splits import repeat_seed
 from rbkeras.errors import InputError
@@ -102,7 +102,7 @@ def train_fold(
         # The labels of this cross-validation, which may be others than the records'.
         return table.assign(label=held_out[table["unique_index"]])
 
-    _check_classes(training, folder)
+    require_both_classes(training, source=folder, part="the training part")
     keras.backend.clear_session()
     begun = epochs_done(folder)
     set_seed(repeat_seed(seed, begun), deterministic=deterministic)
@@ -123,14 +123,6 @@ def train_fold(
         )
     mark_finished(marker, settings)
     forget_backup(folder)
-
-
-def _check_classes(targets: np.ndarray, folder: Path) -> None:
-    missing = missing_class(targets)
-    if missing is not None:
-        raise InputError(
-            f"{folder}: expected real and bogus labels in the training part, found no {missing}"
-        )
 
 
 def merge_folds(

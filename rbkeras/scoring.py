@@ -145,7 +145,7 @@ def score_inputs(
         skipped = [text for number in whole for text in parts.texts(number, FAULT)]
         unseen = sum(parts.gaps(number, "score") for number in whole) - len(skipped)
         if unseen:
-            what = "stamps have no score, which those without a finite pixel get none of"
+            what = "stamps have no score: those without a finite pixel get none"
             print(f"{out}: {unseen} {what}", file=sys.stderr)
         parts.write(whole, empty=finish(no_scores()), last=LAST_COLUMNS)
     return [*bad, *faults.values(), *skipped]

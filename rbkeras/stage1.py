@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from rbkeras.crossval import FOLD_MARKER, PREDICTIONS_FILE, fold_targets, merge_folds, train_fold
-from rbkeras.data.labels import SKIP, missing_class
+from rbkeras.data.labels import SKIP, require_both_classes
 from rbkeras.data.records import open_records
 from rbkeras.distribution import do_on_dask
 from rbkeras.errors import InputError
@@ -37,12 +37,11 @@ def check_folds(run: Run) -> None:
     own = run.config.label_errors
     if own.table is None and run.config.policy != "keep":
         for k in range(len(fold_folders(run))):
-            missing = missing_class(_targets(run, k)[0])
-            if missing is not None:
-                raise InputError(
-                    f"{run.records.directory}: expected real and bogus labels in the training part "
-                    f"of every fold, found no {missing} in that of fold {k}"
-                )
+            require_both_classes(
+                _targets(run, k)[0],
+                source=run.records.directory,
+                part=f"the training part of fold {k}",
+            )
 
 
 def train_folds(run: Run, only: int | None = None, *, dask: str | None = None) -> None:

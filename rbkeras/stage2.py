@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from rbkeras.callbacks import Decide, SaveModel, ValidationPictures
-from rbkeras.data.labels import BOGUS, REAL, SKIP, missing_class
+from rbkeras.data.labels import BOGUS, REAL, SKIP, require_both_classes
 from rbkeras.data.records import label_names, reading
 from rbkeras.data.splits import repeat_seed, validation_mask
 from rbkeras.decision import Decision, SecondLook
@@ -74,12 +74,12 @@ def choose_targets(run: Run, rated: pd.DataFrame | None) -> tuple[np.ndarray, np
         held_out &= targets >= 0
     parts = np.where(held_out, SKIP, targets), np.where(held_out, targets, SKIP)
     for name, part in zip(("training", "validation"), parts, strict=True):
-        kind = missing_class(part)
-        if kind is not None:
-            raise InputError(
-                f"{run.records.directory}: expected real and bogus labels in the {name} part of "
-                f"stage 2, found no {kind}{_after_suspects(rated, kind)}"
-            )
+        require_both_classes(
+            part,
+            source=run.records.directory,
+            part=f"the {name} part of stage 2",
+            more=partial(_after_suspects, rated),
+        )
     return parts
 
 

@@ -314,7 +314,7 @@ def test_a_fold_without_a_class_is_found_before_the_first_one(records_dir, tmp_p
     labels = np.zeros(len(records), np.int8)
     labels[7] = 1
     config = FitConfig(data=records_dir, out=tmp_path, label_errors=LabelErrorConfig(folds=3))
-    with pytest.raises(InputError, match=r"found no real in that of fold \d$"):
+    with pytest.raises(InputError, match=r"training part of fold \d, found no real$"):
         stage1.check_folds(Run(config, records, relabelled=labels))
     labels[20] = 1
     stage1.check_folds(Run(config, records, relabelled=labels))

@@ -9,10 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from rbkeras.data.labels import SKIP, missing_class
+from rbkeras.data.labels import SKIP, require_both_classes
 from rbkeras.data.records import Records, reading
 from rbkeras.data.splits import repeat_seed, stratified_folds, validation_mask
-from rbkeras.errors import InputError
 from rbkeras.files import read_json, write_json
 from rbkeras.inference import score_records
 from rbkeras.label_errors import read_label_errors
@@ -71,12 +70,12 @@ def check_parts(plan: Plan, records: Records) -> None:
     parts = split(plan, Run(plan.config, records), targets_of(plan, records))
     for number, pair in enumerate(parts):
         for name, part in zip(("training", "validation"), pair, strict=True):
-            missing = missing_class(part)
-            if missing is not None:
-                raise InputError(
-                    f"{records.directory}: expected real and bogus labels in the {name} part of "
-                    f"fold {number}, found no {missing}; choose fewer --folds"
-                )
+            require_both_classes(
+                part,
+                source=records.directory,
+                part=f"the {name} part of fold {number}",
+                more=lambda _: "; choose fewer --folds",
+            )
 
 
 def train_part(

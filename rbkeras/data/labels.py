@@ -1,6 +1,6 @@
 """Label names and the integers they stand for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,24 @@ def missing_class(labels: np.ndarray) -> str | None:
         if not (labels == label).any():
             return name
     return None
+
+
+def require_both_classes(
+    labels: np.ndarray,
+    *,
+    source: str | Path,
+    part: str,
+    more: Callable[[str], str] = lambda missing: "",
+) -> None:
+    """Raise `InputError` where a part of `source`, of labels (N,), has no real or no bogus.
+
+    `more` is what to add about the class that is missing, 'real' or 'bogus'.
+    """
+    missing = missing_class(labels)
+    if missing is not None:
+        raise InputError(
+            f"{source}: expected real and bogus labels in {part}, found no {missing}{more(missing)}"
+        )
 
 
 def require_labels(labels: pd.Series, *, source: str | Path) -> None:
