@@ -105,6 +105,23 @@ def isotonic_log_odds(scores: np.ndarray, knots: tuple[np.ndarray, np.ndarray]) 
     return logit(np.interp(np.asarray(scores, dtype=np.float64), *knots))
 
 
+def score_at(log_odds: float, knots: tuple[np.ndarray, np.ndarray]) -> float:
+    """Find the lowest score to which `isotonic_log_odds` gives at least `log_odds`.
+
+    -inf where every score has that, inf where none has.
+    """
+    at, values = knots
+    probability = float(expit(log_odds))
+    above = int(np.searchsorted(values, probability))
+    if above == 0:
+        return -np.inf
+    if above == len(values):
+        return np.inf
+    low, high = values[above - 1], values[above]
+    part = (probability - low) / (high - low)
+    return float(at[above - 1] + part * (at[above] - at[above - 1]))
+
+
 def shift_prevalence(log_odds: np.ndarray, *, trained: float, stated: float) -> np.ndarray:
     """Move log-odds from the fraction of reals trained with to another one.
 

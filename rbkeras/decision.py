@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
+from scipy.special import logit
 
 from rbkeras import calibration
 from rbkeras._version import __version__
@@ -154,6 +155,31 @@ class Decision:
                 log_odds, trained=self.training_prevalence, stated=stated
             )
         return log_odds
+
+    def threshold_at(self, probability: float, *, prevalence: float | None = None) -> float:
+        """Lowest score whose `probability` of being real is at least so high.
+
+        -inf where every score has it, inf where none has: isotonic regression on N samples says
+        nothing above 1 - 1 / (N + 2).
+
+        Parameters
+        ----------
+        probability
+            In (0, 1).
+        prevalence
+            As in `probability`.
+        """
+        log_odds = float(logit(probability))
+        stated = self.prevalence if prevalence is None else prevalence
+        if stated is not None:
+            log_odds = float(
+                calibration.shift_prevalence(
+                    log_odds, trained=stated, stated=self.training_prevalence
+                )
+            )
+        if self.knots is not None:
+            return calibration.score_at(log_odds, self.knots)
+        return log_odds * self.temperature
 
     def point_at(self, true_positive_rate: float) -> OperatingPoint:
         """Return the stored operating point of a true positive rate.

@@ -71,6 +71,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="use the threshold that the model keeps for this rate, such as 0.95",
     )
     parser.add_argument(
+        "--probability",
+        type=float,
+        metavar="P",
+        help="call a stamp real from this calibrated probability on: with --prevalence 1e-5, 0.5 "
+        "keeps what is more likely real than not",
+    )
+    parser.add_argument(
         "--once",
         action="store_true",
         help="score every stamp once; models ask for a second look, in every orientation, at those "

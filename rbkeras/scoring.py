@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -10,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from rbkeras._version import __version__
+from rbkeras.chosen_threshold import Chosen, chosen_threshold
 from rbkeras.data.fits_source import TABLE, FitsSource
 from rbkeras.data.records import DATA_INFO, SAMPLES
 from rbkeras.data.sources import Source, open_source, require_stamp_shape
-from rbkeras.decision import Decision
 from rbkeras.distribution import do_on_dask
 from rbkeras.engines import Engine, EngineName, load_engine, model_file
 from rbkeras.errors import InputError
@@ -35,6 +34,7 @@ def score_inputs(
     prevalence: float | None = None,
     threshold: float | None = None,
     true_positive_rate: float | None = None,
+    probability: float | None = None,
     once: bool = False,
     skip_bad: bool = False,
     overwrite: bool = False,
@@ -62,7 +62,10 @@ def score_inputs(
     threshold
         Score from which a stamp is called real, in place of the model's.
     true_positive_rate
-        Take the model's threshold for this rate; not together with `threshold`.
+        Take the model's threshold for this rate.
+    probability
+        Call a stamp real from this calibrated probability on, which `prevalence` bears on. At most
+        one of `threshold`, `true_positive_rate` and this.
     once
         Score every stamp once, also with a model that asks for a second look.
     skip_bad
@@ -96,14 +99,11 @@ def score_inputs(
             raise InputError(f"{flag}: expected at least 1, got {value}")
     if prevalence is not None and not 0 < prevalence < 1:
         raise InputError(f"--prevalence: expected a fraction in (0, 1), got {prevalence}")
-    if threshold is not None and true_positive_rate is not None:
-        raise InputError("expected at most one of --threshold and --true_positive_rate, got both")
-    if threshold is not None and not math.isfinite(threshold):
-        raise InputError(f"--threshold: expected a finite score, got {threshold}")
+    chosen = Chosen(threshold, true_positive_rate, probability)
     _require_no_input(out, inputs)
     network = load_engine(model, engine=engine, threads=threads, once=once)
     file, engine = model_file(model, engine)
-    threshold = _threshold(network.decision, model, threshold, true_positive_rate, prevalence)
+    threshold = chosen_threshold(network.decision, chosen, source=model, prevalence=prevalence)
     sources, bad = _open_all(network, inputs, skip_bad=skip_bad)
     settings = {
         "rbkeras": __version__,
@@ -195,33 +195,3 @@ def _state(path: str | Path, source: Source | None, out: Path) -> dict[str, Any]
 
 def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
-
-
-def _threshold(
-    decision: Decision | None,
-    path: str | Path,
-    threshold: float | None,
-    true_positive_rate: float | None,
-    prevalence: float | None,
-) -> float | None:
-    """Choose the threshold, and say so where a model has none."""
-    if decision is None:
-        for flag, value in (
-            ("--true_positive_rate", true_positive_rate),
-            ("--prevalence", prevalence),
-        ):
-            if value is not None:
-                raise InputError(
-                    f"{path}: expected a model with threshold and calibration for {flag}, found "
-                    "one without"
-                )
-        what = "probability_real is the plain logistic of the score"
-        if threshold is None:
-            what += ", and there is no column decision (--threshold makes one)"
-        print(f"{path}: the model has no threshold and calibration: {what}", file=sys.stderr)
-        return threshold
-    if threshold is not None:
-        return threshold
-    if true_positive_rate is not None:
-        return decision.point_at(true_positive_rate).threshold
-    return decision.operating_point.threshold

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.special import expit, logit
 
 from rbkeras.decision import Decision, OperatingPoint, SecondLook
@@ -36,6 +38,36 @@ def test_a_rate_without_threshold_names_those_that_have_one():
     assert decision.point_at(0.85) == decision.operating_point
     with pytest.raises(InputError, match=r"0\.85, 0\.9.*got 0\.77"):
         decision.point_at(0.77)
+
+
+@given(
+    method=st.sampled_from(["temperature", "isotonic", "none"]),
+    probability=st.floats(1e-6, 1 - 1e-6),
+    prevalence=st.none() | st.floats(1e-6, 0.9),
+    score=st.floats(-30, 30),
+)
+def test_scores_from_the_threshold_on_have_the_probability(method, probability, prevalence, score):
+    decision = fit_decision(*draw(), calibration_method=method, prevalence=0.01)
+    threshold = decision.threshold_at(probability, prevalence=prevalence)
+    for at in {score, threshold} - {np.inf}:
+        found = float(decision.probability(np.array([at]), prevalence=prevalence)[0])
+        # At the threshold itself they are equal but for the last bits.
+        if found != pytest.approx(probability, rel=1e-9):
+            assert (found >= probability) == (at >= threshold)
+
+
+def test_threshold_of_a_probability_by_hand():
+    plain = Decision(operating_point=POINT, n_real=10, n_bogus=10, temperature=2.0)
+    assert plain.threshold_at(0.5) == 0.0
+    assert plain.threshold_at(0.9) == pytest.approx(2 * np.log(9))
+    # One real for 999 bogus takes odds of 999 for even chances.
+    assert plain.threshold_at(0.5, prevalence=1e-3) == pytest.approx(2 * np.log(999))
+    knots = ((-1.0, 0.0, 0.0, 4.0), (0.1, 0.1, 0.6, 0.8))
+    steps = replace(plain, calibration="isotonic", temperature=1.0, knots=knots)
+    assert steps.threshold_at(0.7) == pytest.approx(2.0)
+    assert steps.threshold_at(0.5) == 0.0
+    assert steps.threshold_at(0.05) == -np.inf
+    assert steps.threshold_at(0.85) == np.inf
 
 
 @pytest.mark.parametrize("method", ["temperature", "isotonic", "none"])

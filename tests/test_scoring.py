@@ -1,5 +1,7 @@
 """predict: scores, probabilities, decisions, and a night with a bad file in it."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pandas as pd
@@ -95,6 +97,30 @@ def test_thresholds_can_be_chosen(run, night, tmp_path):
     assert table_of(run, night, tmp_path, "--threshold", "-1000")["decision"].all()
 
 
+def test_a_probability_decides_at_the_stated_prevalence(run, night, tmp_path):
+    usual = table_of(run, night, tmp_path)
+    middle = float(np.median(usual["probability_real"]))
+    likely = table_of(run, night, tmp_path, "--probability", middle)
+    assert (likely["decision"] == (usual["probability_real"] >= middle)).all()
+    assert likely["decision"].sum() == 11
+    rare = table_of(run, night, tmp_path, "--probability", middle, "--prevalence", "1e-6")
+    assert not rare["decision"].any()
+
+
+def test_isotonic_calibration_knows_no_certainty(run, night, tmp_path, fails_with):
+    model = load_classifier(run, compile=True)
+    knots = ((-1.0, 1.0), (0.1, 0.9))
+    own = replace(model.decision, calibration="isotonic", temperature=1.0, knots=knots)
+    model.decision = own
+    (tmp_path / "isotonic").mkdir()
+    model.save(tmp_path / "isotonic" / "model.keras")
+    arguments = [tmp_path / "isotonic", night / "a.npy", "--out", tmp_path / "scores.csv"]
+    said = fails_with(predict.main, [*arguments, "--probability", "0.95"])
+    assert "at most 0.9" in said
+    table = table_of(tmp_path / "isotonic", night, tmp_path, "--probability", "0.05")
+    assert table["decision"].all()
+
+
 def test_a_threshold_serves_a_model_without(plain, night, tmp_path):
     assert not table_of(plain, night, tmp_path, "--threshold", "1e9")["decision"].any()
 
@@ -129,6 +155,8 @@ def test_scores_are_those_of_the_model_in_one_go(plain, night, tmp_path, batch_s
         (["--threads", "0"], "--threads"),
         (["--true_positive_rate", "0.7"], "0.5, 0.9"),
         (["--true_positive_rate", "0.5", "--threshold", "1"], "at most one"),
+        (["--probability", "0.5", "--threshold", "1"], "--threshold and --probability"),
+        (["--probability", "1"], "--probability"),
         (["--batch_size", "0"], "--batch_size"),
         (["--threshold", "nan"], "--threshold"),
     ],
@@ -139,8 +167,9 @@ def test_bad_options_are_one_sentence(run, night, tmp_path, fails_with, flags, n
 
 
 def test_options_that_need_a_decision_say_so(plain, night, tmp_path, fails_with):
-    arguments = [plain, night / "a.npy", "--out", tmp_path / "scores.csv", "--prevalence", "0.1"]
-    assert "--prevalence" in fails_with(predict.main, arguments)
+    for flag in ("--prevalence", "--probability"):
+        arguments = [plain, night / "a.npy", "--out", tmp_path / "scores.csv", flag, "0.1"]
+        assert flag in fails_with(predict.main, arguments)
 
 
 @pytest.fixture
