@@ -19,6 +19,7 @@ _EXAMPLES = """\
 examples:
   python -m rbkeras.convert data/raw/real_bogus1 data/processed/real_bogus1
   python -m rbkeras.convert SURVEY RECORDS --labels asteroid=1 variable=1 junk=0
+  python -m rbkeras.convert SURVEY/january SURVEY/february RECORDS
   python -m rbkeras.convert ALERTS RECORDS --size 29 --labels_csv labels.csv
   python -m rbkeras.convert ALERTS RECORDS --size 29 --score_threshold 0.5
   python -m rbkeras.convert FITS_FOLDER RECORDS --size 29
@@ -78,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help="survey directory; Avro files and folders of them; or folder of FITS stamps",
+        help="survey directories; Avro files and folders of them; or a folder of FITS stamps",
     )
     parser.add_argument("records", help="records directory to write")
     parser.add_argument(
@@ -125,9 +126,10 @@ def _convert(arguments: argparse.Namespace, options: dict) -> int:
     survey = is_survey(first)
     if not survey and is_alerts(first):
         return _convert_alerts(arguments, options)
-    if len(arguments.inputs) > 1:
+    if len(arguments.inputs) > 1 and not survey:
         raise InputError(
-            f"{first}: expected Avro files, or folders of them, where there are several inputs"
+            f"{first}: expected survey directories, Avro files or folders of them where there are "
+            "several inputs"
         )
     _refuse(arguments, "labels_csv", "score_threshold", "score_field", kind="alert packets")
     if not survey and is_fits_table(first):
@@ -137,7 +139,7 @@ def _convert(arguments: argparse.Namespace, options: dict) -> int:
             f"{first}: expected images<ID>.npy, alert packets (*.avro) or stamps.csv, found none"
         )
     _refuse(arguments, "size", "skip_bad", kind="alert packets or FITS stamps")
-    return _convert_survey(first, arguments.records, options)
+    return _convert_survey(arguments.inputs, arguments.records, options)
 
 
 def _refuse(arguments: argparse.Namespace, *names: str, kind: str) -> None:
@@ -146,10 +148,11 @@ def _refuse(arguments: argparse.Namespace, *names: str, kind: str) -> None:
             raise InputError(f"--{name}: expected {kind}, found none in {arguments.inputs[0]}")
 
 
-def _convert_survey(survey: Path, records: str, options: dict) -> int:
+def _convert_survey(surveys: Sequence[str], records: str, options: dict) -> int:
     from rbkeras.data.write_records import convert_survey
 
-    convert_survey(survey, records, **options)
+    survey, *more = surveys
+    convert_survey(survey, records, more=more, **options)
     return 0
 
 

@@ -245,9 +245,9 @@ def test_options_of_other_inputs(survey, tmp_path, fails_with):
     for option in (("--size", 9), ("--score_threshold", 0.5), ("--skip_bad",)):
         line = fails_with(convert.main, [survey, tmp_path / "out", *option])
         assert line.startswith(f"error: {option[0]}: expected alert packets")
-    line = fails_with(convert.main, [survey, survey, tmp_path / "out"])
-    assert "where there are several inputs" in line
     (tmp_path / "empty").mkdir()
+    line = fails_with(convert.main, [tmp_path / "empty", survey, tmp_path / "out"])
+    assert "where there are several inputs" in line
     line = fails_with(convert.main, [tmp_path / "empty", tmp_path / "out"])
     assert "images<ID>.npy, alert packets (*.avro) or stamps.csv, found none" in line
 

@@ -18,9 +18,9 @@ from rbkeras.data.earlier_records import (
     require_no_loss,
 )
 from rbkeras.data.encoding import frame_block
+from rbkeras.data.joined_survey import read_surveys
 from rbkeras.data.labels import DEFAULT_LABELS
 from rbkeras.data.records import DATA_INFO, FORMAT_VERSION, MANIFEST, SAMPLES
-from rbkeras.data.survey import read_survey
 from rbkeras.files import read_json, reserve, whole_file, write_json
 from rbkeras.locks import alone
 from rbkeras.tables import stacked
@@ -32,12 +32,13 @@ def convert_survey(
     survey: str | Path,
     out: str | Path,
     *,
+    more: Sequence[str | Path] = (),
     labels: Mapping[str, int] = DEFAULT_LABELS,
     compress: bool = False,
     overwrite: bool = False,
     progress: bool = True,
 ) -> None:
-    """Convert a survey directory to a records directory.
+    """Convert a survey directory, or several as one, to a records directory.
 
     Every detector is checked before the first is written. A file appears under its name when it
     is whole, and the manifest after each of them, so an interrupted conversion goes on where it
@@ -51,6 +52,8 @@ def convert_survey(
         `rbkeras.models.normalisation.fill_missing`), and counted in the manifest.
     out
         The records directory.
+    more
+        Further survey directories, joined as in `rbkeras.data.joined_survey.read_surveys`.
     labels
         Label name to 0, 1 or -1.
     compress
@@ -67,7 +70,7 @@ def convert_survey(
         When the survey is at fault, or `out` holds something else.
     """
     write_records(
-        list(read_survey(survey, labels=labels)),
+        list(read_surveys([survey, *more], labels=labels)),
         out,
         source=survey,
         labels=labels,
