@@ -93,7 +93,8 @@ def parse_config(
         With status 2 and a message for unknown flags and values of the wrong type.
     """
     argv = _files_first(sys.argv[1:] if argv is None else argv)
-    first = _first_look(parser, argv)
+    # What `--print_config` prints has the preset in it.
+    first = _first_look(parser, [word for word in argv if not word.startswith("--print_config")])
     preset = first.preset or ("default" if first.data else preset_without_data)
     parser.set_defaults({**PRESETS[preset], "preset": preset})
     parsed = parser.parse_args(argv)
@@ -218,8 +219,11 @@ def checked(config: FitConfig) -> FitConfig:
 
 
 def write_config(path: str | Path, config: FitConfig) -> None:
-    """Write the settings as YAML that `--config` takes; not `overwrite`, said for one time only."""
-    settings = plain(asdict(config))
+    """Write the settings as YAML that `--config` takes, with absolute paths.
+
+    Not `overwrite`, which is said for one time only.
+    """
+    settings = as_plain(config)
     del settings["overwrite"]
     with whole_file(path) as temporary:
         temporary.write_text(yaml.safe_dump(settings, sort_keys=False))

@@ -33,7 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", help="model.keras, or the run directory that holds it")
+    parser.add_argument(
+        "model", help="run directory, its model.keras, or an exported .onnx or .tflite file"
+    )
     parser.add_argument(
         "inputs",
         nargs="+",

@@ -67,18 +67,24 @@ def places(tiny_survey, tiny_run, tmp_path):
         "B": flags[5],
         "STAMPS.npy": flags[3],
         "BINS.csv": bins,
-        "DIR": tiny_run,
-        "RUN": tmp_path / "run",
+        # As the rows before would have left them; what writes there writes to folders of its own.
+        "STAGE1": tiny_run,
+        "RUN": tiny_run,
         "STUDY": tmp_path / "study",
         "OUT": tmp_path / "out",
         "scores.csv": tmp_path / "scores.csv",
+        "own": tmp_path / "own",
     }
 
 
+WRITTEN = {"find_label_errors": "STAGE1", "fit": "RUN"}
+
+
 def run(verb, text, places):
+    if verb in WRITTEN:
+        assert f"--out {WRITTEN[verb]}" in text
+        places = {**places, WRITTEN[verb]: places["own"]}
     arguments = [*substitute(text, places), *EXTRA[verb]]
-    if verb == "fit" and "--out" not in arguments:
-        arguments += ["--out", str(places["RUN"])]
     return importlib.import_module(f"rbkeras.{verb}").main(arguments)
 
 

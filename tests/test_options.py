@@ -49,7 +49,8 @@ def test_flags_win_over_the_file_and_the_file_over_the_preset(tmp_path):
 
 
 def test_written_settings_come_back_the_same(tmp_path):
-    config = parse("--data", "records", "--model.width", "0.5", "--deterministic")
+    paths = ["--data", str(tmp_path / "records"), "--out", str(tmp_path / "run")]
+    config = parse(*paths, "--model.width", "0.5", "--deterministic")
     assert config.deterministic
     # Said once, it is not meant for the next run.
     write_config(tmp_path / "config.yaml", replace(config, overwrite=True))
@@ -57,6 +58,28 @@ def test_written_settings_come_back_the_same(tmp_path):
     write_config(tmp_path / "config.yaml", config)
     assert parse("--config", str(tmp_path / "config.yaml")) == config
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["model"]["width"] == 0.5
+
+
+def test_written_paths_hold_wherever_they_are_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = parse("--data", "records", "--label_errors.table", "stage1/label_errors.csv")
+    write_config("config.yaml", config)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    again = parse("--config", "../config.yaml")
+    assert again.data == tmp_path / "records"
+    assert again.out == tmp_path / "rbkeras-run"
+    assert again.label_errors.table == tmp_path / "stage1" / "label_errors.csv"
+
+
+def test_what_is_printed_is_what_is_run(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        parse("--preset", "original", "--training.epochs", "3", "--print_config")
+    assert stopped.value.code == 0
+    (tmp_path / "printed.yaml").write_text(capsys.readouterr().out)
+    printed = parse("--config", str(tmp_path / "printed.yaml"))
+    assert printed == parse("--preset", "original", "--training.epochs", "3")
+    assert printed.model.network == "complex"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ examples:
   python -m rbkeras.report RUN
   python -m rbkeras.report RUN --out night-report.html
 
-The report is one file that needs no network. `fit` writes it at its end.
+The report is one file and works offline. `fit` writes it at its end.
 """
 
 
