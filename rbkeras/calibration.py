@@ -30,9 +30,13 @@ def separated(labels: np.ndarray, scores: np.ndarray) -> bool:
 
 
 def fit_temperature(
-    labels: np.ndarray, scores: np.ndarray, *, lowest: float = TEMPERATURES[0]
+    labels: np.ndarray,
+    scores: np.ndarray,
+    *,
+    lowest: float = TEMPERATURES[0],
+    offset: float = 0.0,
 ) -> float:
-    """Find T > 0 that minimises the cross-entropy of the log-odds score / T.
+    """Find T > 0 that minimises the cross-entropy of the log-odds score / T + offset.
 
     Parameters
     ----------
@@ -42,6 +46,9 @@ def fit_temperature(
         Finite floats (N,), of samples that the network was not trained on.
     lowest
         Lowest temperature; below 1 the network is taken for less sure than it should be.
+    offset
+        See `shift_prevalence`, where the network learnt from another fraction of reals than there
+        is among these.
 
     Returns
     -------
@@ -59,16 +66,19 @@ def fit_temperature(
     labels, scores = np.asarray(labels), np.asarray(scores, dtype=np.float64)
     if separated(labels, scores):
         return 1.0
+
+    def cost(log_t: float) -> float:
+        return cross_entropy(labels, scores / np.exp(log_t) + offset)
+
     # As a function of 1/T the cross-entropy is convex, so the one minimum is the least.
     found = minimize_scalar(
-        lambda log_t: cross_entropy(labels, scores / np.exp(log_t)),
+        cost,
         bounds=tuple(np.log([lowest, TEMPERATURES[1]])),
         method="bounded",
         options={"xatol": 1e-7},
     )
     # The search does not quite reach its bounds.
-    best = min(found.x, np.log(lowest), key=lambda x: cross_entropy(labels, scores / np.exp(x)))
-    return float(np.exp(best))
+    return float(np.exp(min(found.x, np.log(lowest), key=cost)))
 
 
 def fit_isotonic(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

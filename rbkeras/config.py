@@ -161,6 +161,9 @@ class TrainingConfig:
     labelled_share
         Fraction of each batch of stage 2 that has labels where fewer of its stamps have: those with
         a label then come more often than those without. 0 takes all as they come.
+    minority_share
+        Fraction of the labelled stamps of each batch that are of the rarer class where fewer of all
+        are, up to 0.5: they then come more often than the others. 0 takes all as they come.
     shuffle_buffer
         Stamps among which the next one is drawn.
     cache
@@ -183,6 +186,7 @@ class TrainingConfig:
     augment: bool = True
     shift: int = 1
     labelled_share: float = 0.5
+    minority_share: float = 0.25
     shuffle_buffer: int = 8192
     cache: Literal["none", "memory", "disk"] = "none"
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
@@ -309,7 +313,8 @@ class FitConfig:
         are those given, or a person's verdicts. It is one of round(1 / hold_out) parts.
     preset
         Settings to start from: default, whose values are shown here, quick (a few minutes on two
-        cores) or original. Null takes default; fit without --data takes quick.
+        cores) or original. Null takes default where --data is named, else quick (experiment takes
+        default then too).
     seed
         Seed of everything random.
     deterministic

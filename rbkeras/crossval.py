@@ -62,6 +62,7 @@ def train_fold(
     seed: int,
     deterministic: bool,
     symmetries: bool,
+    shift: float,
     settings: dict[str, Any],
     overwrite: bool,
 ) -> None:
@@ -85,6 +86,8 @@ def train_fold(
         As in `rbkeras.training`.
     symmetries
         Average the out-of-fold predictions over the stamps' symmetries.
+    shift
+        Added to their log-odds: what batches had of reals, the samples may not have.
     settings, overwrite
         As in `rbkeras.resume.claim`.
     """
@@ -99,6 +102,7 @@ def train_fold(
 
     def predictions(model: keras.Model) -> pd.DataFrame:
         table = score_records(model, records, held_out, symmetries=symmetries)
+        table["prediction1"] += shift
         # The labels of this cross-validation, which may be others than the records'.
         return table.assign(label=held_out[table["unique_index"]])
 

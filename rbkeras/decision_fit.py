@@ -44,7 +44,7 @@ def fit_decision(
         the network errs, nor can fewer than `FEWEST_FOR_ISOTONIC` of a class: they do not make it
         surer than it is, by a temperature below 1.
     training_prevalence, prevalence, label_names
-        Stored; see `Decision`.
+        Stored; see `Decision`. These samples may have another fraction of reals.
 
     Raises
     ------
@@ -64,7 +64,9 @@ def fit_decision(
         remarks.append(
             f"thresholds and calibration rest on {len(real)} real and {len(bogus)} bogus alone"
         )
-    calibrated, said = _calibrated(real, bogus, calibration_method, cleaned=cleaned)
+    calibrated, said = _calibrated(
+        real, bogus, calibration_method, cleaned=cleaned, learnt=training_prevalence
+    )
     remarks += said
     if calibrated["calibration"] == "isotonic":
         # The knots know the fraction of reals among these samples, whatever training's was.
@@ -92,7 +94,7 @@ def fit_decision(
 
 
 def _calibrated(
-    real: np.ndarray, bogus: np.ndarray, method: str, *, cleaned: bool
+    real: np.ndarray, bogus: np.ndarray, method: str, *, cleaned: bool, learnt: float
 ) -> tuple[dict[str, Any], list[str]]:
     """Fit a calibration to the scores of both classes: fields of `Decision`, and remarks."""
     remarks = []
@@ -108,7 +110,10 @@ def _calibrated(
     found: dict[str, Any] = {"calibration": method}
     if method == "temperature":
         lowest = 1.0 if cleaned or few else calibration.TEMPERATURES[0]
-        found["temperature"] = calibration.fit_temperature(labels, scores, lowest=lowest)
+        offset = calibration.shift_prevalence(0.0, trained=learnt, stated=labels.mean())
+        found["temperature"] = calibration.fit_temperature(
+            labels, scores, lowest=lowest, offset=float(offset)
+        )
         if calibration.separated(labels, scores):
             remarks.append("no sample lies on the wrong side of 0, so the temperature stays 1")
     elif method == "isotonic":

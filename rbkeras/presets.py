@@ -37,6 +37,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "training.augment": False,
         "training.shift": 0,
         "training.labelled_share": 0.0,
+        "training.minority_share": 0.0,
         "label_errors.epochs": 100,
         "label_errors.min_steps": 0,
         "label_errors.rule": "argmax",

@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from rbkeras import __version__
 from rbkeras.config import FitConfig
-from rbkeras.data.labels import SKIP, UNLABELLED
-from rbkeras.data.mixture import labelled_per_batch, mixed_batches
+from rbkeras.data.labels import SKIP
+from rbkeras.data.mixture import Mixture, find_mixture, mixed_batches
 from rbkeras.data.pipeline import stamp_dataset
 from rbkeras.data.records import Records
 from rbkeras.data.splits import repeat_seed, stratified_folds, validation_mask
@@ -112,7 +112,9 @@ class Run:
         # Stamps that are kept are shuffled otherwise, in memory as on disk.
         if training.pop("cache") != "none":
             training["cached"] = True
-        own = ("epochs", "min_steps", "keep", "patience", "validation_fraction", "labelled_share")
+        # What comes of the shares is known where the targets are.
+        own = ("epochs", "min_steps", "keep", "patience", "validation_fraction")
+        own += ("labelled_share", "minority_share")
         for key in own:
             training.pop(key)
         if training["devices"] == 1:
@@ -202,13 +204,13 @@ class Run:
         for one in targets:
             shutil.rmtree(self._cache(one), ignore_errors=True)
 
-    def labelled_per_batch(self, targets: np.ndarray) -> int | None:
-        """Give the labelled stamps of each training batch; None where they come as they come."""
+    def mixture(self, targets: np.ndarray) -> Mixture | None:
+        """Find what training batches are made of; None where stamps come as they come."""
         own = self.config.training
-        return labelled_per_batch(
-            int(np.sum(targets >= 0)),
-            int(np.sum(targets == UNLABELLED)),
-            share=own.labelled_share,
+        return find_mixture(
+            targets,
+            labelled_share=own.labelled_share,
+            minority_share=own.minority_share,
             batch_size=own.batch_size,
             devices=self.strategy.num_replicas_in_sync,
         )
@@ -236,30 +238,21 @@ class Run:
             # What an interrupted training has left may be cut short, or of other records.
             self.forget(targets)
             self._cache(targets).mkdir(parents=True, exist_ok=True)
-        count, labelled = int(np.sum(targets != SKIP)), self.labelled_per_batch(targets)
+        count, mixture = int(np.sum(targets != SKIP)), self.mixture(targets)
         seed = repeat_seed(self.config.seed, begun)
         shuffled = partial(self._shuffled, folder=self._cache(targets), seed=seed)
-        if labelled is None:
+        if mixture is None:
             samples = count - count % devices
             return shuffled(targets, name="stamps", batch_size=own.batch_size, samples=samples)
         # An epoch has as many batches as it would otherwise.
-        steps, unlabelled = -(-count // own.batch_size), own.batch_size - labelled
-        parts = (
-            ("labelled", targets >= 0, labelled),
-            ("unlabelled", targets == UNLABELLED, unlabelled),
-        )
-        return mixed_batches(
-            *(
-                shuffled(
-                    np.where(chosen, targets, np.int8(SKIP)),
-                    name=name,
-                    batch_size=size,
-                    samples=steps * size,
-                )
-                for name, chosen, size in parts
-            ),
-            devices=devices,
-        )
+        steps = -(-count // own.batch_size)
+        parts = [
+            shuffled(part, name=kind, batch_size=size, samples=steps * size)
+            for (kind, part), size in zip(
+                mixture.parts(targets).items(), mixture.sizes.values(), strict=True
+            )
+        ]
+        return mixed_batches(*parts, devices=devices)
 
     def _shuffled(
         self,

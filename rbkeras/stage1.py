@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rbkeras.calibration import shift_prevalence
 from rbkeras.crossval import FOLD_MARKER, PREDICTIONS_FILE, fold_targets, merge_folds, train_fold
-from rbkeras.data.labels import SKIP, require_both_classes
+from rbkeras.data.labels import REAL, SKIP, require_both_classes
 from rbkeras.data.records import open_records
 from rbkeras.distribution import do_on_dask
 from rbkeras.errors import InputError
@@ -88,12 +89,27 @@ def _fold_settings(run: Run, k: int, training: np.ndarray) -> dict[str, Any]:
     if own.network and own.network != run.config.model.network:
         # Options and normalisation of stage 2's network do not carry over to another one.
         model = {"network": own.network}
-    return run.settings() | {
-        "fold": k,
-        "folds": own.folds,
-        "epochs": run.epochs(own.epochs, own.min_steps, training),
-        "model": model,
-    }
+    mixture = run.mixture(training)
+    mixed = {} if mixture is None else {"mixture": mixture.sizes}
+    return (
+        run.settings()
+        | mixed
+        | {
+            "fold": k,
+            "folds": own.folds,
+            "epochs": run.epochs(own.epochs, own.min_steps, training),
+            "model": model,
+        }
+    )
+
+
+def _shift(run: Run, training: np.ndarray) -> float:
+    """Log-odds between the fraction of reals in the training part and that in its batches."""
+    mixture = run.mixture(training)
+    if mixture is None or mixture.prevalence is None:
+        return 0.0
+    here = np.sum(training == REAL) / np.sum(training >= 0)
+    return float(shift_prevalence(0.0, trained=mixture.prevalence, stated=here))
 
 
 def _train_fold(run: Run, k: int) -> None:
@@ -111,6 +127,7 @@ def _train_fold(run: Run, k: int) -> None:
             deterministic=run.config.deterministic,
             # A network trained on every orientation may be asked in every one.
             symmetries=run.config.training.augment,
+            shift=_shift(run, targets[0]),
             settings=settings,
             overwrite=run.config.overwrite,
         )

@@ -86,7 +86,7 @@ def choose_targets(run: Run, rated: pd.DataFrame | None) -> tuple[np.ndarray, np
 #: Says what the model depends on, and whether it is finished.
 MARKER = "stage2.json"
 #: Settings that follow from the suspects.
-_OF_SUSPECTS = ("epochs", "targets", "labelled_per_batch")
+_OF_SUSPECTS = ("epochs", "targets", "mixture")
 
 
 def refuse_others(run: Run) -> None:
@@ -130,9 +130,9 @@ def _train_final(
     own = run.config.training
     epochs = run.epochs(own.epochs, own.min_steps, training)
     settings = _settings(run) | {"epochs": epochs, "targets": digest(training, validation)}
-    labelled = run.labelled_per_batch(training)
-    if labelled is not None:
-        settings["labelled_per_batch"] = labelled
+    mixture = run.mixture(training)
+    if mixture is not None:
+        settings["mixture"] = mixture.sizes
     marker, path = run.folder / MARKER, run.folder / "model.keras"
     others = [run.folder / name for name in ("log.csv", "tensorboard", "backup")]
     finished = claim(
@@ -150,11 +150,12 @@ def _train_final(
     keras.backend.clear_session()
     begun = epochs_done(run.folder)
     set_seed(repeat_seed(run.config.seed, begun), deterministic=run.config.deterministic)
-    mixed = "" if labelled is None else f" ({labelled} of {own.batch_size} in each batch)"
     print(
-        f"{run.folder}: training on {np.sum(training >= 0)} labelled{mixed} and "
+        f"{run.folder}: training on {np.sum(training >= 0)} labelled and "
         f"{np.sum(training == -1)} unlabelled stamps, validating on {np.sum(validation >= 0)}"
     )
+    if mixture is not None:
+        print(f"{run.folder}: in each batch of {own.batch_size}: {mixture}")
     with reading(run.records.directory):
         dataset = run.dataset(training, training=True, begun=begun)
         held_out = run.dataset(validation, training=False)
@@ -216,6 +217,9 @@ def _decide(
 ) -> Decision | None:
     """Predict the validation part, write that, and measure threshold and calibration on it."""
     own, again_from = run.config.decision, None
+    prevalence = float(np.sum(training == REAL) / np.sum(training >= 0))
+    mixture = run.mixture(training)
+    learnt = mixture and mixture.prevalence
     table = predicted(run, model, validation)
     measure = partial(
         fit_decision,
@@ -223,8 +227,9 @@ def _decide(
         calibration_method=own.calibration,
         true_positive_rate=own.true_positive_rate,
         cleaned=run.config.policy != "keep",
-        training_prevalence=np.sum(training == 1) / np.sum(training >= 0),
-        prevalence=own.prevalence,
+        training_prevalence=learnt or prevalence,
+        # Probabilities refer to the training set, whatever batches were made of.
+        prevalence=own.prevalence or (prevalence if learnt else None),
         label_names=label_names(run.records),
     )
     decision = None

@@ -57,6 +57,7 @@ _WITHIN: tuple[tuple[str, float, float, bool, bool], ...] = (
     ("optimizer.momentum", 0, 1, True, False),
     ("training.validation_fraction", 0.01, 0.5, True, True),
     ("training.labelled_share", 0, 1, True, False),
+    ("training.minority_share", 0, 0.5, True, True),
     ("label_errors.folds", 2, 100, True, True),
     ("label_errors.threshold", 0, 1, False, False),
     ("label_errors.certainty", 0, 1, True, False),

@@ -31,6 +31,12 @@ def test_temperature_makes_a_score_mean_the_fraction_that_is_right(score, right)
     assert fit_temperature(labels, scores) == pytest.approx(score / np.log(right), rel=1e-5)
 
 
+def test_temperature_beside_an_offset_by_hand():
+    # Three of four are real where score / T + 1/2 = log(3).
+    found = fit_temperature(np.array([1, 1, 1, 0]), np.full(4, 2.0), offset=0.5)
+    assert found == pytest.approx(2 / (np.log(3) - 0.5), rel=1e-5)
+
+
 def test_a_temperature_stops_at_its_bound():
     labels = np.repeat([1, 0], [100, 100])
     scores = np.where(np.arange(200) % 20 == 0, -1, 1) * np.where(labels == 1, 1.0, -1.0)

@@ -58,7 +58,7 @@ def test_of_a_finished_fold_the_predictions_alone_are_needed(tmp_path, records_d
     records = open_records(records_dir)
     targets = fold_targets(records.samples["label"].to_numpy(), np.arange(len(records)) % 3, 0)
     options = {"make_model": untrainable, "make_dataset": untrainable, "epochs": 1, "seed": 0}
-    options |= {"deterministic": False, "symmetries": False, "overwrite": False}
+    options |= {"deterministic": False, "symmetries": False, "shift": 0.0, "overwrite": False}
     options |= {"folder": tmp_path, "settings": {"fold": 0}}
     mark_finished(tmp_path / "fold.json", {"fold": 0})
     (tmp_path / "validation_result.csv").touch()

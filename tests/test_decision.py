@@ -33,6 +33,23 @@ def test_operating_point_by_hand():
     assert (decision.n_real, decision.n_bogus) == (10, 20)
 
 
+def test_a_network_that_saw_more_reals_than_there_are_is_not_taken_for_too_sure():
+    rng = np.random.default_rng(0)
+    labels = (rng.random(40_000) < 0.1).astype(int)
+    # Bayes' log-odds of two normal distributions, 3 apart, for one real in four.
+    x = rng.normal(3 * labels, 1)
+    scores = 3 * x - 4.5 + logit(0.25)
+    decision = fit_decision(labels, scores, training_prevalence=0.25, prevalence=0.1)
+    assert decision.temperature == pytest.approx(1, rel=0.03)
+    np.testing.assert_allclose(
+        logit(decision.probability(np.array([-2.0, 0.0, 2.0]))),
+        np.array([-2.0, 0.0, 2.0]) + logit(0.1) - logit(0.25),
+        atol=0.1,
+    )
+    naive = fit_decision(labels, scores, training_prevalence=0.1, prevalence=0.1)
+    assert naive.temperature > 1.1
+
+
 def test_a_rate_without_threshold_names_those_that_have_one():
     decision = fit_decision(*draw(), true_positive_rate=0.85)
     assert decision.point_at(0.85) == decision.operating_point

@@ -331,6 +331,25 @@ def test_records_without_a_class_are_named_before_training(name, missing, tmp_pa
     assert not (tmp_path / "run" / "folds").exists()
 
 
+def test_probabilities_are_of_the_training_set_whatever_batches_are_made_of(tmp_path, capsys):
+    stamps = np.random.default_rng(0).normal(size=(100, 21, 21, 3)).astype(np.float32)
+    names = ["real" if row % 10 == 0 else "bogus" for row in range(100)]
+    write_detector(tmp_path / "survey", 1, stamps, names)
+    convert_survey(tmp_path / "survey", tmp_path / "records", progress=False)
+    arguments = ["--data", str(tmp_path / "records"), "--out", str(tmp_path / "run"), *SMALL]
+    assert fit.main([*arguments, "--policy", "keep", "--training.epochs", "1"]) == 0
+    assert "in each batch of 64: 16 real, 48 bogus" in capsys.readouterr().out
+    decision = load_classifier(tmp_path / "run").decision
+    for one in (decision, decision.final):
+        assert one.training_prevalence == 0.25
+        # Nine of ninety: a tenth of either class is the validation part.
+        assert one.prevalence == 0.1
+    given = ["--policy", "keep", "--training.epochs", "1", "--decision.prevalence", "1e-4"]
+    assert fit.main([*arguments, *given]) == 0
+    decision = load_classifier(tmp_path / "run").decision
+    assert (decision.training_prevalence, decision.prevalence) == (0.25, 1e-4)
+
+
 def test_labels_that_suspicion_has_used_up_are_told_from_labels_that_never_were(
     tiny_survey, tmp_path, fails_with, monkeypatch
 ):

@@ -54,6 +54,26 @@ def test_few_labelled_stamps_have_their_share_of_every_batch(tmp_path, records_d
     assert not list((tmp_path / "run").rglob("*labelled*"))
 
 
+@pytest.mark.parametrize("unlabelled", [0, 6])
+def test_the_rarer_class_has_its_share_of_every_batch(tmp_path, records_dir, unlabelled):
+    records = open_records(records_dir)
+    targets = np.zeros(len(records), np.int8)
+    targets[[5, 30]] = 1
+    targets[6 : 6 + unlabelled] = -1
+    training = TrainingConfig(batch_size=12, minority_share=0.25, augment=False)
+    run = Run(FitConfig(data=records_dir, out=tmp_path / "run", training=training), records)
+    dataset = run.dataset(targets, training=True)
+    batches = list(dataset.as_numpy_iterator())
+    assert len(batches) == int(dataset.cardinality()) == 3
+    stamps, labels = (np.stack(part) for part in zip(*batches, strict=True))
+    counts = [(labels == kind).sum(axis=1).tolist() for kind in (1, 0, -1)]
+    assert counts == ([[2] * 3, [8] * 3, [2] * 3] if unlabelled else [[3] * 3, [9] * 3, [0] * 3])
+    who = stamps[:, :, 0, 0, 0].astype(int)
+    # 1000 times the detector and the row: of detectors 1, 10 and 2 with twelve stamps each.
+    assert set(who[labels == 1].tolist()) == {1005, 2006}
+    assert len(set(who[labels == 0].tolist())) == (24 if unlabelled else 27)
+
+
 @pytest.mark.parametrize("cache", ["none", "memory"])
 def test_an_interrupted_training_does_not_draw_its_first_epoch_again(tmp_path, records_dir, cache):
     training = TrainingConfig(batch_size=8, shift=1, cache=cache)

@@ -53,6 +53,22 @@ def run(flags, *more):
     return find_label_errors.main([*flags, *map(str, more)])
 
 
+@pytest.mark.parametrize(("share", "odds"), [("0.0", 1), ("0.5", 3 / 2)])
+def test_predictions_are_for_the_classes_as_they_come(flags, monkeypatch, share, odds):
+    """Six of ten labels are real; in batches, as many as are bogus."""
+    shifts, mixtures = [], []
+
+    def instead(*_, shift, settings, **__):
+        shifts.append(shift)
+        mixtures.append(settings.get("mixture"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stage1, "train_fold", instead)
+    assert run(flags, "--training.minority_share", share) == 1
+    assert shifts == [pytest.approx(np.log(odds))]
+    assert mixtures == [None if odds == 1 else {"real": 32, "bogus": 32}]
+
+
 def test_predictions_cut_short_are_not_merged(flags, trained, tmp_path, fails_with):
     assert run(flags) == 0
     path = tmp_path / "run" / "folds" / "1" / "validation_result.csv"
