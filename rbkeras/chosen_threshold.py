@@ -3,6 +3,7 @@
 import math
 import sys
 from dataclasses import dataclass
+from decimal import ROUND_DOWN, Context
 from pathlib import Path
 
 from rbkeras.decision import Decision
@@ -102,8 +103,9 @@ def chosen_threshold(
     threshold = decision.threshold_at(chosen.probability, prevalence=prevalence)
     if threshold == math.inf:
         highest = float(decision.probability(math.inf, prevalence=prevalence))
+        rounded = Context(prec=3, rounding=ROUND_DOWN).create_decimal(highest)
         raise InputError(
-            f"--probability: expected at most {highest:.3g}, the highest that the isotonic "
+            f"--probability: expected at most {rounded:g}, the highest that the isotonic "
             f"calibration of {source} gives, got {chosen.probability:g}"
         )
     return threshold

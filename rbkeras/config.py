@@ -163,7 +163,8 @@ class TrainingConfig:
         a label then come more often than those without. 0 takes all as they come.
     minority_share
         Fraction of the labelled stamps of each batch that are of the rarer class where fewer of all
-        are, up to 0.5: they then come more often than the others. 0 takes all as they come.
+        are, up to 0.5: they then come more often than the others. 0 takes all as they come, and so
+        does a class of more stamps than shuffle_buffer.
     shuffle_buffer
         Stamps among which the next one is drawn.
     cache

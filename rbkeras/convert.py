@@ -122,7 +122,9 @@ def _convert(arguments: argparse.Namespace, options: dict) -> int:
     from rbkeras.data.checking import is_survey
     from rbkeras.data.fits_source import is_fits_table
 
-    first = Path(arguments.inputs[0])
+    first, records = Path(arguments.inputs[0]), Path(arguments.records)
+    if is_survey(records):
+        raise InputError(f"{records}: expected a directory for records, named last, found a survey")
     survey = is_survey(first)
     if not survey and is_alerts(first):
         return _convert_alerts(arguments, options)
@@ -150,7 +152,9 @@ def _refuse(arguments: argparse.Namespace, *names: str, kind: str) -> None:
 
 def _convert_survey(surveys: Sequence[str], records: str, options: dict) -> int:
     from rbkeras.data.write_records import convert_survey
+    from rbkeras.machine import allow_open_files
 
+    allow_open_files()
     survey, *more = surveys
     convert_survey(survey, records, more=more, **options)
     return 0

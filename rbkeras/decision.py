@@ -76,8 +76,8 @@ class Decision:
         Fraction of reals among the labelled training samples (for isotonic regression, among
         those it was fitted on), to which probabilities refer unless another is stated.
     network_prevalence
-        Fraction of reals among the labelled training samples, where `training_prevalence` is
-        another one; None where it is that.
+        Fraction of reals that the network's own log-odds refer to, such as that of its batches;
+        None where it is `training_prevalence`. Knots account for it, temperatures do not.
     prevalence
         Stated in training for the stream of detections to come, if any.
     labels
@@ -149,12 +149,16 @@ class Decision:
             log_odds = calibration.isotonic_log_odds(scores, self.knots)
         else:
             log_odds = scores / self.temperature
-        stated = self.prevalence if prevalence is None else prevalence
-        if stated is not None:
-            log_odds = calibration.shift_prevalence(
-                log_odds, trained=self.training_prevalence, stated=stated
-            )
-        return log_odds
+        return log_odds + self.offset(prevalence=prevalence)
+
+    def offset(self, *, prevalence: float | None = None) -> float:
+        """Log-odds to add to what temperature or knots give; `prevalence` as in `probability`."""
+        given, stated = self.training_prevalence, prevalence
+        if self.knots is None and self.network_prevalence is not None:
+            given = self.network_prevalence
+        if stated is None:
+            stated = self.training_prevalence if self.prevalence is None else self.prevalence
+        return float(calibration.shift_prevalence(0.0, trained=given, stated=stated))
 
     def threshold_at(self, probability: float, *, prevalence: float | None = None) -> float:
         """Lowest score whose `probability` of being real is at least so high.
@@ -169,14 +173,7 @@ class Decision:
         prevalence
             As in `probability`.
         """
-        log_odds = float(logit(probability))
-        stated = self.prevalence if prevalence is None else prevalence
-        if stated is not None:
-            log_odds = float(
-                calibration.shift_prevalence(
-                    log_odds, trained=stated, stated=self.training_prevalence
-                )
-            )
+        log_odds = float(logit(probability)) - self.offset(prevalence=prevalence)
         if self.knots is not None:
             return calibration.score_at(log_odds, self.knots)
         return log_odds * self.temperature

@@ -23,6 +23,7 @@ def fit_decision(
     true_positive_rate: float = 0.9,
     cleaned: bool = False,
     training_prevalence: float = 0.5,
+    network_prevalence: float | None = None,
     prevalence: float | None = None,
     label_names: dict[str, int] | None = None,
 ) -> Decision:
@@ -43,7 +44,7 @@ def fit_decision(
         Labels that predictions contradict are not among these. Such samples cannot show how often
         the network errs, nor can fewer than `FEWEST_FOR_ISOTONIC` of a class: they do not make it
         surer than it is, by a temperature below 1.
-    training_prevalence, prevalence, label_names
+    training_prevalence, network_prevalence, prevalence, label_names
         Stored; see `Decision`. These samples may have another fraction of reals.
 
     Raises
@@ -64,13 +65,12 @@ def fit_decision(
         remarks.append(
             f"thresholds and calibration rest on {len(real)} real and {len(bogus)} bogus alone"
         )
-    calibrated, said = _calibrated(
-        real, bogus, calibration_method, cleaned=cleaned, learnt=training_prevalence
-    )
+    learnt = training_prevalence if network_prevalence is None else network_prevalence
+    calibrated, said = _calibrated(real, bogus, calibration_method, cleaned=cleaned, learnt=learnt)
     remarks += said
     if calibrated["calibration"] == "isotonic":
         # The knots know the fraction of reals among these samples, whatever training's was.
-        calibrated["network_prevalence"] = float(training_prevalence)
+        network_prevalence = float(learnt)
         training_prevalence = len(real) / (len(real) + len(bogus))
     point, *others = (
         OperatingPoint(
@@ -87,6 +87,7 @@ def fit_decision(
         n_bogus=len(bogus),
         **calibrated,
         training_prevalence=float(training_prevalence),
+        network_prevalence=network_prevalence,
         prevalence=prevalence,
         labels=label_names,
         remarks=tuple(remarks),

@@ -1,8 +1,9 @@
-"""What a process asks of the machine before TensorFlow loads."""
+"""What a process asks of the machine."""
 
 import contextlib
 import ctypes
 import os
+import resource
 
 # From glibc's malloc.h.
 _M_TOP_PAD = -2
@@ -32,3 +33,10 @@ def prepare() -> bool:
     with contextlib.suppress(OSError, AttributeError):
         return ctypes.CDLL(None).mallopt(_M_TOP_PAD, 64 << 20) == 1
     return False
+
+
+def allow_open_files() -> None:
+    """Let this process open as many files as the system permits: a mapped array keeps one open."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -1,6 +1,5 @@
 """What `fit` and `find_label_errors` do, from settings to a finished run directory."""
 
-from pathlib import Path
 from typing import Any
 
 from rbkeras import evaluation, stage1, stage2
@@ -64,8 +63,9 @@ def _evaluate(run: Run, model: RealBogusClassifier) -> dict[str, Any] | None:
         scores = evaluation.score_test_set(model, real=config.test_real, bogus=config.test_bogus)
         table = evaluation.scores_of_arrays(*scores)
         source = {
-            "test_real": _lasting(config.test_real, config.out),
-            "test_bogus": _lasting(config.test_bogus, config.out),
+            # As in config.yaml; what lies in the run is found where it has moved to.
+            "test_real": config.test_real.absolute(),
+            "test_bogus": config.test_bogus.absolute(),
         }
     elif config.hold_out:
         table = stage2.predicted(run, model, run.test_labels, again_from=model.again_from)
@@ -79,11 +79,6 @@ def _evaluate(run: Run, model: RealBogusClassifier) -> dict[str, Any] | None:
         log_figure("test/roc", roc_figure(*scores, title="test set"))
         log_figure("test/scores", score_figure(*scores, title="test set"))
     return result
-
-
-def _lasting(path: Path, folder: Path) -> Path:
-    """Name a file so that it is found from elsewhere; what lies in the run moves with it."""
-    return path if path.is_relative_to(folder) else path.resolve()
 
 
 def _stage2_piece(run: Run) -> Piece:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from rbkeras import __version__
 from rbkeras.config import FitConfig
 from rbkeras.data.labels import SKIP
-from rbkeras.data.mixture import Mixture, find_mixture, mixed_batches
+from rbkeras.data.mixture import Mixture, find_mixture, mixed_batches, shares_that_apply
 from rbkeras.data.pipeline import stamp_dataset
 from rbkeras.data.records import Records
 from rbkeras.data.splits import repeat_seed, stratified_folds, validation_mask
@@ -206,14 +206,30 @@ class Run:
 
     def mixture(self, targets: np.ndarray) -> Mixture | None:
         """Find what training batches are made of; None where stamps come as they come."""
-        own = self.config.training
         return find_mixture(
             targets,
-            labelled_share=own.labelled_share,
-            minority_share=own.minority_share,
-            batch_size=own.batch_size,
+            batch_size=self.config.training.batch_size,
             devices=self.strategy.num_replicas_in_sync,
+            **self._shares,
         )
+
+    def mixing(self, targets: np.ndarray) -> dict[str, dict[str, float]]:
+        """Say what `mixture` depends on, besides the devices, which are for each machine to find.
+
+        Empty where stamps come as they come.
+        """
+        applied = shares_that_apply(targets, **self._shares)
+        return {"mixture": applied} if applied else {}
+
+    @property
+    def _shares(self) -> dict[str, Any]:
+        own = self.config.training
+        return {
+            "labelled_share": own.labelled_share,
+            "minority_share": own.minority_share,
+            # More would be read over and over, where a few are kept; nor are they few.
+            "largest": own.shuffle_buffer,
+        }
 
     def dataset(self, targets: np.ndarray, *, training: bool, begun: int = 0) -> tf.data.Dataset:
         """Stream the selected stamps; shuffled, augmented and, if need be, mixed for training.
@@ -247,10 +263,13 @@ class Run:
         # An epoch has as many batches as it would otherwise.
         steps = -(-count // own.batch_size)
         parts = [
-            shuffled(part, name=kind, batch_size=size, samples=steps * size)
-            for (kind, part), size in zip(
-                mixture.parts(targets).items(), mixture.sizes.values(), strict=True
+            shuffled(
+                part.select(targets),
+                name=part.name,
+                batch_size=part.size,
+                samples=steps * part.size,
             )
+            for part in mixture.parts
         ]
         return mixed_batches(*parts, devices=devices)
 

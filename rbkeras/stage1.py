@@ -89,11 +89,9 @@ def _fold_settings(run: Run, k: int, training: np.ndarray) -> dict[str, Any]:
     if own.network and own.network != run.config.model.network:
         # Options and normalisation of stage 2's network do not carry over to another one.
         model = {"network": own.network}
-    mixture = run.mixture(training)
-    mixed = {} if mixture is None else {"mixture": mixture.sizes}
     return (
         run.settings()
-        | mixed
+        | run.mixing(training)
         | {
             "fold": k,
             "folds": own.folds,

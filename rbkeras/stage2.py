@@ -130,9 +130,7 @@ def _train_final(
     own = run.config.training
     epochs = run.epochs(own.epochs, own.min_steps, training)
     settings = _settings(run) | {"epochs": epochs, "targets": digest(training, validation)}
-    mixture = run.mixture(training)
-    if mixture is not None:
-        settings["mixture"] = mixture.sizes
+    settings |= run.mixing(training)
     marker, path = run.folder / MARKER, run.folder / "model.keras"
     others = [run.folder / name for name in ("log.csv", "tensorboard", "backup")]
     finished = claim(
@@ -154,6 +152,7 @@ def _train_final(
         f"{run.folder}: training on {np.sum(training >= 0)} labelled and "
         f"{np.sum(training == -1)} unlabelled stamps, validating on {np.sum(validation >= 0)}"
     )
+    mixture = run.mixture(training)
     if mixture is not None:
         print(f"{run.folder}: in each batch of {own.batch_size}: {mixture}")
     with reading(run.records.directory):
@@ -219,7 +218,6 @@ def _decide(
     own, again_from = run.config.decision, None
     prevalence = float(np.sum(training == REAL) / np.sum(training >= 0))
     mixture = run.mixture(training)
-    learnt = mixture and mixture.prevalence
     table = predicted(run, model, validation)
     measure = partial(
         fit_decision,
@@ -227,9 +225,9 @@ def _decide(
         calibration_method=own.calibration,
         true_positive_rate=own.true_positive_rate,
         cleaned=run.config.policy != "keep",
-        training_prevalence=learnt or prevalence,
-        # Probabilities refer to the training set, whatever batches were made of.
-        prevalence=own.prevalence or (prevalence if learnt else None),
+        training_prevalence=prevalence,
+        network_prevalence=mixture and mixture.prevalence,
+        prevalence=own.prevalence,
         label_names=label_names(run.records),
     )
     decision = None

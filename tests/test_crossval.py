@@ -4,9 +4,14 @@ import pytest
 from scipy.special import expit, logit
 
 from rbkeras.crossval import fold_targets, merge_folds, train_fold
+from rbkeras.data.pipeline import stamp_dataset
 from rbkeras.data.records import open_records
 from rbkeras.errors import InputError
+from rbkeras.inference import load_classifier, score_records
+from rbkeras.losses import RealBogusLoss
+from rbkeras.models.classifier import build_classifier
 from rbkeras.resume import mark_finished
+from rbkeras.training import compile_classifier, make_optimizer
 
 
 def write_folds(folder, indices, score):
@@ -49,6 +54,28 @@ def test_repeats_of_other_samples_are_refused(tmp_path):
     folders = write_folds(tmp_path, [[0], [1], [0], [2]], lambda index, fold: 0.0)
     with pytest.raises(InputError, match="same samples in every repeat, found others in folds 2 t"):
         merge_folds(folders, repeats=2)
+
+
+def test_predictions_are_moved_by_the_shift(tmp_path, records_dir):
+    records = open_records(records_dir)
+    targets = fold_targets(records.samples["label"].to_numpy(), np.arange(len(records)) % 3, 0)
+
+    def make_model(steps):
+        model = build_classifier(records.stamp_shape, network="simple", width=0.125, padding="same")
+        optimizer = make_optimizer(total_steps=steps)
+        compile_classifier(model, optimizer=optimizer, loss=RealBogusLoss())
+        return model
+
+    def make_dataset(targets, *, training, begun=0):
+        return stamp_dataset(records, targets, batch_size=64)
+
+    options = {"make_model": make_model, "make_dataset": make_dataset, "epochs": 1, "seed": 0}
+    options |= {"deterministic": False, "symmetries": False, "shift": 2.5, "overwrite": False}
+    train_fold(records, targets, **options, folder=tmp_path, settings={})
+    found = pd.read_csv(tmp_path / "validation_result.csv")
+    expected = score_records(load_classifier(tmp_path), records, targets[1])
+    np.testing.assert_allclose(found["prediction0"], expected["prediction0"], atol=1e-5)
+    np.testing.assert_allclose(found["prediction1"], expected["prediction1"] + 2.5, atol=1e-5)
 
 
 def test_of_a_finished_fold_the_predictions_alone_are_needed(tmp_path, records_dir):

@@ -39,15 +39,32 @@ def test_a_network_that_saw_more_reals_than_there_are_is_not_taken_for_too_sure(
     # Bayes' log-odds of two normal distributions, 3 apart, for one real in four.
     x = rng.normal(3 * labels, 1)
     scores = 3 * x - 4.5 + logit(0.25)
-    decision = fit_decision(labels, scores, training_prevalence=0.25, prevalence=0.1)
+    decision = fit_decision(labels, scores, training_prevalence=0.1, network_prevalence=0.25)
     assert decision.temperature == pytest.approx(1, rel=0.03)
+    for stated in (0.1, 1e-4):
+        shifted = logit(decision.probability(np.array([2.0]), prevalence=stated))
+        usual = logit(decision.probability(np.array([2.0])))
+        assert shifted - usual == pytest.approx(logit(stated) - logit(0.1), abs=1e-9)
     np.testing.assert_allclose(
         logit(decision.probability(np.array([-2.0, 0.0, 2.0]))),
         np.array([-2.0, 0.0, 2.0]) + logit(0.1) - logit(0.25),
         atol=0.1,
     )
-    naive = fit_decision(labels, scores, training_prevalence=0.1, prevalence=0.1)
-    assert naive.temperature > 1.1
+    stepwise = fit_decision(
+        labels,
+        scores,
+        calibration_method="isotonic",
+        training_prevalence=0.1,
+        network_prevalence=0.25,
+    )
+    np.testing.assert_allclose(
+        stepwise.probability(np.array([-2.0, 0.0])),
+        decision.probability(np.array([-2.0, 0.0])),
+        atol=0.05,
+    )
+    assert stepwise.network_prevalence == 0.25
+    naive = fit_decision(labels, scores, training_prevalence=0.1)
+    assert abs(naive.temperature - 1) > 0.05
 
 
 def test_a_rate_without_threshold_names_those_that_have_one():
@@ -64,7 +81,9 @@ def test_a_rate_without_threshold_names_those_that_have_one():
     score=st.floats(-30, 30),
 )
 def test_scores_from_the_threshold_on_have_the_probability(method, probability, prevalence, score):
-    decision = fit_decision(*draw(), calibration_method=method, prevalence=0.01)
+    decision = fit_decision(
+        *draw(), calibration_method=method, prevalence=0.01, network_prevalence=0.25
+    )
     threshold = decision.threshold_at(probability, prevalence=prevalence)
     for at in {score, threshold} - {np.inf}:
         found = float(decision.probability(np.array([at]), prevalence=prevalence)[0])

@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,6 @@ from detectors import write_detector
 from tiny import SMALL, data_flags
 
 from rbkeras import evaluate, find_label_errors, fit, predict, stage1
-from rbkeras import run as run_module
 from rbkeras.data.records import open_records
 from rbkeras.data.write_records import convert_survey
 from rbkeras.inference import load_classifier
@@ -331,23 +329,33 @@ def test_records_without_a_class_are_named_before_training(name, missing, tmp_pa
     assert not (tmp_path / "run" / "folds").exists()
 
 
-def test_probabilities_are_of_the_training_set_whatever_batches_are_made_of(tmp_path, capsys):
+def test_probabilities_are_of_the_training_set_whatever_batches_are_made_of(
+    tmp_path, capsys, monkeypatch
+):
     stamps = np.random.default_rng(0).normal(size=(100, 21, 21, 3)).astype(np.float32)
     names = ["real" if row % 10 == 0 else "bogus" for row in range(100)]
     write_detector(tmp_path / "survey", 1, stamps, names)
     convert_survey(tmp_path / "survey", tmp_path / "records", progress=False)
-    arguments = ["--data", str(tmp_path / "records"), "--out", str(tmp_path / "run"), *SMALL]
+    monkeypatch.chdir(tmp_path)
+    for name in ("real", "bogus"):
+        np.save(f"{name}.npy", stamps[:5])
+    tests = ["--test_real", "real.npy", "--test_bogus", "bogus.npy"]
+    arguments = ["--data", "records", "--out", "run", *tests, *SMALL]
     assert fit.main([*arguments, "--policy", "keep", "--training.epochs", "1"]) == 0
+    # The report finds them from elsewhere.
+    source = json.loads((tmp_path / "run" / "evaluation" / "source.json").read_text())
+    assert source["test_real"] == str(tmp_path / "real.npy")
     assert "in each batch of 64: 16 real, 48 bogus" in capsys.readouterr().out
     decision = load_classifier(tmp_path / "run").decision
     for one in (decision, decision.final):
-        assert one.training_prevalence == 0.25
+        assert one.network_prevalence == 0.25
         # Nine of ninety: a tenth of either class is the validation part.
-        assert one.prevalence == 0.1
+        assert one.training_prevalence == 0.1
+        assert one.prevalence is None
     given = ["--policy", "keep", "--training.epochs", "1", "--decision.prevalence", "1e-4"]
     assert fit.main([*arguments, *given]) == 0
     decision = load_classifier(tmp_path / "run").decision
-    assert (decision.training_prevalence, decision.prevalence) == (0.25, 1e-4)
+    assert (decision.network_prevalence, decision.prevalence) == (0.25, 1e-4)
 
 
 def test_labels_that_suspicion_has_used_up_are_told_from_labels_that_never_were(
@@ -366,10 +374,3 @@ def test_labels_that_suspicion_has_used_up_are_told_from_labels_that_never_were(
     line = fails_with(fit.main, arguments)
     assert "part of stage 2, found no bogus, since" in line
     assert "train with --policy keep" in line
-
-
-def test_test_files_are_found_from_elsewhere_and_with_a_run_that_moves(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert run_module._lasting(Path("real.npy"), Path("run")) == tmp_path / "real.npy"
-    inside = Path("run/survey/test/real.npy")
-    assert run_module._lasting(inside, Path("run")) == inside

@@ -115,8 +115,11 @@ def test_isotonic_calibration_knows_no_certainty(run, night, tmp_path, fails_wit
     (tmp_path / "isotonic").mkdir()
     model.save(tmp_path / "isotonic" / "model.keras")
     arguments = [tmp_path / "isotonic", night / "a.npy", "--out", tmp_path / "scores.csv"]
-    said = fails_with(predict.main, [*arguments, "--probability", "0.95"])
-    assert "at most 0.9" in said
+    said = fails_with(predict.main, [*arguments, "--probability", "0.9001"])
+    assert "expected at most 0.899, the highest" in said
+    # Rounded so that it would be taken.
+    said = fails_with(predict.main, [*arguments, "--probability", "0.5", "--prevalence", "1e-4"])
+    assert "expected at most 0.000899," in said
     table = table_of(tmp_path / "isotonic", night, tmp_path, "--probability", "0.05")
     assert table["decision"].all()
 

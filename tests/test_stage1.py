@@ -66,7 +66,7 @@ def test_predictions_are_for_the_classes_as_they_come(flags, monkeypatch, share,
     monkeypatch.setattr(stage1, "train_fold", instead)
     assert run(flags, "--training.minority_share", share) == 1
     assert shifts == [pytest.approx(np.log(odds))]
-    assert mixtures == [None if odds == 1 else {"real": 32, "bogus": 32}]
+    assert mixtures == [None if odds == 1 else {"minority_share": 0.5}]
 
 
 def test_predictions_cut_short_are_not_merged(flags, trained, tmp_path, fails_with):

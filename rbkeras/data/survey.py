@@ -1,5 +1,6 @@
 """Reading a survey directory: `images<ID>.npy` with `params<ID>.csv` beside each."""
 
+import errno
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -107,6 +108,8 @@ def open_stamps(path: str | Path, *, allow_none: bool = False) -> np.ndarray:
     except FileNotFoundError:
         raise InputError(f"{path}: expected a .npy file of stamps, found none") from None
     except (*DAMAGED, OverflowError, SyntaxError, TokenError) as error:
+        if getattr(error, "errno", None) == errno.EMFILE:
+            raise  # no fault of the file's
         # numpy takes what is no array at all for a pickle, and tells how to run it.
         reason = "it holds no array of numbers" if "pickle" in str(error) else error
         raise InputError(

@@ -18,7 +18,7 @@ from rbkeras.data.earlier_records import (
     require_no_loss,
 )
 from rbkeras.data.encoding import frame_block
-from rbkeras.data.joined_survey import read_surveys
+from rbkeras.data.joined_survey import JoinedDetector, read_surveys
 from rbkeras.data.labels import DEFAULT_LABELS
 from rbkeras.data.records import DATA_INFO, FORMAT_VERSION, MANIFEST, SAMPLES
 from rbkeras.files import read_json, reserve, whole_file, write_json
@@ -125,7 +125,15 @@ def _write_records(
     if done and not overwrite:
         if read_json(out / MANIFEST).get("source") != manifest["source"]:
             sources = list(sources)
-            require_in_common(source, [checksums for _, checksums in sources], out, done)
+            known = [checksums for _, checksums in sources]
+            # Another month may have been added to each of an archive that has moved.
+            known += [
+                part.checksums()
+                for detector in detectors
+                if isinstance(detector, JoinedDetector)
+                for part in detector.parts
+            ]
+            require_in_common(source, known, out, done)
         require_no_loss(detectors, out, done)
     entries = []
     start = 0

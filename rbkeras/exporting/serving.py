@@ -6,7 +6,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from scipy.special import logit
 
 from rbkeras.decision import Decision
 from rbkeras.exporting.runtimes import INPUT
@@ -45,10 +44,8 @@ def _log_odds(score: tf.Tensor, decision: Decision | None) -> tf.Tensor:
     else:
         probability = _interpolated(score, *decision.knots)
         log_odds = tf.math.log(probability) - tf.math.log(1.0 - probability)
-    if decision.prevalence is None:
-        return log_odds
-    shift = logit(decision.prevalence) - logit(decision.training_prevalence)
-    return log_odds + np.float32(shift)
+    offset = np.float32(decision.offset())
+    return log_odds + offset if offset else log_odds
 
 
 def _interpolated(x: tf.Tensor, at: tuple[float, ...], values: tuple[float, ...]) -> tf.Tensor:

@@ -1,5 +1,7 @@
 """Several survey directories as one."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -90,6 +92,41 @@ def test_the_earlier_months_are_not_dropped(months, tmp_path, fails_with):
     assert run(*months, tmp_path / "without") == 0
     for out, lost in (("out", "3 stamps of detector 11"), ("without", "17 stamps of detector 2")):
         assert lost in fails_with(convert.main, [months[0], tmp_path / out])
+
+
+def test_an_archive_that_has_moved_is_no_other_survey(months, tmp_path):
+    survey, later = months
+    for number in (1, 10):
+        (survey / f"images{number}.npy").unlink()
+        (survey / f"params{number}.csv").unlink()
+    assert run(survey, tmp_path / "out") == 0
+    moved = survey.rename(tmp_path / "moved")
+    assert run(moved, later, tmp_path / "out") == 0
+    assert open_records(tmp_path / "out").sizes == (3, 17)
+
+
+def test_records_are_not_written_into_a_survey(months, tmp_path, fails_with):
+    survey, later = months
+    before = sorted(later.iterdir())
+    assert "named last" in fails_with(convert.main, [survey, later])
+    assert sorted(later.iterdir()) == before
+
+
+def test_as_many_files_as_the_system_permits(months, tmp_path, random_stamps):
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for number in range(20, 60):
+        write_detector(months[1], number, random_stamps(1, detector=number), ["real"])
+    try:
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 20, limits[1])
+        )
+        with pytest.raises(OSError, match="Too many open files"):
+            list(read_surveys(months))
+        assert run(*months, tmp_path / "out") == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_one_folder_alone_is_what_it_was(survey):

@@ -5,14 +5,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbkeras.data.labels import SKIP
-from rbkeras.data.mixture import find_mixture, mixed_batches
+from rbkeras.data.mixture import find_mixture, mixed_batches, shares_that_apply
 
 
-def mixture(real, bogus, unlabelled, *, labelled_share=0.5, minority_share=0.0, **options):
-    targets = np.repeat(np.array([1, 0, -1, SKIP], np.int8), [real, bogus, unlabelled, 7])
-    return find_mixture(
-        targets, labelled_share=labelled_share, minority_share=minority_share, **options
-    )
+def targets_of(real, bogus, unlabelled):
+    return np.repeat(np.array([1, 0, -1, SKIP], np.int8), [real, bogus, unlabelled, 7])
+
+
+def mixture(*counts, labelled_share=0.5, minority_share=0.0, **options):
+    shares = {"labelled_share": labelled_share, "minority_share": minority_share}
+    return find_mixture(targets_of(*counts), **shares, **options)
+
+
+def sizes(found):
+    return None if found is None else {part.name: part.size for part in found.parts}
 
 
 @pytest.mark.parametrize(
@@ -42,33 +48,37 @@ def test_labelled_stamps_of_a_batch_of_64(labelled, unlabelled, share, devices, 
     if expected is None:
         assert found is None
     else:
-        assert found.sizes == {"labelled": expected, "unlabelled": 64 - expected}
-        assert found.labelled == expected
+        assert sizes(found) == {"real or bogus": expected, "unlabelled": 64 - expected}
         assert found.prevalence is None
 
 
 @pytest.mark.parametrize(
-    ("counts", "shares", "devices", "expected"),
+    ("counts", "shares", "devices", "expected", "prevalence"),
     [
-        ((600, 5400, 0), (0.5, 0.25), 1, {"real": 16, "bogus": 48}),
-        ((5400, 600, 0), (0.5, 0.25), 1, {"real": 48, "bogus": 16}),
-        ((600, 5400, 0), (0.5, 0.5), 4, {"real": 32, "bogus": 32}),
+        ((600, 5400, 0), (0.5, 0.25), 1, {"real": 16, "bogus": 48}, 1 / 4),
+        ((5400, 600, 0), (0.5, 0.25), 1, {"bogus": 16, "real": 48}, 3 / 4),
+        ((600, 5400, 0), (0.5, 0.5), 4, {"real": 32, "bogus": 32}, 1 / 2),
         # As many as asked for are there without it.
-        ((600, 1800, 0), (0.5, 0.25), 1, None),
-        ((600, 1801, 0), (0.5, 0.25), 1, {"real": 16, "bogus": 48}),
-        ((600, 5400, 0), (0.5, 0.0), 1, None),
-        ((0, 5400, 0), (0.5, 0.5), 1, None),
-        # The unlabelled keep the share that they have, or that which is asked for.
-        ((300, 5400, 300), (0.5, 0.25), 1, {"real": 15, "bogus": 46, "unlabelled": 3}),
-        ((100, 900, 5000), (0.5, 0.25), 1, {"real": 8, "bogus": 24, "unlabelled": 32}),
-        ((100, 900, 5000), (0.0, 0.25), 1, {"real": 3, "bogus": 8, "unlabelled": 53}),
-        # None of the three is left out, of no device.
-        ((1, 10**6, 1), (0.5, 1e-5), 1, {"real": 1, "bogus": 62, "unlabelled": 1}),
-        ((1, 9, 1), (0.5, 0.5), 16, {"real": 16, "bogus": 32, "unlabelled": 16}),
-        ((1, 9, 1), (0.5, 0.5), 32, None),
+        ((600, 1800, 0), (0.5, 0.25), 1, None, None),
+        ((600, 1801, 0), (0.5, 0.25), 1, {"real": 16, "bogus": 48}, 1 / 4),
+        ((600, 5400, 0), (0.5, 0.0), 1, None, None),
+        ((0, 5400, 0), (0.5, 0.5), 1, None, None),
+        # A few without a label come as they come, with the larger class: eight of nine have one.
+        ((300, 4800, 600), (0.5, 0.25), 1, {"real": 15, "bogus or unlabelled": 49}, 0.2562),
+        ((600, 5400, 3), (0.5, 0.25), 8, {"real": 16, "bogus or unlabelled": 48}, 0.2501),
+        # Many get the share that they are left.
+        ((100, 900, 5000), (0.5, 0.25), 1, {"real": 8, "bogus": 24, "unlabelled": 32}, 1 / 4),
+        ((100, 900, 5000), (0.0, 0.25), 1, {"real": 3, "bogus or unlabelled": 61}, 0.2438),
+        # No part is left out, of no device.
+        ((1, 10**6, 1), (0.5, 1e-5), 1, {"real": 1, "bogus or unlabelled": 63}, 1 / 64),
+        ((1, 9, 30), (0.5, 0.5), 16, {"real": 16, "bogus": 16, "unlabelled": 32}, 1 / 2),
+        # One of two would be more than there shall be, and two of eight fewer than there are.
+        ((1, 9, 0), (0.5, 0.3), 32, {"real": 32, "bogus": 32}, 1 / 2),
+        ((1, 9, 0), (0.5, 0.3), 64, None, None),
+        ((28, 72, 0), (0.5, 0.3), 8, None, None),
     ],
 )
-def test_classes_of_a_batch_of_64(counts, shares, devices, expected):
+def test_classes_of_a_batch_of_64(counts, shares, devices, expected, prevalence):
     labelled_share, minority_share = shares
     found = mixture(
         *counts,
@@ -77,11 +87,17 @@ def test_classes_of_a_batch_of_64(counts, shares, devices, expected):
         batch_size=64,
         devices=devices,
     )
-    if expected is None:
-        assert found is None
-    else:
-        assert found.sizes == expected
-        assert found.prevalence == expected["real"] / (expected["real"] + expected["bogus"])
+    assert sizes(found) == expected
+    if expected is not None:
+        assert found.prevalence == pytest.approx(prevalence, abs=1e-4)
+
+
+def test_a_class_of_many_stamps_is_not_rare():
+    shares = {"labelled_share": 0.0, "minority_share": 0.25}
+    few, many = targets_of(99, 1000, 0), targets_of(100, 1000, 0)
+    assert shares_that_apply(few, largest=100, **shares) == {"minority_share": 0.25}
+    assert shares_that_apply(many, largest=100, **shares) == {}
+    assert find_mixture(many, batch_size=64, largest=100, **shares) is None
 
 
 @given(
@@ -94,38 +110,36 @@ def test_classes_of_a_batch_of_64(counts, shares, devices, expected):
 def test_any_batch_is_whole_and_has_some_of_all(
     counts, labelled_share, minority_share, each, devices
 ):
-    found = mixture(
-        *counts,
-        labelled_share=labelled_share,
-        minority_share=minority_share,
-        batch_size=each * devices,
-        devices=devices,
-    )
+    shares = {"labelled_share": labelled_share, "minority_share": minority_share}
+    found = mixture(*counts, **shares, batch_size=each * devices, devices=devices)
+    applied = shares_that_apply(targets_of(*counts), **shares)
+    if not applied:
+        assert found is None
     if found is None:
         return
-    assert found.batch_size == each * devices
-    assert all(size % devices == 0 and size > 0 for size in found.sizes.values())
-    real, bogus, unlabelled = counts
-    assert ("unlabelled" in found.sizes) == (unlabelled > 0)
-    if found.prevalence is None:
-        assert real + bogus < labelled_share * sum(counts)
-        assert abs(found.labelled / devices - labelled_share * each) <= 1
-    else:
+    assert sum(sizes(found).values()) == each * devices
+    assert all(part.size % devices == 0 and part.size > 0 for part in found.parts)
+    kinds = [kind for part in found.parts for kind in part.kinds]
+    present = [kind for kind, count in zip((1, 0, -1), counts, strict=True) if count]
+    assert set(present) <= set(kinds) <= {1, 0, -1}
+    assert len(kinds) == len(set(kinds))
+    real, bogus, _ = counts
+    if "labelled_share" in applied:
+        own = each - sizes(found)["unlabelled"] / devices
+        assert abs(own - labelled_share * each) <= 1 or own == len(applied)
+    if found.prevalence is not None:
+        assert "minority_share" in applied
         rare = min(found.prevalence, 1 - found.prevalence)
-        assert min(real, bogus) < minority_share * (real + bogus)
-        assert abs(rare - minority_share) * found.labelled / devices <= 1
+        assert min(real, bogus) / (real + bogus) < rare <= 0.5
+        assert (found.prevalence < 0.5) <= (real < bogus)
 
 
 def test_parts_are_disjoint_and_cover_what_is_selected():
     targets = np.array([1, 0, -1, SKIP, 0, 1, 0, 0], np.int8)
-    options = {"batch_size": 8, "labelled_share": 0.0}
-    parts = find_mixture(targets, minority_share=0.5, **options).parts(targets)
-    assert list(parts) == ["real", "bogus", "unlabelled"]
-    assert [np.flatnonzero(part != SKIP).tolist() for part in parts.values()] == [
-        [0, 5],
-        [1, 4, 6, 7],
-        [2],
-    ]
+    found = find_mixture(targets, batch_size=8, labelled_share=0.0, minority_share=0.5)
+    chosen = [np.flatnonzero(part.select(targets) != SKIP).tolist() for part in found.parts]
+    assert chosen == [[0, 5], [1, 2, 4, 6, 7]]
+    assert found.parts[1].select(targets)[[1, 2]].tolist() == [0, -1]
 
 
 @pytest.mark.parametrize("devices", [1, 2])

@@ -32,11 +32,12 @@ STEP = ((-1.0, 0.5, 0.5 + 1e-12, 3.0), (0.01, 0.2, 0.7, 0.9))
         make("none"),
         make("none", prevalence=1e-4),
         make("temperature", temperature=2.5, prevalence=0.2, training_prevalence=0.1),
+        make("temperature", temperature=1.5, network_prevalence=0.25, training_prevalence=0.1),
         make("isotonic", knots=STEP),
         make("isotonic", knots=((0.3,), (0.4,)), prevalence=0.1),
         fitted(),
     ],
-    ids=["none", "prevalence", "temperature", "step", "one knot", "fitted"],
+    ids=["none", "prevalence", "temperature", "batches", "step", "one knot", "fitted"],
 )
 def test_probability_is_the_decisions(decision):
     scores = SCORES[np.abs(SCORES - 0.5) > 1e-6]

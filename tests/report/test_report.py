@@ -337,10 +337,15 @@ def test_evaluate_writes_one_too(tiny_run, tiny_survey, tmp_path):
 
 
 def test_a_run_that_was_moved_finds_its_own_records(own_run, tiny_survey):
-    """Paths relative to where fit was called are looked for inside the run."""
-    (own_run / "config.yaml").write_text("out: rbkeras-run\ndata: rbkeras-run/records\n")
+    """Paths inside the run that fit knew are looked for inside the run as it is now."""
+    (own_run / "config.yaml").write_text("out: /was/rbkeras-run\ndata: /was/rbkeras-run/records\n")
     shutil.copytree(tiny_survey / "records", own_run / "records")
+    tests = {f"test_{name}": f"/was/rbkeras-run/test/{name}.npy" for name in ("real", "bogus")}
+    (own_run / "evaluation" / "source.json").write_text(json.dumps(tests))
+    shutil.copytree(tiny_survey / "sim" / "test", own_run / "test")
     findings = gather_run(own_run)
+    # From the tables beside them.
+    assert "family" in findings.test.table
     assert findings.records.directory == own_run / "records"
     assert "object_type" in findings.validation.table
 
