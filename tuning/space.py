@@ -64,9 +64,14 @@ def flag_of(name: str) -> str:
 
 
 ON = (True,)
-# Only the ratios of the three weights matter to adam and adamw, so lambda_ce stays as it is unless
-# asked for by --vary.
-LAMBDA_CE = Row("loss.lambda_ce", Range(0.03, 3.0, log=True))
+#: Searched only where --vary names them.
+ASKED_FOR = (
+    # Only the ratios of the three weights matter to adam and adamw.
+    Row("loss.lambda_ce", Range(0.03, 3.0, log=True)),
+    # Surveys without a rare class, and with labels for most stamps, do not know of these.
+    Row("training.minority_share", (0.0, 0.125, 0.25, 0.5)),
+    Row("training.labelled_share", (0.0, 0.25, 0.5, 0.75)),
+)
 LOSSES = (
     Row("use_auc", (True, False)),
     Row("loss.lambda_auc", Range(0.01, 10.0, log=True), ("use_auc", ON)),
@@ -115,7 +120,7 @@ SPACES: dict[str, tuple[Row, ...]] = {
     "all": (*LOSSES, *ARCHITECTURE, *TRAINING),
     "none": (),
 }
-_ROWS = {row.name: row for row in (LAMBDA_CE, *SPACES["all"])}
+_ROWS = {row.name: row for row in (*ASKED_FOR, *SPACES["all"])}
 
 
 def choose_rows(

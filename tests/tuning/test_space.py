@@ -106,7 +106,9 @@ def test_a_switch_needs_something_to_switch():
 
 
 def test_names_are_checked():
-    assert "loss.lambda_ce" in [row.name for row in choose_rows("losses", vary=["loss.lambda_ce"])]
+    for name in ("loss.lambda_ce", "training.minority_share", "training.labelled_share"):
+        assert name not in [row.name for row in choose_rows("all")]
+        assert name in [row.name for row in choose_rows("losses", vary=[name])]
     with pytest.raises(InputError, match=r"--vary: expected one of .*lambda_ce.*, got 'lamda'"):
         choose_rows("losses", vary=["lamda"])
     with pytest.raises(InputError, match="at least one setting"):
