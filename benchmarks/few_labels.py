@@ -8,10 +8,10 @@ that have lost theirs, and tested on first scores. Called again, it trains nothi
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from commands import call
 from measure import machine
 
 from rbkeras import convert, fit, simulate
@@ -44,7 +44,7 @@ def make_survey(folder: Path, *, seed: int, labels: int) -> None:
     """Simulate a survey, and convert it with few labels and once more without the rest of it."""
     survey = folder / "survey"
     options = {"seed": seed, "label_error": 0, "test_real": 5000, "test_bogus": 50000}
-    _succeeded(simulate.main([str(survey), *_flags(options)]))
+    call(simulate, [survey], options)
     rng = np.random.default_rng(seed)
     tables = sorted((survey / "raw").glob("params*.csv"))
     for name in ("all", "labelled"):
@@ -60,7 +60,7 @@ def make_survey(folder: Path, *, seed: int, labels: int) -> None:
             few[chosen].to_csv(folder / f"raw-{name}" / path.name, index=False)
             np.save(folder / f"raw-{name}" / images.name, stamps[chosen])
     for name in ("all", "labelled"):
-        _succeeded(convert.main([str(folder / f"raw-{name}"), str(folder / f"records-{name}")]))
+        call(convert, [folder / f"raw-{name}", folder / f"records-{name}"], {})
     (folder / "made").touch()
 
 
@@ -77,17 +77,8 @@ def train(folder: Path, side: str, *, seed: int) -> dict[str, float]:
         "policy": "keep",
         "decision.second_look": 0,
     }
-    _succeeded(fit.main([*_flags(options), *flags]))
+    call(fit, flags, options)
     return json.loads((run / "evaluation" / "metrics.json").read_text())
-
-
-def _flags(options: dict[str, Any]) -> list[str]:
-    return [f"--{name}={value}" for name, value in options.items()]
-
-
-def _succeeded(status: int) -> None:
-    if status:
-        raise SystemExit(status)
 
 
 def main() -> int:

@@ -8,8 +8,8 @@ nothing twice.
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
+from commands import call
 from measure import machine
 
 from rbkeras import convert, fit, simulate
@@ -23,8 +23,8 @@ examples:
 def make_survey(folder: Path, *, seed: int, real_fraction: float) -> None:
     options = {"seed": seed, "label_error": 0, "real_fraction": real_fraction}
     options |= {"test_real": 5000, "test_bogus": 50000}
-    _succeeded(simulate.main([str(folder / "survey"), *_flags(options)]))
-    _succeeded(convert.main([str(folder / "survey" / "raw"), str(folder / "records")]))
+    call(simulate, [folder / "survey"], options)
+    call(convert, [folder / "survey" / "raw", folder / "records"], {})
     (folder / "made").touch()
 
 
@@ -43,19 +43,10 @@ def train(folder: Path, share: float, *, seed: int) -> dict[str, dict[str, float
     found = {}
     # The network is trained once; the second look is measured without training.
     for name, second_look in (("once", 0), ("second look", 0.98)):
-        _succeeded(fit.main(_flags(options | {"decision.second_look": second_look})))
+        call(fit, [], options | {"decision.second_look": second_look})
         metrics = folder / f"share-{share:g}" / "evaluation" / "metrics.json"
         found[name] = json.loads(metrics.read_text())
     return found
-
-
-def _flags(options: dict[str, Any]) -> list[str]:
-    return [f"--{name}={value}" for name, value in options.items()]
-
-
-def _succeeded(status: int) -> None:
-    if status:
-        raise SystemExit(status)
 
 
 def main() -> int:

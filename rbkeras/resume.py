@@ -1,10 +1,13 @@
 """Remembering which pieces of work are finished, and with which settings."""
 
+import hashlib
 import re
 import shutil
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from rbkeras.errors import InputError
 from rbkeras.files import plain, read_json, write_json
@@ -133,3 +136,11 @@ def _differences(earlier: Any, now: Any, path: str = "") -> Iterator[str]:
 def _is_digest(value: Any) -> bool:
     """Say whether this is a checksum, which tells a person nothing."""
     return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
+
+
+def digest(*arrays: np.ndarray) -> str:
+    """Give a fingerprint of arrays."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]

@@ -1,9 +1,7 @@
 """A run directory: its data and settings, and the networks and datasets that follow from them."""
 
-import hashlib
-import shutil
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +11,16 @@ import pandas as pd
 import tensorflow as tf
 
 from rbkeras import __version__
+from rbkeras.batches import Batches
 from rbkeras.config import FitConfig
 from rbkeras.data.labels import SKIP
-from rbkeras.data.mixture import Mixture, find_mixture, mixed_batches, shares_that_apply
-from rbkeras.data.pipeline import stamp_dataset
 from rbkeras.data.records import Records
 from rbkeras.data.splits import repeat_seed, stratified_folds, validation_mask
-from rbkeras.devices import find_strategy, padded_batches
+from rbkeras.devices import find_strategy
 from rbkeras.errors import InputError, because_of
 from rbkeras.losses import RealBogusLoss
 from rbkeras.models.classifier import RealBogusClassifier, build_classifier
+from rbkeras.resume import digest
 from rbkeras.training import compile_classifier, enough_epochs, make_optimizer
 from rbkeras.verdicts import apply_verdicts, read_verdicts
 
@@ -196,111 +194,13 @@ class Run:
             )
         return classifier
 
-    def _cache(self, targets: np.ndarray) -> Path:
-        return self.folder / "cache" / digest(targets)
-
-    def forget(self, *targets: np.ndarray) -> None:
-        """Remove what `dataset` has kept of these targets on disk."""
-        for one in targets:
-            shutil.rmtree(self._cache(one), ignore_errors=True)
-
-    def mixture(self, targets: np.ndarray) -> Mixture | None:
-        """Find what training batches are made of; None where stamps come as they come."""
-        return find_mixture(
-            targets,
-            batch_size=self.config.training.batch_size,
-            devices=self.strategy.num_replicas_in_sync,
-            **self._shares,
-        )
-
-    def mixing(self, targets: np.ndarray) -> dict[str, dict[str, float]]:
-        """Say what `mixture` depends on, besides the devices, which are for each machine to find.
-
-        Empty where stamps come as they come.
-        """
-        applied = shares_that_apply(targets, **self._shares)
-        return {"mixture": applied} if applied else {}
-
-    @property
-    def _shares(self) -> dict[str, Any]:
-        own = self.config.training
-        return {
-            "labelled_share": own.labelled_share,
-            "minority_share": own.minority_share,
-            # More would be read over and over, where a few are kept; nor are they few.
-            "largest": own.shuffle_buffer,
-        }
-
-    def dataset(self, targets: np.ndarray, *, training: bool, begun: int = 0) -> tf.data.Dataset:
-        """Stream the selected stamps; shuffled, augmented and, if need be, mixed for training.
-
-        `begun` epochs of an interrupted training are done: what is drawn at random is drawn
-        otherwise than in those.
-        """
-        own, devices = self.config.training, self.strategy.num_replicas_in_sync
-        if not training:
-            # Shuffled once, since surveys may be sorted by class, and batches of one class have no
-            # pairs for the AUC hinge to judge.
-            dataset = stamp_dataset(
-                self.records,
-                targets,
-                batch_size=512,
-                shuffle_buffer=4 * 512,
-                reshuffle=False,
-                seed=self.config.seed,
-            )
-            return padded_batches(dataset, devices) if devices > 1 else dataset
-        if own.cache == "disk":
-            # What an interrupted training has left may be cut short, or of other records.
-            self.forget(targets)
-            self._cache(targets).mkdir(parents=True, exist_ok=True)
-        count, mixture = int(np.sum(targets != SKIP)), self.mixture(targets)
-        seed = repeat_seed(self.config.seed, begun)
-        shuffled = partial(self._shuffled, folder=self._cache(targets), seed=seed)
-        if mixture is None:
-            samples = count - count % devices
-            return shuffled(targets, name="stamps", batch_size=own.batch_size, samples=samples)
-        # An epoch has as many batches as it would otherwise.
-        steps = -(-count // own.batch_size)
-        parts = [
-            shuffled(
-                part.select(targets),
-                name=part.name,
-                batch_size=part.size,
-                samples=steps * part.size,
-            )
-            for part in mixture.parts
-        ]
-        return mixed_batches(*parts, devices=devices)
-
-    def _shuffled(
-        self,
-        targets: np.ndarray,
-        *,
-        folder: Path,
-        name: str,
-        batch_size: int,
-        samples: int,
-        seed: int,
-    ) -> tf.data.Dataset:
-        own = self.config.training
-        cache: Any = {"none": None, "memory": "memory", "disk": folder / name}
-        return stamp_dataset(
+    @cached_property
+    def batches(self) -> Batches:
+        """The batches that trainings see."""
+        return Batches(
             self.records,
-            targets,
-            batch_size=batch_size,
-            shuffle_buffer=own.shuffle_buffer,
-            seed=seed,
-            augment=own.augment,
-            shift=own.shift,
-            cache=cache[own.cache],
-            samples=samples,
+            self.config.training,
+            seed=self.config.seed,
+            cache=self.folder / "cache",
+            devices=lambda: self.strategy.num_replicas_in_sync,
         )
-
-
-def digest(*arrays: np.ndarray) -> str:
-    """Give a fingerprint of arrays."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:16]

@@ -91,7 +91,7 @@ def _fold_settings(run: Run, k: int, training: np.ndarray) -> dict[str, Any]:
         model = {"network": own.network}
     return (
         run.settings()
-        | run.mixing(training)
+        | run.batches.mixing(training)
         | {
             "fold": k,
             "folds": own.folds,
@@ -103,7 +103,7 @@ def _fold_settings(run: Run, k: int, training: np.ndarray) -> dict[str, Any]:
 
 def _shift(run: Run, training: np.ndarray) -> float:
     """Log-odds between the fraction of reals in the training part and that in its batches."""
-    mixture = run.mixture(training)
+    mixture = run.batches.mixture(training)
     if mixture is None or mixture.prevalence is None:
         return 0.0
     here = np.sum(training == REAL) / np.sum(training >= 0)
@@ -119,7 +119,7 @@ def _train_fold(run: Run, k: int) -> None:
             targets,
             folder=folder,
             make_model=lambda steps: run.compiled(settings["model"], RealBogusLoss(), steps),
-            make_dataset=run.dataset,
+            make_dataset=run.batches.dataset,
             epochs=settings["epochs"],
             seed=run.config.seed + k,
             deterministic=run.config.deterministic,
@@ -129,7 +129,7 @@ def _train_fold(run: Run, k: int) -> None:
             settings=settings,
             overwrite=run.config.overwrite,
         )
-        run.forget(*targets)
+        run.batches.forget(*targets)
 
 
 def _is_finished(run: Run, k: int) -> bool:

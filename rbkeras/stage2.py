@@ -24,8 +24,8 @@ from rbkeras.locks import alone
 from rbkeras.losses import RealBogusLoss
 from rbkeras.metrics import threshold_at_tpr
 from rbkeras.models.classifier import RealBogusClassifier
-from rbkeras.resume import claim, mark_finished, refuse_other_settings
-from rbkeras.rundir import Run, digest
+from rbkeras.resume import claim, digest, mark_finished, refuse_other_settings
+from rbkeras.rundir import Run
 from rbkeras.training import epochs_done, fit_classifier, forget_backup, set_seed
 from rbkeras.verdicts import apply_verdicts
 
@@ -130,7 +130,7 @@ def _train_final(
     own = run.config.training
     epochs = run.epochs(own.epochs, own.min_steps, training)
     settings = _settings(run) | {"epochs": epochs, "targets": digest(training, validation)}
-    settings |= run.mixing(training)
+    settings |= run.batches.mixing(training)
     marker, path = run.folder / MARKER, run.folder / "model.keras"
     others = [run.folder / name for name in ("log.csv", "tensorboard", "backup")]
     finished = claim(
@@ -152,12 +152,12 @@ def _train_final(
         f"{run.folder}: training on {np.sum(training >= 0)} labelled and "
         f"{np.sum(training == -1)} unlabelled stamps, validating on {np.sum(validation >= 0)}"
     )
-    mixture = run.mixture(training)
+    mixture = run.batches.mixture(training)
     if mixture is not None:
         print(f"{run.folder}: in each batch of {own.batch_size}: {mixture}")
     with reading(run.records.directory):
-        dataset = run.dataset(training, training=True, begun=begun)
-        held_out = run.dataset(validation, training=False)
+        dataset = run.batches.dataset(training, training=True, begun=begun)
+        held_out = run.batches.dataset(validation, training=False)
         loss = RealBogusLoss(**asdict(run.config.loss))
         steps = epochs * int(dataset.cardinality())
         model = run.compiled(asdict(run.config.model), loss, steps)
@@ -197,7 +197,7 @@ def _after_suspects(rated: pd.DataFrame | None, kind: str) -> str:
 def _tidy(run: Run, training: np.ndarray) -> None:
     """Remove what a training needs that is under way; a kill may have left it to the next call."""
     forget_backup(run.folder)
-    run.forget(training)
+    run.batches.forget(training)
 
 
 def _derived(run: Run) -> list[Path]:
@@ -217,7 +217,7 @@ def _decide(
     """Predict the validation part, write that, and measure threshold and calibration on it."""
     own, again_from = run.config.decision, None
     prevalence = float(np.sum(training == REAL) / np.sum(training >= 0))
-    mixture = run.mixture(training)
+    mixture = run.batches.mixture(training)
     table = predicted(run, model, validation)
     measure = partial(
         fit_decision,

@@ -20,7 +20,7 @@ def test_validation_batches_of_a_survey_sorted_by_class_have_both(tmp_path, rand
     convert_survey(tmp_path / "survey", tmp_path / "records", progress=False)
     records = open_records(tmp_path / "records")
     run = Run(FitConfig(data=records.directory, out=tmp_path / "run"), records)
-    batches = run.dataset(run.labels, training=False)
+    batches = run.batches.dataset(run.labels, training=False)
     epochs = [[labels.numpy() for _, labels in batches] for _ in range(2)]
     # The last batch has 176 stamps.
     assert all(0.3 < labels.mean() < 0.7 for labels in epochs[0])
@@ -35,7 +35,7 @@ def test_few_labelled_stamps_have_their_share_of_every_batch(tmp_path, records_d
     targets[4] = SKIP
     training = TrainingConfig(batch_size=8, labelled_share=0.25, augment=False, cache=cache)
     run = Run(FitConfig(data=records_dir, out=tmp_path / "run", training=training), records)
-    dataset = run.dataset(targets, training=True)
+    dataset = run.batches.dataset(targets, training=True)
     epochs = [list(dataset.as_numpy_iterator()) for _ in range(2)]
     label_of = dict(zip(range(1000, 1004), [0, 1, 0, 1], strict=True))
     for epoch in epochs:
@@ -50,7 +50,7 @@ def test_few_labelled_stamps_have_their_share_of_every_batch(tmp_path, records_d
         assert set(Counter(who[labels >= 0].tolist()).values()) == {2, 3}
         assert len(set(who[labels < 0].tolist())) == 30
     assert any((a != b).any() for (a, _), (b, _) in zip(*epochs, strict=True))
-    run.forget(targets)
+    run.batches.forget(targets)
     assert not list((tmp_path / "run").rglob("*labelled*"))
 
 
@@ -62,7 +62,7 @@ def test_the_rarer_class_has_its_share_of_every_batch(tmp_path, records_dir, unl
     targets[6 : 6 + unlabelled] = -1
     training = TrainingConfig(batch_size=12, minority_share=0.25, augment=False)
     run = Run(FitConfig(data=records_dir, out=tmp_path / "run", training=training), records)
-    dataset = run.dataset(targets, training=True)
+    dataset = run.batches.dataset(targets, training=True)
     batches = list(dataset.as_numpy_iterator())
     assert len(batches) == int(dataset.cardinality()) == 3
     stamps, labels = (np.stack(part) for part in zip(*batches, strict=True))
@@ -83,8 +83,8 @@ def test_what_batches_are_made_of_is_a_setting_and_devices_are_none(tmp_path, re
         FitConfig(data=records_dir, out=tmp_path, training=training), open_records(records_dir)
     )
     # Three devices are not asked for, which this machine may lack.
-    assert run.mixing(run.labels) == {"mixture": {"minority_share": 0.5}}
-    assert run.mixing(np.where(np.arange(len(run.labels)) % 2, 0, 1)) == {}
+    assert run.batches.mixing(run.labels) == {"mixture": {"minority_share": 0.5}}
+    assert run.batches.mixing(np.where(np.arange(len(run.labels)) % 2, 0, 1)) == {}
 
 
 @pytest.mark.parametrize("cache", ["none", "memory"])
@@ -95,7 +95,7 @@ def test_an_interrupted_training_does_not_draw_its_first_epoch_again(tmp_path, r
     )
 
     def drawn(begun):
-        dataset = run.dataset(run.labels, training=True, begun=begun)
+        dataset = run.batches.dataset(run.labels, training=True, begun=begun)
         return np.concatenate([stamps for stamps, _ in dataset.as_numpy_iterator()])
 
     first, after_two, after_three = drawn(0), drawn(2), drawn(3)

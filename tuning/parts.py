@@ -102,7 +102,7 @@ def train_part(
     own = run.config.training
     epochs = run.epochs(own.epochs, own.min_steps, training)
     with reading(run.records.directory):
-        dataset = run.dataset(training, training=True, begun=begun)
+        dataset = run.batches.dataset(training, training=True, begun=begun)
         model = run.compiled(
             asdict(run.config.model),
             RealBogusLoss(**asdict(run.config.loss)),
@@ -111,7 +111,7 @@ def train_part(
         fit_classifier(
             model,
             dataset,
-            run.dataset(validation, training=False),
+            run.batches.dataset(validation, training=False),
             epochs=epochs,
             folder=folder,
             keep_best=own.keep == "best",

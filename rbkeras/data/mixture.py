@@ -72,14 +72,14 @@ def shares_that_apply(
         Fraction of these labelled stamps that shall be of the rarer class, 0 to 0.5. It does not
         apply where there is one class alone.
     largest
-        Stamps of a class that is never rare, however many the other one has.
+        Most stamps of a class that counts as rare; None sets no limit.
     """
     real, bogus, unlabelled = _counts(targets)
     labelled, rare = real + bogus, min(real, bogus)
     found = {}
     if labelled and unlabelled and labelled < labelled_share * (labelled + unlabelled):
         found["labelled_share"] = labelled_share
-    if rare and rare < minority_share * labelled and (largest is None or rare < largest):
+    if rare and rare < minority_share * labelled and (largest is None or rare <= largest):
         found["minority_share"] = minority_share
     return found
 

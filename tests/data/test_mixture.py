@@ -94,7 +94,7 @@ def test_classes_of_a_batch_of_64(counts, shares, devices, expected, prevalence)
 
 def test_a_class_of_many_stamps_is_not_rare():
     shares = {"labelled_share": 0.0, "minority_share": 0.25}
-    few, many = targets_of(99, 1000, 0), targets_of(100, 1000, 0)
+    few, many = targets_of(100, 1000, 0), targets_of(101, 1000, 0)
     assert shares_that_apply(few, largest=100, **shares) == {"minority_share": 0.25}
     assert shares_that_apply(many, largest=100, **shares) == {}
     assert find_mixture(many, batch_size=64, largest=100, **shares) is None
