@@ -123,8 +123,10 @@ def _convert(arguments: argparse.Namespace, options: dict) -> int:
     from rbkeras.data.fits_source import is_fits_table
 
     first, records = Path(arguments.inputs[0]), Path(arguments.records)
-    if is_survey(records):
-        raise InputError(f"{records}: expected a directory for records, named last, found a survey")
+    if is_survey(records) or is_fits_table(records) or any(records.glob("*.avro")):
+        raise InputError(
+            f"{records}: expected a directory for records, named last, found stamps to convert"
+        )
     survey = is_survey(first)
     if not survey and is_alerts(first):
         return _convert_alerts(arguments, options)

@@ -110,6 +110,12 @@ def test_records_are_not_written_into_a_survey(months, tmp_path, fails_with):
     before = sorted(later.iterdir())
     assert "named last" in fails_with(convert.main, [survey, later])
     assert sorted(later.iterdir()) == before
+    for name in ("stamps.csv", "night.avro"):
+        folder = tmp_path / name.partition(".")[0]
+        folder.mkdir()
+        (folder / name).touch()
+        assert "named last" in fails_with(convert.main, [survey, folder])
+        assert [path.name for path in folder.iterdir()] == [name]
 
 
 def test_as_many_files_as_the_system_permits(months, tmp_path, random_stamps):
