@@ -176,6 +176,9 @@ class TrainingConfig:
     devices
         GPUs of this machine, or logical CPUs, that share each batch: a number, or all; null takes
         one.
+    start_from
+        A run directory or its model.keras whose weights stage 2 begins with, of the same network;
+        null begins with random ones.
     """
 
     epochs: int = 30
@@ -193,6 +196,7 @@ class TrainingConfig:
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     jit_compile: bool = False
     devices: int | Literal["all"] | None = None
+    start_from: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,6 +233,10 @@ class LabelErrorConfig:
         The label_errors.csv of an earlier stage 1 on the same records, used instead of a new one.
     gallery
         Number of stamps in label_errors.html, the most suspicious ones; 0 writes none.
+    start_from
+        A run directory or its model.keras whose weights every fold begins with. It must not have
+        been trained on these samples, whose wrong labels it would repeat; null begins with random
+        ones.
     """
 
     folds: int = 5
@@ -242,6 +250,7 @@ class LabelErrorConfig:
     group: str | None = None
     table: Path | None = None
     gallery: int = 300
+    start_from: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,6 +49,8 @@ _OF_EACH_TRAINING = {
     "policy": "--policies names those of the trainings",
     "policy_threshold": "no policy of a study has one",
     "verdicts": "a study compares what is done without them",
+    "training.start_from": "the networks of a study begin untrained",
+    "label_errors.start_from": "the networks of a study begin untrained",
     "hold_out": "--test_real and --test_bogus name the test set of --data",
 }
 

@@ -11,9 +11,10 @@ from typing import Any, NoReturn
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
 
-from rbkeras.config import FitConfig
+from rbkeras.config import FitConfig, lookup
 from rbkeras.errors import InputError
 from rbkeras.files import plain, read_yaml, whole_file
+from rbkeras.model_file import trained_model
 from rbkeras.presets import PRESETS
 from rbkeras.validation import validate
 
@@ -215,7 +216,19 @@ def checked(config: FitConfig) -> FitConfig:
         if path is not None and not path.exists():
             kind = kinds.get(flag, ".npy file")
             raise InputError(f"{path}: expected a {kind} for --{flag}, found none")
+    for section in ("training", "label_errors"):
+        _check_start(lookup(config, f"{section}.start_from"), section=section, out=config.out)
     return config
+
+
+def _check_start(path: Path | None, *, section: str, out: Path) -> None:
+    if path is not None:
+        model = trained_model(path)
+        if out.resolve() in model.resolve().parents:
+            raise InputError(
+                f"--{section}.start_from: expected a model outside of --out {out}, whose models "
+                f"are replaced, got {path}"
+            )
 
 
 def write_config(path: str | Path, config: FitConfig) -> None:

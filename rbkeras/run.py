@@ -16,7 +16,7 @@ from rbkeras.pieces import Piece
 from rbkeras.report.gather import gather_run
 from rbkeras.report.page import write_report
 from rbkeras.run_summary import summary, suspects_in_words
-from rbkeras.rundir import Run
+from rbkeras.rundir import STAGE2_MARKER, Run
 from rbkeras.simulated import simulated
 from rbkeras.stage1_results import tell_suspects
 
@@ -31,11 +31,12 @@ def fit(config: FitConfig, *, dask: str | None = None) -> None:
     # What can be told before hours of training.
     if config.policy != "flip":  # which may find more of a class than is given
         stage2.choose_targets(run, None)
+    stage2.check_start(run)
     stage2.refuse_others(run)
     with described(config):
         rated = stage1.find_label_errors(run, dask=dask)
         # What is told of an earlier stage 2 stands until it is sure to be replaced.
-        stands = (run.folder / stage2.MARKER).exists()
+        stands = (run.folder / STAGE2_MARKER).exists()
         if rated is not None:
             # Before stage 2, which may find too few labels left.
             print("\n".join(suspects_in_words(rated)))

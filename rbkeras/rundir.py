@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -21,8 +21,12 @@ from rbkeras.errors import InputError, because_of
 from rbkeras.losses import RealBogusLoss
 from rbkeras.models.classifier import RealBogusClassifier, build_classifier
 from rbkeras.resume import digest
+from rbkeras.start_weights import StartWeights
 from rbkeras.training import compile_classifier, enough_epochs, make_optimizer
 from rbkeras.verdicts import apply_verdicts, read_verdicts
+
+#: Says what the model of a run directory depends on, and whether it is finished.
+STAGE2_MARKER = "stage2.json"
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ class Run:
             training["cached"] = True
         # What comes of the shares is known where the targets are.
         own = ("epochs", "min_steps", "keep", "patience", "validation_fraction")
-        own += ("labelled_share", "minority_share")
+        own += ("labelled_share", "minority_share", "start_from")
         for key in own:
             training.pop(key)
         if training["devices"] == 1:
@@ -177,17 +181,52 @@ class Run:
             batch_size=self.config.training.batch_size,
         )
 
-    def compiled(
-        self, model: dict[str, Any], loss: RealBogusLoss, total_steps: int
+    def start(self, stage: Literal["training", "label_errors"]) -> StartWeights | None:
+        """Read the weights that a stage begins with, unless they are random."""
+        path = getattr(self.config, stage).start_from
+        if path is None:
+            return None
+        if stage not in self._starts:
+            self._starts[stage] = StartWeights.read(path, flag=f"{stage}.start_from")
+        return self._starts[stage]
+
+    def start_settings(self, stage: Literal["training", "label_errors"]) -> dict[str, Any]:
+        """Collect what a stage depends on beside `settings`: nothing with random weights."""
+        start = self.start(stage)
+        return {} if start is None else {"start": start.fingerprint}
+
+    @cached_property
+    def _starts(self) -> dict[str, StartWeights]:
+        return {}
+
+    def built(
+        self, model: dict[str, Any], start: StartWeights | None = None
     ) -> RealBogusClassifier:
-        """Build and compile a network for so many steps; `model` holds options of `ModelConfig`."""
+        """Build a network for these records; `model` holds options of `ModelConfig`.
+
+        Its weights are those of `start`, or random.
+        """
+        try:
+            classifier = build_classifier(self.records.stamp_shape, **model)
+        except ValueError as error:
+            raise InputError(f"{self.records.directory}: {error}") from None
+        if start is not None:
+            start.give_to(classifier)
+        return classifier
+
+    def compiled(
+        self,
+        model: dict[str, Any],
+        loss: RealBogusLoss,
+        total_steps: int,
+        *,
+        start: StartWeights | None = None,
+    ) -> RealBogusClassifier:
+        """Build a network as `built` does, and compile it for so many steps."""
         own = self.config.training
         keras.mixed_precision.set_dtype_policy(own.precision)
         with self.strategy.scope():
-            try:
-                classifier = build_classifier(self.records.stamp_shape, **model)
-            except ValueError as error:
-                raise InputError(f"{self.records.directory}: {error}") from None
+            classifier = self.built(model, start)
             optimizer = make_optimizer(total_steps=total_steps, **asdict(self.config.optimizer))
             compile_classifier(
                 classifier, optimizer=optimizer, loss=loss, jit_compile=own.jit_compile

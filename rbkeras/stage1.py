@@ -13,14 +13,15 @@ from rbkeras.data.labels import REAL, SKIP, require_both_classes
 from rbkeras.data.records import open_records
 from rbkeras.distribution import do_on_dask
 from rbkeras.errors import InputError
-from rbkeras.files import whole_file
+from rbkeras.files import read_json, whole_file
 from rbkeras.label_errors import rate_labels, read_label_errors, write_label_errors
 from rbkeras.locks import alone
 from rbkeras.losses import RealBogusLoss
+from rbkeras.model_file import trained_model
 from rbkeras.options import as_plain, from_plain
 from rbkeras.pieces import Piece
 from rbkeras.resume import is_finished
-from rbkeras.rundir import Run
+from rbkeras.rundir import STAGE2_MARKER, Run
 from rbkeras.verdicts import gather_verdicts
 
 #: Verdicts on samples that `label_errors.csv` has no row for.
@@ -34,14 +35,32 @@ def fold_folders(run: Run) -> list[Path]:
 
 
 def check_folds(run: Run) -> None:
-    """Raise `InputError` where a fold, if any are trained, would lack samples or a class."""
+    """Raise `InputError` where a fold, if any are trained, would lack samples or a class.
+
+    Or where the weights that it begins with are of another network, or know the labels to judge.
+    """
     own = run.config.label_errors
     if own.table is None and run.config.policy != "keep":
+        if own.start_from is not None:
+            _require_strange(own.start_from, run)
+            run.built(fold_model(run), run.start("label_errors"))
         for k in range(len(fold_folders(run))):
             require_both_classes(
                 _targets(run, k)[0],
                 source=run.records.directory,
                 part=f"the training part of fold {k}",
+            )
+
+
+def _require_strange(start: Path, run: Run) -> None:
+    """Refuse a network that lies beside what says that it was trained on the same records."""
+    folder = trained_model(start).parent
+    for marker in (folder / STAGE2_MARKER, folder / FOLD_MARKER):
+        settings = read_json(marker).get("settings", {}) if marker.exists() else {}
+        if settings.get("records") == run.records.fingerprint:
+            raise InputError(
+                f"--label_errors.start_from {start}: expected a model that has not seen "
+                f"{run.records.directory}, whose labels it is to judge, found one trained on them"
             )
 
 
@@ -82,13 +101,18 @@ def _targets(run: Run, k: int) -> tuple[np.ndarray, np.ndarray]:
     return fold_targets(run.labels, run.folds(repeat), fold)
 
 
+def fold_model(run: Run) -> dict[str, Any]:
+    """Give the options of the network of the folds."""
+    own = run.config.label_errors
+    if own.network and own.network != run.config.model.network:
+        # Options and normalisation of stage 2's network do not carry over to another one.
+        return {"network": own.network}
+    return asdict(run.config.model)
+
+
 def _fold_settings(run: Run, k: int, training: np.ndarray) -> dict[str, Any]:
     """Collect what a fold depends on; not the number of repeats, since more change no fold."""
     own = run.config.label_errors
-    model = asdict(run.config.model)
-    if own.network and own.network != run.config.model.network:
-        # Options and normalisation of stage 2's network do not carry over to another one.
-        model = {"network": own.network}
     return (
         run.settings()
         | run.batches.mixing(training)
@@ -96,8 +120,9 @@ def _fold_settings(run: Run, k: int, training: np.ndarray) -> dict[str, Any]:
             "fold": k,
             "folds": own.folds,
             "epochs": run.epochs(own.epochs, own.min_steps, training),
-            "model": model,
+            "model": fold_model(run),
         }
+        | run.start_settings("label_errors")
     )
 
 
@@ -118,7 +143,9 @@ def _train_fold(run: Run, k: int) -> None:
             run.records,
             targets,
             folder=folder,
-            make_model=lambda steps: run.compiled(settings["model"], RealBogusLoss(), steps),
+            make_model=lambda steps: run.compiled(
+                settings["model"], RealBogusLoss(), steps, start=run.start("label_errors")
+            ),
             make_dataset=run.batches.dataset,
             epochs=settings["epochs"],
             seed=run.config.seed + k,

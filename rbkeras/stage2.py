@@ -25,7 +25,7 @@ from rbkeras.losses import RealBogusLoss
 from rbkeras.metrics import threshold_at_tpr
 from rbkeras.models.classifier import RealBogusClassifier
 from rbkeras.resume import claim, digest, mark_finished, refuse_other_settings
-from rbkeras.rundir import Run
+from rbkeras.rundir import STAGE2_MARKER, Run
 from rbkeras.training import epochs_done, fit_classifier, forget_backup, set_seed
 from rbkeras.verdicts import apply_verdicts
 
@@ -83,10 +83,15 @@ def choose_targets(run: Run, rated: pd.DataFrame | None) -> tuple[np.ndarray, np
     return parts
 
 
-#: Says what the model depends on, and whether it is finished.
-MARKER = "stage2.json"
 #: Settings that follow from the suspects.
 _OF_SUSPECTS = ("epochs", "targets", "mixture")
+
+
+def check_start(run: Run) -> None:
+    """Raise `InputError` where the weights to start from are of another network."""
+    start = run.start("training")
+    if start is not None:
+        run.built(asdict(run.config.model), start)
 
 
 def refuse_others(run: Run) -> None:
@@ -95,7 +100,7 @@ def refuse_others(run: Run) -> None:
     Before hours of stage 1, that is: what stage 1 will find is not known yet.
     """
     refuse_other_settings(
-        run.folder / MARKER,
+        run.folder / STAGE2_MARKER,
         _settings(run),
         unknown=_OF_SUSPECTS,
         overwrite=run.config.overwrite,
@@ -104,12 +109,16 @@ def refuse_others(run: Run) -> None:
 
 def _settings(run: Run) -> dict[str, Any]:
     own = run.config.training
-    return run.settings() | {
-        "loss": asdict(run.config.loss),
-        "policy": run.config.policy,
-        "keep": own.keep,
-        "patience": own.patience,
-    }
+    return (
+        run.settings()
+        | {
+            "loss": asdict(run.config.loss),
+            "policy": run.config.policy,
+            "keep": own.keep,
+            "patience": own.patience,
+        }
+        | run.start_settings("training")
+    )
 
 
 def train_final(
@@ -131,7 +140,7 @@ def _train_final(
     epochs = run.epochs(own.epochs, own.min_steps, training)
     settings = _settings(run) | {"epochs": epochs, "targets": digest(training, validation)}
     settings |= run.batches.mixing(training)
-    marker, path = run.folder / MARKER, run.folder / "model.keras"
+    marker, path = run.folder / STAGE2_MARKER, run.folder / "model.keras"
     others = [run.folder / name for name in ("log.csv", "tensorboard", "backup")]
     finished = claim(
         marker,
@@ -160,7 +169,8 @@ def _train_final(
         held_out = run.batches.dataset(validation, training=False)
         loss = RealBogusLoss(**asdict(run.config.loss))
         steps = epochs * int(dataset.cardinality())
-        model = run.compiled(asdict(run.config.model), loss, steps)
+        start = run.start("training")
+        model = run.compiled(asdict(run.config.model), loss, steps, start=start)
         fit_classifier(
             model,
             dataset,
@@ -273,7 +283,7 @@ def _scores(table: pd.DataFrame) -> np.ndarray:
 
 def _decided(run: Run, training: np.ndarray, validation: np.ndarray) -> RealBogusClassifier:
     """Load the finished model, with other threshold and calibration where others are asked."""
-    marker, path = run.folder / MARKER, run.folder / "model.keras"
+    marker, path = run.folder / STAGE2_MARKER, run.folder / "model.keras"
     finished = read_json(marker)
     asked = asdict(run.config.decision)
     if finished.get("decision") == plain(asked):
