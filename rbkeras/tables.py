@@ -19,11 +19,18 @@ DAMAGED = (OSError, EOFError, ValueError, zipfile.BadZipFile, lzma.LZMAError, zl
 
 
 def read_table(
-    path: str | Path, columns: Sequence[str], *, dtype: Mapping[str, str] | None = None
+    path: str | Path,
+    columns: Sequence[str],
+    *,
+    dtype: Mapping[str, str] | None = None,
+    words: str | None = None,
 ) -> pd.DataFrame:
     """Read a CSV table that has at least these columns; `dtype` says how to read some of them.
 
-    Identifiers too long for float64, in a column with gaps, come as texts.
+    In the column `words` nothing is missing but what is empty: NA and None are names there.
+
+    Identifiers come as texts where numbers would not tell them apart: with a leading zero, longer
+    than 64 bits, or too long for float64 in a column with gaps.
 
     Raises
     ------
@@ -38,10 +45,6 @@ def read_table(
             warnings.simplefilter("error", ParserWarning)
             table = pd.read_csv(path, dtype=dtype, **options)
         names = pd.read_csv(path, header=None, nrows=1, dtype=str, **options).iloc[0].dropna()
-        for name in _too_long(table):
-            text = pd.read_csv(path, usecols=[name], dtype={name: "string"}, **options)[name]
-            if text.dropna().str.fullmatch(r"[+-]?\d+").all():
-                table[name] = text
     except ParserWarning:
         raise InputError(
             f"{path}: expected rows with as many fields as the first one, found longer ones"
@@ -59,13 +62,39 @@ def read_table(
         raise InputError(
             f"{path}: expected the columns {', '.join(columns)}, missing {missing}, found {found}"
         )
+    whole = [name for name in table if _holds_integers(table[name])]
+    whole = [name for name in whole if name not in (dtype or {})]
+    if whole:
+        texts = pd.read_csv(path, usecols=whole, dtype="string", **options)
+        for name in whole:
+            if _identifies(texts[name], table[name]):
+                table[name] = texts[name]
+    if words is not None:
+        as_written = {"dtype": str, "keep_default_na": False, "na_values": [""]}
+        table[words] = pd.read_csv(path, usecols=[words], **as_written, **options)[words]
     return table
 
 
-def _too_long(table: pd.DataFrame) -> list[str]:
-    """Name the columns of float64 whose numbers may be integers that it cannot tell apart."""
-    numbers = table.select_dtypes("float64")
-    return [name for name in numbers if (numbers[name].abs() > LONGEST_EXACT).any()]
+def _holds_integers(column: pd.Series) -> bool:
+    """Say whether a column holds integers, perhaps with gaps or of any length."""
+    known = column.dropna()
+    if pd.api.types.is_object_dtype(column.dtype):
+        return any(isinstance(value, int) for value in known)
+    if pd.api.types.is_float_dtype(column.dtype):
+        return len(known) > 0 and bool((known % 1 == 0).all())
+    return pd.api.types.is_integer_dtype(column.dtype)
+
+
+def _identifies(text: pd.Series, numbers: pd.Series) -> bool:
+    """Say whether texts of integers tell more than the numbers that pandas has made of them."""
+    known = text.dropna()
+    if not known.str.fullmatch(r"[+-]?\d+").all():
+        return False
+    if known.str.fullmatch(r"[+-]?0\d+").any() or pd.api.types.is_object_dtype(numbers.dtype):
+        return True
+    return pd.api.types.is_float_dtype(numbers.dtype) and bool(
+        (numbers.abs() >= LONGEST_EXACT).any()
+    )
 
 
 def moved_aside(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -83,18 +112,36 @@ def stacked(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Put tables below one another, without changing a number.
 
     A column of integers too long for float64 becomes text where another table has no such column,
-    or has numbers of another kind in it.
+    or has numbers of another kind in it. Where it is text in one table and numbers in another, all
+    of it becomes text, and an integer is written in one way, whether or not its table has gaps.
     """
     texts = set()
     for name in dict.fromkeys(name for table in tables for name in table):
         kinds = {table.dtypes.get(name) for table in tables}
         if len(kinds) > 1 and any(_has_long(table, name) for table in tables):
             texts.add(name)
+        columns = [table[name] for table in tables if name in table]
+        if len({_is_text(column) for column in columns if column.notna().any()}) > 1:
+            texts.add(name)
     if texts:
         tables = [
-            table.astype({name: "string" for name in texts if name in table}) for table in tables
+            table.assign(**{name: _as_text(table[name]) for name in texts if name in table})
+            for table in tables
         ]
     return pd.concat(tables, ignore_index=True)
+
+
+def _is_text(column: pd.Series) -> bool:
+    return not pd.api.types.is_numeric_dtype(column.dtype)
+
+
+def _as_text(column: pd.Series) -> pd.Series:
+    if pd.api.types.is_float_dtype(column.dtype):
+        known = column.dropna()
+        # A column of integers with gaps, which pandas reads as 1.0, 2.0.
+        if ((known % 1 == 0) & (known.abs() < LONGEST_EXACT)).all():
+            column = column.astype("Int64")
+    return column.astype("string")
 
 
 def _has_long(table: pd.DataFrame, name: str) -> bool:

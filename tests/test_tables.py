@@ -90,3 +90,38 @@ def test_names_that_are_taken_are_moved_aside():
     table = pd.DataFrame([[1, 2, 3]], columns=["score", "table_score", "mag"])
     found = moved_aside(table, ["score", "fault"])
     assert found.columns.tolist() == ["table_table_score", "table_score", "mag"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        # Of 64 bits, with a leading zero, longer, and 2^53 + 1 in a column with gaps.
+        (["1", "20"], [1, 20]),
+        (["0012", "13"], ["0012", "13"]),
+        (["123456789012345678901", "2"], ["123456789012345678901", "2"]),
+        (["9007199254740993", ""], ["9007199254740993", None]),
+        (["0", "-3"], [0, -3]),
+        (["0.5", "007"], [0.5, 7.0]),
+    ],
+)
+def test_identifiers_are_told_apart(written, cells, expected):
+    column = read_table(written("id,label\n" + "".join(f"{c},x\n" for c in cells)), ["id"])["id"]
+    assert [None if pd.isna(one) else one for one in column] == expected
+
+
+def test_an_identifier_is_one_text_in_all_tables(written):
+    with_gap = read_table(written("id,mag\n1,\n,2.5\n20,3\n"), ["id"])
+    with_name = pd.DataFrame({"id": ["A0", "1", "20"], "mag": [1, 2, 3]})
+    found = stacked([with_gap, with_name])
+    assert found["id"].fillna("-").tolist() == ["1", "-", "20", "A0", "1", "20"]
+    # Numbers everywhere stay numbers.
+    assert found["mag"].dtype == np.float64
+    assert stacked([with_gap, with_gap])["id"].dtype == np.float64
+
+
+@pytest.mark.parametrize("name", ["NA", "None", "null", "nan", "N/A"])
+def test_a_word_may_be_what_pandas_takes_for_missing(written, name):
+    path = written(f"label,id\n{name},1\n,{name}\n")
+    table = read_table(path, ["label"], words="label")
+    assert table["label"].fillna("-").tolist() == [name, "-"]
+    assert table["id"].isna().tolist() == [False, True]

@@ -82,7 +82,8 @@ def names_by_table(path: str | Path) -> Namer:
         When it cannot be read, or an alert has two names. The namer raises when it knows none of
         the alerts.
     """
-    table = read_table(path, ["alert_id", LABEL_COLUMN], dtype={"alert_id": "string"})
+    wanted = ["alert_id", LABEL_COLUMN]
+    table = read_table(path, wanted, dtype={"alert_id": "string"}, words=LABEL_COLUMN)
     pairs = pd.DataFrame(
         {"alert_id": _stripped(table["alert_id"]), "name": _stripped(table[LABEL_COLUMN])}
     )

@@ -134,7 +134,7 @@ def read_params(path: str | Path) -> pd.DataFrame:
     InputError
         When the file is not a table with a column `object_type` without gaps.
     """
-    table = read_table(path, [LABEL_COLUMN])
+    table = read_table(path, [LABEL_COLUMN], words=LABEL_COLUMN)
     missing = np.flatnonzero(table[LABEL_COLUMN].isna())
     if missing.size:
         raise InputError(
