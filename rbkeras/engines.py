@@ -116,7 +116,10 @@ def model_file(path: str | Path, engine: EngineName) -> tuple[Path, EngineName]:
         folder, own = path, "keras"
         path = path / "model.keras"
     elif path.suffix in _ENDINGS:
+        # By its name also where a file is named from inside of it.
         folder, own = path.parent, _ENDINGS[path.suffix]
+        if not folder.name:
+            folder = path.absolute().parent
     else:
         what = "another ending" if path.exists() else "no such file"
         raise InputError(

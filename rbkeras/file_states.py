@@ -50,13 +50,16 @@ def state_of(
         `files` and `bytes`, their numbers; `modified`, the latest time, or None; `listing`, a
         checksum of the names inside, sizes and times, so that a renamed file is noticed.
     """
-    path, left_out = Path(path), {Path(one).absolute() for one in besides}
+    path = Path(path)
+    # The same place may be named by way of a link.
+    left_out = {Path(one).parent.resolve() / Path(one).name for one in besides}
     found = [path]
     if path.is_dir():
         found = []
         for here, folders, names in walked(path.absolute()):
-            folders[:] = [name for name in folders if here / name not in left_out]
-            found += [here / name for name in names if here / name not in left_out]
+            place = here.resolve()
+            folders[:] = [name for name in folders if place / name not in left_out]
+            found += [here / name for name in names if place / name not in left_out]
     states, listing = [], hashlib.sha256()
     for one in [*sorted(found), *also]:
         # A name that no file can have counts as one that is not there.

@@ -5,6 +5,7 @@ import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 try:
     import fcntl
@@ -16,16 +17,27 @@ except ImportError:  # not a Unix
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
+def _lock_file(folder: Path) -> TextIO:
+    try:
+        return open(folder.with_name(f".{folder.name}.lock"), "a")
+    except PermissionError:
+        # Such as the folder of a user, or a disk's, whose parent is another's.
+        if not folder.is_dir():
+            raise
+        return open(folder / ".lock", "a")
+
+
 @contextlib.contextmanager
 def alone(folder: str | os.PathLike[str]) -> Iterator[None]:
     """Hold a folder against other processes, on this machine or another; wait for one that has it.
 
-    The lock lies beside the folder and ends with the process that holds it, however it ends. On a
-    file system without locks there is none.
+    The lock lies beside the folder, or inside it where nothing can be written beside it, and ends
+    with the process that holds it, however it ends. On a file system without locks there is none.
     """
-    folder = Path(folder).absolute()
+    # One lock for all names of the folder.
+    folder = Path(folder).resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(folder.with_name(f".{folder.name}.lock"), "a") as stream:
+    with _lock_file(folder) as stream:
         if fcntl is not None:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

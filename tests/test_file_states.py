@@ -26,3 +26,17 @@ def test_the_state_of_a_folder_knows_its_files_by_name(tmp_path):
     assert with_it["files"] == state_of(tmp_path)["files"] + 1
     elsewhere.write_text("longer")
     assert state_of(tmp_path, also=[elsewhere])["listing"] != with_it["listing"]
+
+
+def test_what_is_left_out_may_be_named_by_way_of_a_link(tmp_path):
+    folder, link = tmp_path / "folder", tmp_path / "link"
+    (folder / "out.parts").mkdir(parents=True)
+    (folder / "alert.avro").write_text("x")
+    link.symlink_to(folder)
+    before = state_of(link, besides=[folder / "out.parts"])
+    (folder / "out.parts" / "0").write_text("y")
+    assert state_of(link, besides=[folder / "out.parts"]) == before
+    assert state_of(folder, besides=[link / "out.parts"])["files"] == 1
+    # An output that is itself a link to somewhere else.
+    (folder / "out").symlink_to(tmp_path / "elsewhere")
+    assert state_of(folder, besides=[link / "out.parts", link / "out"])["files"] == 1

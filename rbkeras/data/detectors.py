@@ -46,3 +46,6 @@ class Detector(Protocol):
 
     def checksums(self) -> dict[str, str]:
         """Return `images_sha256` and `params_sha256`, which change when stamps or table do."""
+
+    def require_unchanged(self) -> None:
+        """Raise `InputError` where stamps or table are others by now than those opened."""

@@ -80,6 +80,11 @@ class JoinedDetector:
             for name in found[0]
         }
 
+    def require_unchanged(self) -> None:
+        """Raise `InputError` where a file of a part has changed since."""
+        for part in self.parts:
+            part.require_unchanged()
+
 
 def read_surveys(
     directories: Sequence[str | Path], *, labels: Mapping[str, int] = DEFAULT_LABELS

@@ -14,14 +14,15 @@ class StampSpool:
     Parameters
     ----------
     beside
-        The file lies in the nearest folder that exists above this path: on the disk that has room
-        for the result, and not where temporary files may be kept in memory.
+        The file lies in this folder, or the nearest one above it that exists: on the disk that has
+        room for the result, and not where temporary files may be kept in memory.
     stamp_shape
         Height, width, channels.
     """
 
     def __init__(self, beside: str | Path, stamp_shape: tuple[int, int, int]):
-        self._folder = next(above for above in Path(beside).absolute().parents if above.is_dir())
+        beside = Path(beside).absolute()
+        self._folder = next(one for one in (beside, *beside.parents) if one.is_dir())
         self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed by `__exit__`
         self._shape = tuple(stamp_shape)
         self._size = 0

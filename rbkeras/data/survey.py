@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from rbkeras.data.labels import DEFAULT_LABELS, encode_labels
 from rbkeras.errors import InputError
-from rbkeras.file_states import checksum
+from rbkeras.file_states import checksum, state_of
 from rbkeras.tables import DAMAGED, read_table
 
 LABEL_COLUMN = "object_type"
@@ -154,6 +155,8 @@ class DetectorData:
     stamps: np.ndarray
     labels: np.ndarray
     params: pd.DataFrame
+    #: What the two files were when they were opened.
+    states: tuple[dict[str, Any], ...]
 
     @property
     def detector_id(self) -> int:
@@ -162,10 +165,21 @@ class DetectorData:
 
     def checksums(self) -> dict[str, str]:
         """SHA-256 of the two files."""
-        return {
+        found = {
             "images_sha256": checksum(self.files.images),
             "params_sha256": checksum(self.files.params),
         }
+        self.require_unchanged()
+        return found
+
+    def require_unchanged(self) -> None:
+        """Raise `InputError` where a file is another by now than the one that was opened."""
+        for path, state in zip(_paths(self.files), self.states, strict=True):
+            if state_of(path) != state:
+                raise InputError(
+                    f"{path}: expected it to stay as it was while it is converted, found it "
+                    "changed; call the command again"
+                )
 
 
 def read_detector(
@@ -178,11 +192,16 @@ def read_detector(
     InputError
         As `open_stamps`, `read_params` and `encode_labels` do, and when the lengths differ.
     """
+    states = tuple(map(state_of, _paths(files)))
     stamps = open_stamps(files.images)
     params = read_params(files.params)
     require_row_per_stamp(files, stamps, params)
     encoded = encode_labels(params[LABEL_COLUMN], labels, source=str(files.params))
-    return DetectorData(files, stamps, encoded, params)
+    return DetectorData(files, stamps, encoded, params, states)
+
+
+def _paths(files: DetectorFiles) -> tuple[Path, Path]:
+    return files.images, files.params
 
 
 def read_survey(

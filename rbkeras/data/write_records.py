@@ -147,6 +147,7 @@ def _write_records(
             # before a file changes, and keeps no entry of the one that does.
             _write_unfinished(out, manifest, [*entries, *done.values()])
             entry |= _write_detector(detector, out, entry, compress=compress, progress=progress)
+            detector.require_unchanged()
             _write_unfinished(out, manifest, [*entries, entry, *done.values()])
         entries.append(entry)
         start += entry["size"]

@@ -40,6 +40,9 @@ class GatheredDetector:
             "params_sha256": hashlib.sha256(table).hexdigest(),
         }
 
+    def require_unchanged(self) -> None:
+        """Do nothing: nobody else has these stamps."""
+
 
 def convert_source(
     source: SampleSource,

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import threading
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 import tensorflow as tf
 
 from rbkeras.data import write_records
+from rbkeras.data.joined_survey import read_surveys
+from rbkeras.data.labels import DEFAULT_LABELS
 from rbkeras.data.pipeline import stamp_dataset
 from rbkeras.data.records import open_records, reading
 from rbkeras.data.write_records import convert_survey
@@ -432,6 +435,45 @@ def test_a_file_changed_just_before_a_crash_is_not_taken_for_the_earlier_one(
             convert(survey, out)
     np.save(survey / "images1.npy", wanted[:12])
     assert read_all(convert(survey, out)).tobytes() == wanted.tobytes()
+
+
+@pytest.mark.parametrize("name", ["images10.npy", "params10.csv"])
+@pytest.mark.parametrize("moment", ["before", "while"])
+def test_a_source_that_is_replaced_meanwhile_is_not_taken_for_the_one_that_was_read(
+    survey, tmp_path, monkeypatch, read_all, name, moment
+):
+    path = survey / name
+    stamps = np.load(survey / "images10.npy")[::-1].copy()
+    table = pd.read_csv(survey / "params10.csv")[::-1]
+
+    def replace(*_):
+        if name.endswith("npy"):
+            np.save(tmp_path / "new.npy", stamps)
+            os.replace(tmp_path / "new.npy", path)
+        else:
+            table.to_csv(path, index=False)
+
+    detectors = list(read_surveys([survey]))
+    if moment == "before":
+        replace()
+    else:
+        counts = write_records._Counts.add
+
+        def counting(self, chunk):
+            replace()
+            return counts(self, chunk)
+
+        monkeypatch.setattr(write_records._Counts, "add", counting)
+    with pytest.raises(InputError, match=f"{name}: expected it to stay as it was"):
+        write_records.write_records(
+            detectors, tmp_path / "out", source=survey, labels=DEFAULT_LABELS, progress=False
+        )
+    monkeypatch.undo()
+    convert_survey(survey, tmp_path / "out", progress=False)
+    convert_survey(survey, tmp_path / "anew", progress=False)
+    ours, anew = (open_records(tmp_path / one) for one in ("out", "anew"))
+    assert np.array_equal(read_all(ours), read_all(anew), equal_nan=True)
+    assert ours.samples.equals(anew.samples)
 
 
 def test_an_interrupted_repetition_forgets_no_finished_detector(survey, tmp_path, monkeypatch):

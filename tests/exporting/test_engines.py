@@ -31,7 +31,7 @@ def test_all_carry_shape_and_decision(exported, engines):
         assert engine.decision == model.decision
 
 
-def test_a_file_of_an_earlier_model_is_not_run(exported, tmp_path):
+def test_a_file_of_an_earlier_model_is_not_run(exported, tmp_path, monkeypatch):
     run = shutil.copytree(exported[0], tmp_path / "run")
     changed = bytearray((run / "model.keras").read_bytes())
     changed[-1] ^= 1
@@ -45,6 +45,10 @@ def test_a_file_of_an_earlier_model_is_not_run(exported, tmp_path):
             continue
         with pytest.raises(InputError, match=stale.format(name)):
             load_engine(run / "exported" / file)
+    with monkeypatch.context() as patch:
+        patch.chdir(run / "exported")
+        with pytest.raises(InputError, match=stale.format("onnx")):
+            load_engine("model.onnx")
     # Elsewhere it runs, and so it does where nothing is known of its origin.
     assert load_engine(shutil.copy(run / "exported" / "model.onnx", tmp_path))
     (run / "exported" / "export.json").write_text("[]")
