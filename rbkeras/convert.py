@@ -203,7 +203,8 @@ def _convert_fits(arguments: argparse.Namespace, options: dict) -> int:
     bad: list[str] = []
     on_bad = bad.append if arguments.skip_bad else None
     source = FitsSource(arguments.inputs[0], size=_size(arguments), on_bad=on_bad)
-    return _convert_source(source, arguments.records, options, bad)
+    of_fits = {"repeated": source.repeated, "on_bad": on_bad}
+    return _convert_source(source, arguments.records, options | of_fits, bad)
 
 
 def _size(arguments: argparse.Namespace) -> int | None:

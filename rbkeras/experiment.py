@@ -144,6 +144,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"--noise and what belongs to it: expected the study {' or '.join(_ERRORS)} with "
                 f"it, got {parsed.study}, which adds no label errors"
             )
+        if added and max(parsed.errors or _ERRORS[parsed.study]) == 1:
+            raise InputError(
+                "--noise and what belongs to it: expected --errors above 1 with it, since label "
+                "errors are added by these factors, got 1"
+            )
         if parsed.policies is not None and parsed.study not in _WITH_POLICIES:
             raise InputError(
                 f"--policies: expected the study {' or '.join(_WITH_POLICIES)} with it"

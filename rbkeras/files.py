@@ -91,7 +91,8 @@ def beside(path: Path, kind: str) -> Path:
     """Give a hidden name beside `path` that no other process has, on this machine or another."""
     # The folder that is named '.' has a name only where it lies.
     path = path.absolute()
-    return path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.{kind}.{path.name}")
+    # Its end alone, where the ending is: names of files have no more than 255 bytes.
+    return path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.{kind}.{path.name[-50:]}")
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:

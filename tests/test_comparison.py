@@ -73,3 +73,12 @@ def test_scores_of_other_stamps_are_refused():
     real, bogus = made_up(0.0)
     with pytest.raises(ValueError, match=r"same stamps, got \(400, 2000\) and \(400, 1999\)"):
         compare_scores((real, bogus), (real, bogus[1:]))
+
+
+@pytest.mark.parametrize("counts", [(1, 2000), (50, 1)])
+def test_a_single_stamp_of_a_class_tells_nothing_of_others(counts):
+    ours, theirs = ([each[:n] for each, n in zip(made_up(s), counts, strict=True)] for s in (2, 0))
+    table = compare_scores(ours, theirs)
+    assert (table["low"] == -1).all()
+    assert (table["high"] == 1).all()
+    assert all("may be chance" in line for line in format_comparison(table)[1:])

@@ -263,6 +263,8 @@ def test_factors_and_policies_need_a_study_that_takes_them(tmp_path, fails_with)
     assert "--policies: expected the study label-errors or label-noise" in line
     line = fails_with(experiment.main, [*arguments, "--noise", "score"])
     assert "which adds no label errors" in line
+    arguments = ["losses", "--out", tmp_path, *TINY, "--noise_rate", "0.1"]
+    assert "expected --errors above 1 with it" in fails_with(experiment.main, arguments)
 
 
 def test_the_study_of_losses_needs_all_of_them(tmp_path, fails_with):

@@ -196,3 +196,11 @@ def test_a_file_does_not_replace_a_folder(tmp_path):
         temporary.write_text("new")
     assert (folder / "precious").read_text() == "work"
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_name_may_be_as_long_as_names_may_be(tmp_path):
+    path = tmp_path / ("\N{GREEK SMALL LETTER ALPHA}" * 125 + ".csv")
+    with whole_file(path) as temporary:
+        assert temporary.suffix == ".csv"
+        temporary.write_text("whole")
+    assert path.read_text() == "whole"

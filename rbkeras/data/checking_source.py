@@ -45,7 +45,7 @@ def check_alerts(path: str | Path) -> Report:
 def check_fits(path: str | Path, *, labels: Mapping[str, int] = DEFAULT_LABELS) -> Report:
     """Read all FITS stamps that a table names.
 
-    Problems are stamps at fault, and label names that nobody has mapped.
+    Problems are stamps at fault or there twice, and label names that nobody has mapped.
     """
     problems: list[str] = []
     counts = _Counts()
@@ -56,6 +56,10 @@ def check_fits(path: str | Path, *, labels: Mapping[str, int] = DEFAULT_LABELS) 
     if len(counts.channels) > 1:
         found = ", ".join(map(str, sorted(counts.channels)))
         problems.append(f"{path}: expected stamps of as many planes each, found {found}")
+    problems += [
+        f"{path}: expected every stamp once, but that of row {row} has been there before"
+        for row in np.flatnonzero(source.repeated(source.table))
+    ]
     summary = counts.summary()
     try:
         values = encode_labels(own_names(source.table), labels, source=str(source.path))

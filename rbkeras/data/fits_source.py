@@ -72,6 +72,10 @@ class FitsSource:
         for names in self.table[list(self._columns)].itertuples(index=False, name=None):
             yield from (self.path.parent / name for name in names if isinstance(name, str))
 
+    def repeated(self, table: pd.DataFrame) -> pd.Series:
+        """Say of every row of a table of this source whether one before names the same files."""
+        return table.duplicated(list(self._columns))
+
     def samples(self, start: int = 0) -> Iterator[Sample]:
         """Read stamps from row `start` on, one at a time, of whatever size they are.
 

@@ -90,9 +90,11 @@ def convert_source(
         if repeated is not None:
             again = repeated(table)
             for row in table[again].itertuples():
+                kind, name = "stamp", f"that of row {row.sample_index}"
+                if "alert_id" in table:
+                    kind, name = "alert", f"{row.alert_id}, number {row.sample_index + 1},"
                 fault = (
-                    f"{source.name}: expected every alert once, but {row.alert_id}, number "
-                    f"{row.sample_index + 1}, has been there before"
+                    f"{source.name}: expected every {kind} once, but {name} has been there before"
                 )
                 report_bad(InputError(fault), on_bad)
             table = table[~again].copy()

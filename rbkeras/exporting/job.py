@@ -1,6 +1,9 @@
 """The whole export: convert, check against Keras, and only then give the file its name."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +12,10 @@ import numpy as np
 
 from rbkeras import __version__
 from rbkeras.engines import EXPORT_SUMMARY, EXPORTED, EXPORTED_FILES
-from rbkeras.errors import InputError
+from rbkeras.errors import InputError, WorkError, first_line
 from rbkeras.exporting import notes as own_notes
 from rbkeras.exporting import parity, samples
+from rbkeras.exporting.precision import in_float32
 from rbkeras.exporting.runtimes import INPUT, OUTPUTS, SIGNATURE, LiteRTEngine, OnnxEngine
 from rbkeras.file_states import checksum
 from rbkeras.files import read_json, whole_file, write_json
@@ -85,7 +89,10 @@ def export_model(
     _need_packages(formats)
     # Before it is read: should it change meanwhile, the files are not taken for the new one's.
     digest = checksum(trained_model(path))
-    classifier = load_classifier(path)
+    trained = load_classifier(path)
+    classifier = in_float32(trained)
+    if classifier is not trained:
+        say("the network was trained in half precision; exported files compute in float32")
     folder = Path(out) if out is not None else (path if path.is_dir() else path.parent) / EXPORTED
     shape = tuple(classifier.input_shape[1:])
     given = {
@@ -145,13 +152,16 @@ def _write(
     quantized = name in CALIBRATED
     precision = "int8" if quantized else "float32"
     notes = own_notes.make_notes(shape, model.decision, precision=precision)
-    with whole_file(path) as temporary:
+    with contextlib.ExitStack() as stack, whole_file(path) as temporary, _told_of_full_disks(path):
         if name == "saved_model":
             from rbkeras.exporting.serving import write_saved_model
 
-            write_saved_model(model, temporary)
-            write_json(temporary / own_notes.SAVED_MODEL_NOTES, notes)
-            outputs_of = _saved_model_outputs(temporary)
+            # TensorFlow takes brackets and stars in a path for patterns.
+            staged = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "1"
+            write_saved_model(model, staged)
+            write_json(staged / own_notes.SAVED_MODEL_NOTES, notes)
+            outputs_of = _saved_model_outputs(staged)
+            shutil.copytree(staged, temporary)
         elif name in ("onnx", "onnx_int8"):
             from rbkeras.exporting import onnx_file
 
@@ -174,6 +184,17 @@ def _write(
         if fault is not None:
             raise InputError(f"{path}: {fault}; nothing was written")
     return Written(name, path, found)
+
+
+@contextlib.contextmanager
+def _told_of_full_disks(path: Path) -> Iterator[None]:
+    """Turn what TensorFlow says where it cannot write into what commands tell in a sentence."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise WorkError(f"{path}: cannot be written: {first_line(error)}") from error
 
 
 def _saved_model_outputs(folder: Path) -> Outputs:

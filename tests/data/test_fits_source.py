@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 from packets import fits_bytes, images_of
 
+from rbkeras import check, convert
 from rbkeras.data.fits_source import FitsSource
+from rbkeras.data.records import open_records
 from rbkeras.errors import InputError
 
 PLANES = ("new", "reference", "difference")
@@ -54,6 +56,21 @@ def test_stamps_of_every_layout(tmp_path, write):
     assert stamps.dtype == np.float32
     np.testing.assert_array_equal(stamps[2], np.stack(images_of(3), axis=-1))
     assert len(list(source.blocks(1, 3))) == 2
+
+
+def test_stamps_that_are_named_twice_are_told_and_left_out(tmp_path, fails_with, capsys):
+    folder = write_triples(tmp_path / "stamps")
+    table = pd.read_csv(folder / "stamps.csv")
+    # One file in common is none in common.
+    table.loc[4, "reference"] = table.loc[3, "reference"]
+    write_table(folder, pd.concat([table, table.iloc[[2]]]).assign(object_type="real"))
+    twice = "expected every stamp once, but that of row 5 has been there before"
+    records = tmp_path / "records"
+    assert "found 1 problem" in fails_with(check.main, [folder])
+    assert twice in fails_with(convert.main, [folder, records])
+    assert convert.main([str(folder), str(records), "--skip_bad"]) == 1
+    assert f"skipped: {folder}: {twice}" in capsys.readouterr().err
+    assert len(open_records(records)) == 5
 
 
 def test_stamps_are_cut_and_padded_to_a_size(tmp_path):

@@ -6,12 +6,16 @@ import shutil
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from rbkeras import export
+from rbkeras.engines import load_engine
 from rbkeras.exporting import job, parity, serving
 from rbkeras.file_states import checksum
+from rbkeras.models.classifier import build_classifier
 
 # Stands for an environment in which these packages are not installed.
 BLOCKED = """
@@ -204,3 +208,45 @@ def test_missing_packages_are_named(model, fails_with, monkeypatch, name, packag
     said = fails_with(export.main, [*model, "--formats", name])
     assert extra in said
     assert package.replace("_", "-") in said
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_a_network_of_half_precision_is_exported_in_single(tmp_path, policy, capsys):
+    shape = (13, 13, 2)
+    keras.utils.set_random_seed(0)
+    keras.mixed_precision.set_dtype_policy(policy)
+    try:
+        half = build_classifier(shape, width=0.25)
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
+    half.save(tmp_path / "model.keras")
+    assert export.main([str(tmp_path), "--formats", "onnx", "litert", "saved_model"]) == 0
+    assert "trained in half precision" in capsys.readouterr().out
+    single = build_classifier(shape, width=0.25)
+    single.set_weights(half.get_weights())
+    stamps = np.random.default_rng(0).normal(size=(5, *shape)).astype(np.float32)
+    for engine in ("onnx", "litert"):
+        found = load_engine(tmp_path, engine=engine).logits(stamps)
+        np.testing.assert_allclose(found, single(stamps), atol=1e-4)
+    # In half precision it is not the same.
+    assert not np.allclose(half(stamps), single(stamps), atol=1e-4)
+
+
+def test_a_folder_may_have_the_name_of_a_pattern(model, tmp_path):
+    out = tmp_path / "night [1] *"
+    assert export.main([str(model[0]), "--formats", "saved_model", "--out", str(out)]) == 0
+    assert (out / "saved_model" / "1" / "saved_model.pb").exists()
+
+
+def test_a_disk_that_is_full_for_tensorflow_is_one_sentence(
+    model, tmp_path, fails_with, monkeypatch
+):
+    def full(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    monkeypatch.setattr(serving, "write_saved_model", full)
+    arguments = [str(model[0]), "--formats", "saved_model", "--out", str(tmp_path / "out")]
+    said = fails_with(export.main, arguments, 1)
+    assert "saved_model" in said
+    assert "cannot be written: No space left on device" in said
+    assert not (tmp_path / "out" / "saved_model" / "1").exists()
