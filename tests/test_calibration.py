@@ -13,6 +13,7 @@ from rbkeras.calibration import (
     fit_temperature,
     isotonic_log_odds,
     reliability_curve,
+    separated,
     shift_prevalence,
 )
 
@@ -47,6 +48,11 @@ def test_a_temperature_stops_at_its_bound():
 
 def test_temperature_of_perfect_separation_stays_one():
     assert fit_temperature(np.array([1, 1, 0]), np.array([2.0, 0.1, -3.0])) == 1.0
+
+
+def test_a_score_of_zero_has_the_sign_of_bogus():
+    assert separated(np.array([0, 1]), np.array([0.0, 1.0]))
+    assert not separated(np.array([1, 1]), np.array([0.0, 1.0]))
 
 
 def test_temperature_of_scores_that_say_nothing_is_the_highest():
@@ -107,9 +113,25 @@ def test_reliability_is_that_of_scikit_learn():
     assert (curve["observed"] <= curve["high"]).all()
 
 
-def test_calibration_error_by_hand():
-    # Two bins: 0.9 where 3 of 4 are real, 0.2 where 1 of 2 is.
-    probabilities = np.array([0.9] * 4 + [0.2] * 2)
-    labels = np.array([1, 1, 1, 0, 1, 0])
-    found = expected_calibration_error(labels, probabilities)
-    assert found == pytest.approx((4 * 0.15 + 2 * 0.3) / 6)
+def test_reliability_has_rows_for_the_bins_with_samples_alone():
+    curve = reliability_curve(np.array([1, 0]), np.array([0.95, 0.05]))
+    assert curve["predicted"].tolist() == [0.05, 0.95]
+    assert curve["observed"].tolist() == [0, 1]
+    assert curve["count"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "probabilities", "options", "expected"),
+    [
+        # 0.9 where 3 of 4 are real, 0.2 where 1 of 2 is.
+        ([1, 1, 1, 0, 1, 0], [0.9] * 4 + [0.2] * 2, {}, (4 * 0.15 + 2 * 0.3) / 6),
+        # Both are below a tenth: 0.0725 in the mean, where half are real.
+        ([0, 1], [0.05, 0.095], {}, 0.5 - 0.0725),
+        # Half in the mean, where half are real.
+        ([1, 0], [0.95, 0.05], {"bins": 1}, 0),
+    ],
+    ids=["two bins", "bins are tenths", "a single bin"],
+)
+def test_calibration_error_by_hand(labels, probabilities, options, expected):
+    found = expected_calibration_error(np.array(labels), np.array(probabilities), **options)
+    assert found == pytest.approx(expected)

@@ -1,7 +1,9 @@
 """Two networks on the same stamps: what they share cancels."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import stats
 
 from rbkeras import metrics
 from rbkeras.comparison import compare_scores, format_comparison
@@ -31,6 +33,7 @@ def test_figures_are_those_of_each_and_their_difference():
     assert (table["difference"] <= table["high"]).all()
     assert found.p_value < 0.01
     assert found.difference < 0
+    assert "may be chance" not in format_comparison(table)[1]
 
 
 def test_a_network_beside_itself_differs_by_nothing():
@@ -41,13 +44,27 @@ def test_a_network_beside_itself_differs_by_nothing():
     assert "may be chance" in format_comparison(table)[1]
 
 
-def test_networks_that_make_no_mistake_differ_by_what_the_stamps_can_tell():
+@pytest.mark.parametrize(
+    ("options", "tail"),
+    [({}, 0.025), ({"confidence": 0.5}, 0.25)],
+    ids=["95 percent", "50 percent"],
+)
+def test_networks_that_make_no_mistake_differ_by_what_the_stamps_can_tell(options, tail):
     stamps = np.linspace(0, 1, 200), np.linspace(-9, -8, 300)
-    table = compare_scores(stamps, (stamps[0] + 1, stamps[1]))
+    table = compare_scores(stamps, (stamps[0] + 1, stamps[1]), **options)
     found = row(table)
     # Clopper-Pearson with no success among 300 bogus, for either of them.
-    bound = 1 - 0.025 ** (1 / 300)
+    bound = 1 - tail ** (1 / 300)
     assert (found.difference, found.low, found.high) == pytest.approx((0, -bound, bound))
+
+
+def test_intervals_are_of_the_confidence_asked_for():
+    ours, theirs = made_up(1.0), made_up(0.0, seed=1)
+    half, most = (
+        row(compare_scores(ours, theirs, confidence=level), "auc") for level in (0.5, 0.95)
+    )
+    expected = stats.norm.ppf(0.75) / stats.norm.ppf(0.975)
+    assert (half.high - half.low) / (most.high - most.low) == pytest.approx(expected)
 
 
 def test_a_difference_whose_interval_includes_none_may_be_chance():
@@ -56,9 +73,18 @@ def test_a_difference_whose_interval_includes_none_may_be_chance():
     table = compare_scores((real, np.zeros(3)), (real, np.full(3, 3.0)))
     found = row(table)
     assert found.p_value < 0.05
-    assert found.low < 0 < found.high
+    # Clopper-Pearson of none of three, up to 1 - b, minus that of three of three, from b on.
+    bound = 0.025 ** (1 / 3)
+    assert (found.low, found.high) == pytest.approx((-1, 1 - 2 * bound))
     (line,) = [text for text in format_comparison(table) if text.startswith("FPR at TPR 0.9 ")]
     assert "may be chance" in line
+
+
+@pytest.mark.parametrize(("p_value", "chance"), [(0.07, True), (0.03, False)])
+def test_a_difference_of_more_than_one_in_twenty_may_be_chance(p_value, chance):
+    table = pd.DataFrame({"figure": ["auc"], "ours": 0.9, "theirs": 0.7, "difference": 0.2})
+    table = table.assign(low=0.1, high=0.3, p_value=p_value)
+    assert ("may be chance" in format_comparison(table)[1]) == chance
 
 
 def test_what_is_hard_for_both_cancels():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import expit, logit
 
 from rbkeras.decision import Decision, OperatingPoint, SecondLook
-from rbkeras.decision_fit import FEWEST_FOR_ISOTONIC, fit_decision
+from rbkeras.decision_fit import fit_decision
 from rbkeras.errors import InputError
 
 POINT = OperatingPoint(true_positive_rate=0.9, threshold=1.0, false_positive_rate=0.01)
@@ -18,8 +18,11 @@ POINT = OperatingPoint(true_positive_rate=0.9, threshold=1.0, false_positive_rat
 
 def draw(n=200, seed=0):
     labels = np.tile([0, 1], n // 2)
-    scores = np.random.default_rng(seed).normal(3.0 * (2 * labels - 1), 3)
-    return labels, scores
+    return labels, scores_of(labels, seed)
+
+
+def scores_of(labels, seed=0):
+    return np.random.default_rng(seed).normal(3.0 * (2 * labels - 1), 3)
 
 
 def test_operating_point_by_hand():
@@ -112,6 +115,7 @@ def test_json_brings_the_same_back(method):
         *draw(), calibration_method=method, prevalence=0.01, label_names={"artifact": 0}
     )
     assert decision.calibration == method
+    assert (decision.prevalence, decision.labels) == (0.01, {"artifact": 0})
     again = Decision.from_json(json.loads(json.dumps(decision.to_json(), allow_nan=False)))
     assert again == decision
     scores = np.linspace(-20, 20, 9)
@@ -174,12 +178,34 @@ def test_isotonic_refers_to_the_prevalence_of_its_own_samples():
     np.testing.assert_allclose(logit(own) - logit(shifted), logit(2 / 3) - logit(0.1))
 
 
-def test_few_samples_get_a_temperature_and_a_remark():
-    labels, scores = draw(2 * FEWEST_FOR_ISOTONIC - 2)
-    decision = fit_decision(labels, scores, calibration_method="isotonic")
+@pytest.mark.parametrize(("real", "bogus"), [(19, 19), (19, 200), (200, 19)])
+def test_few_samples_of_a_class_get_a_temperature_and_a_remark(real, bogus):
+    labels = np.repeat([1, 0], [real, bogus])
+    decision = fit_decision(labels, scores_of(labels), calibration_method="isotonic")
     assert decision.calibration == "temperature"
     assert decision.knots is None
     assert any("isotonic" in remark for remark in decision.remarks)
+    assert any(f"rest on {real} real and {bogus} bogus" in remark for remark in decision.remarks)
+
+
+def test_twenty_samples_of_each_class_are_enough_for_isotonic_regression():
+    decision = fit_decision(*draw(40), calibration_method="isotonic")
+    assert decision.calibration == "isotonic"
+    assert not any("rest on" in remark for remark in decision.remarks)
+
+
+def test_few_samples_are_not_calibrated_where_nobody_asks_for_it():
+    decision = fit_decision(*draw(30), calibration_method="none")
+    assert (decision.calibration, decision.temperature) == ("none", 1.0)
+    assert not any("isotonic" in remark for remark in decision.remarks)
+
+
+def test_a_temperature_that_nothing_contradicts_is_remarked_on():
+    assert any("stays 1" in remark for remark in fit_decision([1, 0], [3.0, -2.0]).remarks)
+
+
+def test_many_samples_of_either_class_leave_nothing_to_remark():
+    assert fit_decision(*draw()).remarks == ()
 
 
 @pytest.mark.parametrize(("count", "cleaned"), [(400, True), (30, False), (30, True)])
@@ -209,9 +235,12 @@ def test_a_missing_class_is_named():
     "change",
     [
         {"temperature": -1.0},
+        {"temperature": 0.0},
         {"calibration": "magic"},
         {"training_prevalence": 1.0},
+        {"prevalence": 0.0},
         {"knots": [[0.0], [0.5]]},
+        {"calibration": "isotonic", "temperature": 1.0, "knots": [[0.0, 1.0], [0.5]]},
         {"surprise": 1},
         {"operating_point": {"threshold": 1.0}},
         {"operating_point": None},

@@ -1,4 +1,4 @@
-"""What an evaluation leaves when it does not come to its end."""
+"""Figures of an evaluation, and what it leaves when it does not come to its end."""
 
 import json
 
@@ -6,7 +6,29 @@ import numpy as np
 import pytest
 
 from rbkeras import pictures
-from rbkeras.evaluation import scores_of_arrays, write_evaluation
+from rbkeras.errors import InputError
+from rbkeras.evaluation import scores_of_arrays, summarise, write_evaluation
+
+
+@pytest.mark.parametrize(
+    ("real", "bogus", "message"),
+    [
+        ([], [0.0], "found no real"),
+        ([1.0], [], "found no bogus"),
+        ([1.0, np.nan], [0.0], "among the real"),
+        ([1.0], [0.0, np.inf], "among the bogus"),
+    ],
+    ids=["no real", "no bogus", "NaN", "infinity"],
+)
+def test_scores_that_cannot_be_summarised_are_named(real, bogus, message):
+    with pytest.raises(InputError, match=message):
+        summarise(np.array(real), np.array(bogus))
+
+
+@pytest.mark.parametrize(("real", "expected"), [(9998.5, 1), (9997.5, 0)])
+def test_the_lowest_false_positive_rate_lets_one_bogus_in_ten_thousand_pass(real, expected):
+    found = summarise(np.array([real]), np.arange(10_000.0))
+    assert found["tpr_at_fpr1e-4"] == expected
 
 
 def test_figures_never_stand_beside_other_scores(tmp_path, monkeypatch):

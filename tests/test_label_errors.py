@@ -4,6 +4,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import logit
 
 from rbkeras.data.labels import SKIP
 from rbkeras.errors import InputError
@@ -65,6 +66,41 @@ def test_posterior_rule_spares_ambiguous_stamps_with_rare_errors():
     assert np.flatnonzero(argmax["suspect"]).tolist() == [0, 1, 200]
     assert np.flatnonzero(posterior["suspect"]).tolist() == [1, 200]
     assert (posterior["error_probability"] > 0.2).to_numpy().nonzero()[0].tolist() == [1, 200]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, [0.05, 0.3]),
+        ({"certainty": 0.0}, [0.05, 0.3]),
+        ({"threshold": 0.1}, [0.05, 0.3]),
+        ({"threshold": 0.1, "certainty": 0.6}, [0.05, 0.3, 0.4]),
+        ({"threshold": 0.5}, [0.05]),
+        ({"certainty": 0.8}, [0.05]),
+    ],
+    ids=[
+        "as usual",
+        "certainty 0",
+        "threshold 0.1",
+        "threshold 0.1 and certainty 0.6",
+        "threshold 0.5",
+        "certainty 0.8",
+    ],
+)
+def test_threshold_and_certainty_decide_whom_the_posterior_rule_suspects(options, expected):
+    """Of eleven labels of each class eight are confirmed, and three more or less contradicted.
+
+    One of nine confident predictions contradicts its label: both noise rates are 1/9. To the
+    probabilities 0.05, 0.3 and 0.4 of the given label belong such of the other class of 1, 0.757
+    and 0.629, and of an error of 1, 0.280 and 0.175.
+    """
+    given = np.tile([0.95] * 8 + [0.05, 0.3, 0.4], 2)
+    label = np.repeat([1, 0], 11)
+    table = pd.DataFrame({"unique_index": np.arange(22), "detector_id": 1, "label": label})
+    table["sample_index"], table["prediction0"] = table.index, 0.0
+    table["prediction1"] = logit(given) * (2 * label - 1)
+    suspect = rate_labels(table, **options)["suspect"].to_numpy() == 1
+    assert given[suspect].tolist() == expected * 2
 
 
 @pytest.mark.parametrize(
@@ -132,9 +168,9 @@ def test_policies_change_suspects_alone(rated, policy, expected):
 def test_lower_thresholds_unlabel_more(rated):
     counts = [
         (apply_policy(LABELS, rated, policy="threshold", threshold=t) == -1).sum()
-        for t in (0.95, 0.8, 0.5, 0.2)
+        for t in (1.0, 0.95, 0.8, 0.5, 0.2, 0.0)
     ]
-    assert counts == [1, 2, 3, 5]
+    assert counts == [1, 1, 2, 3, 5, 5]
 
 
 @pytest.mark.parametrize(
@@ -159,7 +195,11 @@ def test_table_round_trip(rated, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["label_errors.csv"]
 
 
-@pytest.mark.parametrize("labels", [[0, 1, -1, 1], [0, 1, 1, 1, 0], [1, 1, -1, 1, 0]])
+@pytest.mark.parametrize(
+    "labels",
+    [[0, 1, -1, 1], [0, 1, 1, 1, 0], [1, 1, -1, 1, 0], [0, 1, 1, -1, 0]],
+    ids=["fewer", "none unlabelled", "another label", "another one unlabelled"],
+)
 def test_table_of_other_records_is_refused(rated, tmp_path, labels):
     path = tmp_path / "label_errors.csv"
     write_label_errors(path, rated)
@@ -194,6 +234,13 @@ def test_a_number_out_of_range_is_refused_by_name(rated, tmp_path, column, value
     said = rf"table\.csv: expected {expected} as {column} of unique_index 3, found"
     with pytest.raises(InputError, match=said):
         read_label_errors(path, LABELS)
+
+
+def test_a_number_out_of_range_is_named_in_whatever_order_the_rows_are(rated, tmp_path):
+    rated.loc[1, "label_quality"] = 7.0
+    rated.iloc[::-1].to_csv(tmp_path / "table.csv", index=False)
+    with pytest.raises(InputError, match=r"label_quality of unique_index 1, found 7"):
+        read_label_errors(tmp_path / "table.csv", LABELS)
 
 
 def test_table_without_verdicts_of_an_earlier_version_is_read(rated, tmp_path):

@@ -99,6 +99,15 @@ def test_partial_auc_of_a_tiny_fraction_keeps_one_bogus():
     assert value == pytest.approx(np.expm1(0.5), rel=1e-5)
 
 
+def test_partial_auc_keeps_the_highest_bogus_in_whatever_order_they_are():
+    scores = np.array([1.0, 0.0, 0.5, 0.75, -1.0], np.float32)
+    logits = np.stack([np.zeros(5, np.float32), scores], axis=1)
+    # Half of four bogus: 0.75 and 0.5 meet the real at 1 and a margin of 1.
+    expected = (np.expm1(0.75) + np.expm1(0.5)) / 2
+    value = float(auc_hinge([1, 0, 0, 0, 0], logits, margin=1.0, beta=0.5))
+    assert value == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("labels", [[1, 1, -1], [0, 0, 0], [-1, -1, -1]])
 @pytest.mark.parametrize("beta", [1.0, 0.5])
 def test_auc_hinge_without_a_class_is_zero_and_pulls_nowhere(labels, beta):
@@ -144,8 +153,10 @@ def test_every_weight_multiplies_its_own_term():
 
 def test_called_as_a_keras_loss_it_is_the_labelled_part():
     labels, logits = np.array([1, 0, -1, 0]), draw_logits(5, 4)
-    loss = RealBogusLoss(lambda_ce=0.1, lambda_auc=2.0, lambda_vat=7.0, auc_margin=0.5)
-    expected = 0.1 * cross_entropy(labels, logits) + 2 * auc_hinge(labels, logits, margin=0.5)
+    settings = {"lambda_ce": 0.1, "lambda_auc": 2.0, "lambda_vat": 7.0}
+    loss = RealBogusLoss(**settings, auc_margin=0.5, auc_beta=0.5)
+    hinge = auc_hinge(labels, logits, margin=0.5, beta=0.5)
+    expected = 0.1 * cross_entropy(labels, logits) + 2 * hinge
     assert float(loss(labels, logits)) == pytest.approx(float(expected), rel=1e-6)
 
 
@@ -172,6 +183,28 @@ def test_config_round_trip_keeps_every_setting():
     read = keras.saving.deserialize_keras_object(written)
     assert type(read) is RealBogusLoss
     assert {name: getattr(read, name) for name in settings} == settings
+
+
+def test_unless_told_otherwise_the_loss_is_cross_entropy_alone():
+    config = RealBogusLoss().get_config()
+    assert {name: config[name] for name in config if name.startswith("lambda")} == {
+        "lambda_ce": 1,
+        "lambda_auc": 0,
+        "lambda_vat": 0,
+    }
+
+
+def test_settings_of_the_terms_that_nobody_chose():
+    config = RealBogusLoss().get_config()
+    assert {name: config[name] for name in config if name.startswith(("auc", "vat"))} == {
+        "auc_margin": 0.25,
+        "auc_beta": 1,
+        "vat_epsilon": 1,
+        "vat_xi": 1,
+        "vat_iterations": 1,
+        "vat_space": "normalised",
+        "vat_share": 1,
+    }
 
 
 @pytest.mark.parametrize(

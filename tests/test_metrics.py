@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.special import expit
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from rbkeras import metrics
@@ -71,6 +72,8 @@ def test_partial_auc_by_hand():
     bogus = np.array([5.0, 4, 3, 2, 1, 0, -1, -2, -3, -4])
     assert metrics.partial_auc(np.array([6.0, 4.5, 5.0]), bogus, 0.2) == pytest.approx(4.5 / 6)
     assert metrics.partial_auc(np.array([6.0, 4.5]), bogus, 1e-9) == pytest.approx(1 / 2)
+    # Unless told otherwise a hundredth: of 0 to 99 the highest, which stands above this real.
+    assert metrics.partial_auc(np.array([98.5]), np.arange(100.0)) == 0
 
 
 @settings(deadline=None)
@@ -142,10 +145,18 @@ def test_delong_interval_covers_as_often_as_it_says():
     assert 0.91 <= covered <= 0.99
 
 
+def test_delong_interval_where_the_reals_alone_scatter():
+    # Fractions of bogus below: 0, 0, 1, 1, of mean 1/2 and variance 1/3; four reals.
+    half = stats.norm.ppf(0.975) * np.sqrt(1 / 3 / 4) / (1 / 2 * 1 / 2)
+    found = metrics.auc_interval(np.array([0.0, 0, 2, 2]), np.ones(3))
+    assert found == pytest.approx((expit(-half), expit(half)))
+
+
 def test_auc_interval_without_spread_reaches_the_exact_bound():
     higher, lower = np.array([2, 3, 4]), np.array([0, 1])
     # Clopper-Pearson of two of two: (alpha / 2)^(1/2).
     assert metrics.auc_interval(higher, lower) == pytest.approx((0.025**0.5, 1.0))
+    assert metrics.auc_interval(higher, lower, 0.9) == pytest.approx((0.05**0.5, 1.0))
     assert metrics.auc_interval(lower, higher) == pytest.approx((0.0, 1 - 0.025**0.5))
     # Equal scores: Clopper-Pearson of two of four.
     low, high = metrics.auc_interval(np.zeros(4), np.zeros(9))
@@ -164,6 +175,12 @@ def test_fpr_interval_of_no_false_positives_reaches_the_exact_bound():
     assert low == 0
     # Clopper-Pearson with no success: 1 - (alpha / 2)^(1/n).
     assert high == pytest.approx(1 - 0.025 ** (1 / 1000))
+
+
+def test_fpr_interval_of_many_false_positives_reaches_the_exact_bound():
+    low, _ = metrics.fpr_interval(np.zeros(10), np.r_[np.ones(9), -1.0])
+    # Clopper-Pearson of nine of ten.
+    assert low == pytest.approx(stats.binomtest(9, 10).proportion_ci(0.95).low)
 
 
 @pytest.mark.parametrize(("reals", "bogus"), [(1, 50), (50, 1)])
@@ -246,6 +263,28 @@ def test_streaming_auc_is_that_of_scikit_learn():
     assert float(metric.result()) == pytest.approx(roc_auc_score(labels, scores), abs=1e-4)
 
 
+def test_streaming_auc_takes_scores_beyond_all_bins_for_ties():
+    metric = LabelledAUC()
+    metric.update_state(np.array([1, 0]), logits_of(np.array([40.0, 41.0])))
+    assert float(metric.result()) == 0.5
+
+
+def test_streaming_fpr_reaches_an_exact_multiple_of_its_rate():
+    metric = FalsePositiveRateAtTPR(tpr=0.9)
+    # Nine of ten reals reach 1, which the bogus does not.
+    scores = np.r_[np.arange(10.0), 0.5]
+    metric.update_state(np.repeat([1, 0], [10, 1]), logits_of(scores))
+    assert float(metric.result()) == 0
+
+
+def test_streaming_tpr_lets_an_exact_multiple_of_its_rate_pass():
+    metric = TruePositiveRateAtFPR(fpr=0.1)
+    # One of ten bogus may pass: the one at 9, above the real.
+    scores = np.r_[np.arange(10.0), 8.5]
+    metric.update_state(np.repeat([0, 1], [10, 1]), logits_of(scores))
+    assert float(metric.result()) == 1
+
+
 @pytest.mark.parametrize("label", [0, 1, -1])
 @pytest.mark.parametrize(("make", "exact"), STREAMING)
 def test_streaming_metric_of_one_class_is_nan_and_recovers(make, exact, label):
@@ -276,6 +315,12 @@ def test_accuracy_counts_labelled_samples():
     assert float(metric.result()) == pytest.approx(2 / 3)
 
 
+def test_accuracy_takes_the_sign_of_the_score_and_zero_for_bogus():
+    metric = LabelledAccuracy()
+    metric.update_state(np.array([1, 0, 1, 0]), logits_of(np.array([0.5, -0.5, 0.25, 0.0])))
+    assert float(metric.result()) == 1
+
+
 @pytest.mark.parametrize("metric", default_metrics(), ids=lambda metric: metric.name)
 def test_metrics_survive_serialisation(metric):
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(metric))
@@ -288,6 +333,13 @@ def test_rates_out_of_range_are_refused():
         FalsePositiveRateAtTPR(tpr=0)
     with pytest.raises(ValueError, match=r"fpr: .* got 1"):
         TruePositiveRateAtFPR(fpr=1)
+    with pytest.raises(ValueError, match=r"tpr: .* got 1\.5"):
+        FalsePositiveRateAtTPR(tpr=1.5)
+
+
+def test_rates_at_the_end_of_their_range_are_accepted():
+    assert FalsePositiveRateAtTPR(tpr=1.0).tpr == 1
+    assert TruePositiveRateAtFPR(fpr=0.0).fpr == 0
 
 
 def test_binomial_interval_by_the_rule_of_three():

@@ -26,11 +26,19 @@ def test_rates_are_those_of_the_metrics(scores):
     for row in operating_points(real, bogus).itertuples():
         if row.chosen == "tpr":
             assert row.fpr == pytest.approx(metrics.fpr_at_tpr(real, bogus, row.target))
+            assert row.tpr >= row.target
         else:
             assert row.tpr == pytest.approx(metrics.tpr_at_fpr(real, bogus, row.target))
         assert row.tpr_low <= row.tpr <= row.tpr_high
         assert row.fpr_low <= row.fpr <= row.fpr_high
+        assert row.tpr == np.mean(real >= row.threshold)
         assert row.fpr == np.mean(bogus >= row.threshold)
+
+
+def test_points_are_chosen_at_three_rates_of_either_class(scores):
+    table = operating_points(*scores)
+    assert table["chosen"].tolist() == ["tpr"] * 3 + ["fpr"] * 3
+    assert table["target"].tolist() == [0.9, 0.95, 0.99, 1e-2, 1e-3, 1e-4]
 
 
 def test_intervals_are_those_of_resampled_arrays(scores):
@@ -56,6 +64,51 @@ def test_band_is_that_of_resampled_arrays(scores):
     )
     np.testing.assert_allclose(low, np.quantile(drawn, 0.025, axis=0), atol=0.01)
     np.testing.assert_allclose(high, np.quantile(drawn, 0.975, axis=0), atol=0.01)
+
+
+def test_intervals_at_false_positive_rates_are_those_of_the_band(scores):
+    table = operating_points(*scores, resamples=4000).set_index(["chosen", "target"])
+    rates = [1e-2, 1e-3]
+    low, high = roc_band(*scores, np.array(rates), resamples=4000)
+    found = table.loc["fpr"].loc[rates]
+    np.testing.assert_allclose(found["tpr_low"], low, atol=0.02)
+    np.testing.assert_allclose(found["tpr_high"], high, atol=0.02)
+
+
+def test_band_without_false_positives_is_below_the_highest_bogus():
+    # A resample misses all four bogus above the reals with probability 0.96^100 = 0.017.
+    bogus = np.repeat([0.0, 2.0], [96, 4])
+    low, high = roc_band(np.ones(50), bogus, np.array([0.0]), resamples=4000)
+    assert (low[0], high[0]) == (0, 0)
+
+
+def test_band_is_the_binomial_one_where_all_bogus_are_alike():
+    real = np.repeat([1.0, -1.0], 50)
+    low, high = roc_band(real, np.zeros(100), np.array([0.0]), resamples=4000)
+    # Quantiles of a binomial number of 100, each with probability 1/2.
+    np.testing.assert_allclose([low[0], high[0]], [0.4, 0.6], atol=0.0101)
+
+
+def test_intervals_of_perfect_separation_are_exact():
+    real, bogus = np.linspace(5, 6, 50), np.linspace(-1, 0, 1000)
+    table = operating_points(real, bogus).set_index("chosen")
+    # Clopper-Pearson of none of 1000 bogus, and of all of 50 reals.
+    of_bogus, of_real = [0, 1 - 0.025 ** (1 / 1000)], [0.025 ** (1 / 50), 1]
+    np.testing.assert_allclose(table.loc["tpr", ["fpr_low", "fpr_high"]], [of_bogus] * 3)
+    np.testing.assert_allclose(table.loc["fpr", ["tpr_low", "tpr_high"]], [of_real] * 3)
+
+
+def test_a_threshold_found_on_a_single_bogus_says_nothing_of_the_reals():
+    table = operating_points(np.array([1.0, 2.0, 3.0]), np.array([0.0])).set_index("chosen")
+    assert (table.loc["fpr", "tpr_low"] == 0).all()
+    assert (table.loc["fpr", "tpr_high"] == 1).all()
+
+
+def test_two_samples_of_each_class_say_something():
+    table = operating_points(np.array([1.0, 2.0]), np.array([0.0, 0.5])).set_index("chosen")
+    # Clopper-Pearson of none of two, and of two of two.
+    np.testing.assert_allclose(table.loc["tpr", "fpr_high"], 1 - 0.025 ** (1 / 2))
+    np.testing.assert_allclose(table.loc["fpr", "tpr_low"], 0.025 ** (1 / 2))
 
 
 def test_few_samples_and_rate_one():

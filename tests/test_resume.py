@@ -1,9 +1,17 @@
+import numpy as np
 import pytest
 
 from rbkeras.errors import InputError
 from rbkeras.file_states import checksum
 from rbkeras.files import read_json
-from rbkeras.resume import claim, is_finished, mark_finished
+from rbkeras.resume import (
+    OtherSettingsError,
+    claim,
+    digest,
+    is_finished,
+    mark_finished,
+    refuse_other_settings,
+)
 
 SETTINGS = {"epochs": 3, "loss": {"margin": 0.25, "beta": None}, "shape": (29, 29, 3)}
 
@@ -50,6 +58,13 @@ def test_finished_work_whose_product_is_gone_is_done_again(work):
     assert work() is False
 
 
+def test_finished_work_does_not_miss_a_folder(work):
+    work()
+    mark_finished(work.marker, SETTINGS)
+    work.products[2].rmdir()
+    assert work() is True
+
+
 @pytest.mark.parametrize("finished", [False, True])
 def test_changed_settings_are_refused_by_name_and_nothing_is_removed(work, finished):
     work()
@@ -84,6 +99,17 @@ def test_an_added_setting_is_a_change(work):
         work({**SETTINGS, "seed": 1})
 
 
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [(SETTINGS["loss"], None), (None, SETTINGS["loss"])],
+    ids=["goes", "comes"],
+)
+def test_a_group_of_settings_that_comes_or_goes_is_a_change(work, before, now):
+    work({**SETTINGS, "loss": before})
+    with pytest.raises(OtherSettingsError, match="loss was"):
+        work({**SETTINGS, "loss": now})
+
+
 def test_checksums_are_not_shown(work, tmp_path):
     files = [tmp_path / "one", tmp_path / "two"]
     for file in files:
@@ -92,6 +118,13 @@ def test_checksums_are_not_shown(work, tmp_path):
     work(one)
     with pytest.raises(InputError, match=r"found others \(other records\)"):
         work(two)
+
+
+def test_words_are_shown_and_checksums_that_agree_are_no_change(work):
+    same = {**SETTINGS, "records": "0" * 16}
+    work({**same, "network": "simple"})
+    with pytest.raises(OtherSettingsError, match=r"found others \(network was simple, is deep\)"):
+        work({**same, "network": "deep"})
 
 
 def test_many_changes_are_cut_short(work):
@@ -110,6 +143,13 @@ def test_overwriting_removes_the_products_of_other_settings(work):
         "finished": False,
         "settings": {**SETTINGS, "epochs": 9, "shape": [29, 29, 3]},
     }
+
+
+def test_overwriting_does_not_miss_products_that_are_not_there(work):
+    work()
+    work.products[0].unlink()
+    work.products[2].rmdir()
+    assert work({**SETTINGS, "epochs": 9}, overwrite=True) is False
 
 
 def test_overwriting_with_the_same_settings_keeps_what_is_finished(work):
@@ -144,3 +184,37 @@ def test_work_is_finished_with_its_own_settings_alone(work):
     mark_finished(work.marker, SETTINGS)
     assert is_finished(work.marker, SETTINGS)
     assert not is_finished(work.marker, SETTINGS | {"epochs": 4})
+
+
+@pytest.fixture
+def refuse(work):
+    """Refuse other settings than these, while it is not known which records there will be."""
+    work({"epochs": 3, "records": "first"})
+
+    def run(settings, *, marker=work.marker, overwrite=False):
+        refuse_other_settings(marker, settings, unknown={"records"}, overwrite=overwrite)
+
+    return run
+
+
+def test_other_settings_are_refused_while_some_are_unknown(refuse):
+    with pytest.raises(OtherSettingsError, match=r"found others \(epochs was 3, is 4\)"):
+        refuse({"epochs": 4})
+
+
+def test_settings_yet_unknown_are_no_change(refuse):
+    refuse({"epochs": 3})
+
+
+def test_settings_that_are_to_be_overwritten_are_not_refused(refuse):
+    refuse({"epochs": 4}, overwrite=True)
+
+
+def test_work_that_has_not_begun_refuses_no_settings(refuse, tmp_path):
+    refuse({"epochs": 4}, marker=tmp_path / "none.json")
+
+
+def test_digests_tell_arrays_apart_by_what_they_hold():
+    assert digest(np.arange(3)) == digest(np.arange(6)[:3])
+    assert digest(np.arange(3)) != digest(np.arange(4))
+    assert len(digest(np.arange(3))) == 16

@@ -106,6 +106,41 @@ def test_an_interrupted_training_does_not_draw_its_first_epoch_again(tmp_path, r
     assert len(first) == len(after_two) == len(run.labels)
 
 
+@pytest.fixture
+def corners(tmp_path, records_dir):
+    """Count the stamps of an epoch that have their first pixel in each corner."""
+
+    def count(**options):
+        training = TrainingConfig(batch_size=36, **options)
+        run = Run(
+            FitConfig(data=records_dir, out=tmp_path, training=training), open_records(records_dir)
+        )
+        ((stamps, _),) = run.batches.dataset(run.labels, training=True).as_numpy_iterator()
+        firsts = [1000 * detector + row for detector in (1, 2, 10) for row in range(12)]
+        return [
+            int(np.isin(np.round(stamps[:, y, x, 0]), firsts).sum())
+            for y in (0, -1)
+            for x in (0, -1)
+        ]
+
+    return count
+
+
+def test_stamps_that_are_not_augmented_stay_as_they_are(corners):
+    assert corners(augment=False) == [36, 0, 0, 0]
+
+
+def test_augmented_stamps_are_turned(corners):
+    counts = corners(augment=True, shift=0)
+    assert sum(counts) == 36
+    assert max(counts) < 36
+
+
+def test_augmented_stamps_are_moved_where_that_is_asked_for(corners):
+    # Of some the first pixel leaves the stamp, or its corner.
+    assert sum(corners(augment=True, shift=2)) < 36
+
+
 def test_whether_stamps_are_kept_is_a_setting_and_where_is_not(tmp_path, records_dir):
     def settings(cache):
         training = TrainingConfig(cache=cache)

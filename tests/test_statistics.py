@@ -23,17 +23,30 @@ def test_interval_over_seeds_is_students():
     assert found.p_value == pytest.approx(stats.ttest_1samp(values, 0.0).pvalue)
 
 
-def test_shared_test_samples_add_their_variance():
-    values, means = np.array([1.0, 3.0]), np.array([1.0, 2.0, 3.0])
-    found = estimate(Resampled(values, means, shared=True))
-    # S^2 / n = 2 / 2 = 1, bootstrap variance 1; Welch and Satterthwaite: (1 + 1)^2 / (1 / 1) = 4.
-    half = stats.t.ppf(0.975, 4) * np.sqrt(2)
-    assert (found.low, found.high) == pytest.approx((2 - half, 2 + half))
+@pytest.mark.parametrize(
+    ("values", "variance", "freedom"),
+    [
+        # S^2 / n = 2 / 2 = 1, bootstrap 1; Welch and Satterthwaite: (1 + 1)^2 / (1 / 1) = 4.
+        ([1.0, 3.0], 2, 4),
+        # S^2 / n = 8 / 2 = 4, bootstrap 1; (4 + 1)^2 / (16 / 1).
+        ([1.0, 5.0], 5, 25 / 16),
+    ],
+    ids=["as much as the seeds", "a quarter of it"],
+)
+def test_shared_test_samples_add_their_variance(values, variance, freedom):
+    found = estimate(Resampled(np.array(values), np.array([1.0, 2.0, 3.0]), shared=True))
+    half, mean = stats.t.ppf(0.975, freedom) * np.sqrt(variance), np.mean(values)
+    assert (found.low, found.high) == pytest.approx((mean - half, mean + half))
 
 
-def test_seeds_that_agree_by_chance_keep_the_bootstraps_width():
-    found = estimate(Resampled(np.array([2.0, 2.0]), np.array([1.0, 2.0, 3.0]), shared=False))
-    assert found.high - found.mean == pytest.approx(stats.t.ppf(0.975, 1))
+@pytest.mark.parametrize(
+    ("shared", "distribution"),
+    [(False, stats.t(1)), (True, stats.norm)],
+    ids=["Student of one degree", "normal"],
+)
+def test_seeds_that_agree_by_chance_keep_the_bootstraps_width(shared, distribution):
+    found = estimate(Resampled(np.array([2.0, 2.0]), np.array([1.0, 2.0, 3.0]), shared=shared))
+    assert found.high - found.mean == pytest.approx(distribution.ppf(0.975))
 
 
 def test_one_seed_has_the_bootstraps_interval():
@@ -55,6 +68,34 @@ def test_bootstrap_agrees_with_the_theory_of_the_mean():
     assert found.values == pytest.approx([real.mean() - bogus.mean()])
     expected = real.var() / len(real) + bogus.var() / len(bogus)
     assert found.means.var() == pytest.approx(expected, rel=0.1)
+
+
+def test_resamples_are_averaged_over_the_seeds():
+    # Of single scores every resample is the same: gaps of 1 and 3.
+    scores = [(np.array([1.0]), np.array([0.0])), (np.array([3.0]), np.array([0.0]))]
+    found = resample(scores, mean_gap, shared=False, resamples=5)
+    assert found.values.tolist() == [1, 3]
+    assert found.means.tolist() == [2] * 5
+
+
+def test_seeds_share_their_resamples_where_they_share_test_samples():
+    (scores,) = made_up(seeds=1)
+    alone = resample([scores], mean_gap, shared=True, resamples=5).means
+    shared, own = (
+        resample([scores, scores], mean_gap, shared=shared, resamples=5).means
+        for shared in (True, False)
+    )
+    np.testing.assert_allclose(shared, alone)
+    assert not np.allclose(own, alone)
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["real", "bogus"])
+def test_a_resample_has_as_many_of_each_class_as_there_are(place):
+    scores = [np.ones(1), np.ones(1)]
+    scores[place] = np.array([1.0, 0.0])
+    found = resample([scores], lambda *both: both[place].mean(), shared=True, resamples=50)
+    # The mean of two drawn from 0 and 1.
+    assert set(found.means) == {0, 0.5, 1}
 
 
 def test_differences_are_paired():

@@ -74,6 +74,20 @@ def test_of_two_confident_classes_the_more_probable_one_counts():
     assert confident_classes(labels, probability).tolist() == [0, 1, 1, 0]
 
 
+def test_a_class_reached_alone_counts_also_where_it_is_the_less_probable_one():
+    labels, probability = np.array([1, 1, 0, 0]), np.array([0.3, 0.45, 0.1, 0.1])
+    # Of the reals 0.45 reaches their mean; neither of them is as surely bogus as the bogus are.
+    assert class_thresholds(labels, probability) == pytest.approx((0.9, 0.375))
+    assert confident_classes(labels, probability).tolist() == [-1, 1, 0, 0]
+
+
+def test_even_chances_are_confidently_bogus():
+    labels, probability = np.array([1, 0]), np.array([0.5, 0.5])
+    assert confident_classes(labels, probability).tolist() == [0, 0]
+    # One of the two is labelled real: 1/2, of which the bound leaves 0.49.
+    assert noise_rates(labels, probability) == (0.49, 0.001)
+
+
 def test_a_class_of_equal_probabilities_reaches_its_mean():
     labels, probability = np.r_[np.ones(7, int), np.zeros(7, int)], np.r_[[0.7] * 7, [0.1] * 7]
     assert confident_classes(labels, probability).tolist() == labels.tolist()
@@ -89,6 +103,13 @@ def test_error_counts_stretch_the_confident_to_all():
     probability[2:4] = 0.4
     assert confident_joint(labels, probability).tolist() == [[4, 0], [2, 2]]
     assert error_counts(labels, probability) == (0, 3)
+
+
+def test_where_every_label_is_contradicted_one_of_each_class_counts_as_right():
+    labels, probability = np.repeat([1, 0], 10), np.repeat([0.1, 0.9], 10)
+    assert confident_joint(labels, probability).tolist() == [[0, 10], [10, 0]]
+    # Ten wrong beside one right, stretched to the ten that there are: 10 x 10 / 11.
+    assert error_counts(labels, probability) == (9, 9)
 
 
 @pytest.mark.parametrize("number", range(len(SURVEYS)))
@@ -140,6 +161,13 @@ def test_scores_rank_as_cleanlab_s_do(number):
 def test_noise_rates_by_hand():
     # Confidently bogus: one real and three bogus; confidently real: three reals and one bogus.
     assert noise_rates(LABELS, PROBABILITY) == (0.25, 0.25)
+
+
+def test_ambiguous_samples_are_no_noise():
+    # Either threshold is 2.2 / 3: the real at 0.4 and the bogus at 0.6 reach neither.
+    labels = np.array([1, 1, 1, 0, 0, 0])
+    probability = np.array([0.9, 0.9, 0.4, 0.1, 0.1, 0.6])
+    assert noise_rates(labels, probability) == (0.001, 0.001)
 
 
 def test_noise_rates_stay_within_bounds():

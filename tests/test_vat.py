@@ -33,11 +33,10 @@ def direction_of(net, stamps, start, *, xi=1.0, iterations=1):
     return vat.adversarial_direction(net, stamps, net(stamps), start, xi=xi, iterations=iterations)
 
 
-@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e25])
-def test_unit_per_stamp_scales_every_stamp_by_itself(scale):
+def test_unit_per_stamp_scales_every_stamp_by_itself():
     raw = np.random.default_rng(0).normal(size=(3, *SHAPE)).astype(np.float32)
-    raw *= np.array([1, 2, 3], np.float32).reshape(3, 1, 1, 1)
-    unit = vat.unit_per_stamp(tf.constant(raw * np.float32(scale))).numpy()
+    scales = np.array([1e-30, 1, 1e25], np.float32).reshape(3, 1, 1, 1)
+    unit = vat.unit_per_stamp(tf.constant(raw * scales)).numpy()
     np.testing.assert_allclose(unit, raw / norms(raw).reshape(3, 1, 1, 1), rtol=1e-5)
 
 

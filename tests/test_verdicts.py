@@ -49,7 +49,10 @@ def test_samples_are_named_by_detector_and_row(table):
 
 
 def test_samples_are_named_by_unique_index(table):
-    assert read(table("verdict,note,unique_index\nbogus,why?,3\n")) == {3: "bogus"}
+    path = table("verdict,note,unique_index\nbogus,why?,3\n")
+    assert read(path) == {3: "bogus"}
+    # Alerts too, whose table does not name them otherwise.
+    assert read_verdicts(path, SAMPLES.assign(alert_id=list("abcdef"))).to_dict() == {3: "bogus"}
 
 
 def test_what_a_spreadsheet_leaves_is_read(table):
@@ -152,6 +155,7 @@ def test_blanks_around_the_names_of_alerts_do_not_count(table):
         ("detector_id;sample_index;verdict\n2;0;ok\n", "separated by commas; found"),
         ("detector_id,verdict\n2,ok\n", "found .*'detector_id', 'verdict'"),
         ("unique_index,unique_index,verdict\n1,1,ok\n", "expected different columns"),
+        ("unique_index,note\n1,x\n", "expected different columns"),
         ("unique_index,verdict\n1,ok\n2,maybe\n", "row 3: expected a verdict of real, .*'maybe'"),
         ("unique_index,verdict\n1,=cmd|' /C calc'!A0\n", "row 2: expected a verdict"),
         ("unique_index,verdict\n1,ok,3\n", "row 2: expected 2 cells, found 3"),

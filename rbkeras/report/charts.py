@@ -75,7 +75,8 @@ def roc(
         if point is not None:
             at = (max(point[0], 0.5 / len(bogus)), point[1])
             axes.plot(*at, "o", color=BOGUS_COLOUR, label="stored threshold")
-        axes.legend(loc="best")
+        # Above the axes: a curve may be in any corner.
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     return uri[0]
 
 

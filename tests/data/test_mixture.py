@@ -76,6 +76,8 @@ def test_labelled_stamps_of_a_batch_of_64(labelled, unlabelled, share, devices, 
         ((1, 9, 0), (0.5, 0.3), 32, {"real": 32, "bogus": 32}, 1 / 2),
         ((1, 9, 0), (0.5, 0.3), 64, None, None),
         ((28, 72, 0), (0.5, 0.3), 8, None, None),
+        # Of a device's eight stamps four have labels, of which one real would be fewer too.
+        ((28, 72, 5000), (0.45, 0.3), 8, {"real or bogus": 32, "unlabelled": 32}, None),
     ],
 )
 def test_classes_of_a_batch_of_64(counts, shares, devices, expected, prevalence):
@@ -90,6 +92,24 @@ def test_classes_of_a_batch_of_64(counts, shares, devices, expected, prevalence)
     assert sizes(found) == expected
     if expected is not None:
         assert found.prevalence == pytest.approx(prevalence, abs=1e-4)
+
+
+def test_the_rarer_class_does_not_outnumber_the_labelled_of_the_other():
+    # Half of the other stamps are labelled: 3 of 8 would face 2.5, but 2 face 3.
+    found = mixture(10, 100, 100, labelled_share=0.0, minority_share=0.5, batch_size=8)
+    assert sizes(found) == {"real": 2, "bogus or unlabelled": 6}
+    assert found.prevalence == pytest.approx(2 / 5)
+
+
+def test_a_mixture_says_what_a_batch_is_made_of():
+    found = mixture(10, 100, 100, labelled_share=0.0, minority_share=0.5, batch_size=8)
+    assert str(found) == "2 real, 6 bogus or unlabelled"
+
+
+def test_a_share_that_is_there_exactly_does_not_apply():
+    # 600 of 2400 are a quarter.
+    targets = targets_of(600, 1800, 0)
+    assert shares_that_apply(targets, labelled_share=0.5, minority_share=0.25) == {}
 
 
 def test_a_class_of_many_stamps_is_not_rare():

@@ -3,7 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbkeras.data.splits import stratified_folds, stratified_sample, validation_mask
+from rbkeras.data.splits import (
+    _fill_empty,
+    stratified_folds,
+    stratified_sample,
+    validation_mask,
+)
 from rbkeras.errors import InputError
 
 seeds = st.integers(0, 2**31 - 1)
@@ -112,6 +117,12 @@ def test_few_groups_of_one_class_each_leave_no_fold_out():
     assert sorted(np.bincount(assigned)) == sorted(sizes)
 
 
+def test_an_empty_fold_gets_the_smallest_group_of_the_fullest_one():
+    assigned, groups = np.zeros(6, np.int8), np.array([0, 0, 0, 1, 2, 2])
+    _fill_empty(assigned, groups, 2)
+    assert assigned.tolist() == [0, 0, 0, 1, 0, 0]
+
+
 def test_folds_of_equal_groups_are_stratified():
     rng = np.random.default_rng(0)
     labels = np.repeat(rng.permutation(np.repeat([0, 1], [150, 50])), 3)
@@ -140,6 +151,12 @@ def test_a_missing_group_is_a_group_of_its_own(missing):
     assert np.bincount(assigned, minlength=5).min() >= 18
 
 
+def test_missing_groups_count_among_those_that_the_folds_need():
+    groups, labels = np.array(["a", "b", None, None], dtype=object), np.array([0, 1, 0, 1])
+    assigned = stratified_folds(labels, np.ones(4, int), folds=4, seed=0, groups=groups)
+    assert sorted(assigned) == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize(("fraction", "expected"), [(0.1, 20), (0.2, 40), (0.5, 100), (0.34, 67)])
 def test_validation_part_has_the_wished_size_and_share_of_each_label(fraction, expected):
     labels = np.repeat([0, 1], [150, 50])
@@ -147,6 +164,11 @@ def test_validation_part_has_the_wished_size_and_share_of_each_label(fraction, e
     assert mask.dtype == bool
     assert abs(mask.sum() - expected) <= 1
     assert abs(mask[labels == 1].sum() - expected / 4) <= 1
+
+
+def test_the_smallest_validation_part_is_a_hundredth():
+    mask = validation_mask(np.zeros(200, int), np.ones(200, int), fraction=0.01, seed=0)
+    assert mask.sum() == 2
 
 
 def test_validation_part_never_splits_a_group():
@@ -166,6 +188,11 @@ def test_a_number_of_folds_out_of_range_is_named(folds):
 def test_fewer_samples_than_folds():
     with pytest.raises(InputError, match="at least 5 samples for 5 folds, got 4"):
         stratified_folds(np.zeros(4, int), np.zeros(4, int), folds=5, seed=0)
+
+
+def test_as_many_samples_as_folds():
+    assigned = stratified_folds(np.zeros(5, int), np.zeros(5, int), folds=5, seed=0)
+    assert sorted(assigned) == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("fraction", [0, -0.1, 1e-310, 0.009, 0.6, 1])
