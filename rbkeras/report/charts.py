@@ -171,7 +171,7 @@ def probabilities(
         axes.set(
             ylim=(-0.02, 1.02), xlabel="score (log-odds of real)", ylabel="probability of real"
         )
-        axes.legend(loc="upper left")
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1))
     return uri[0]
 
 
