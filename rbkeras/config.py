@@ -177,8 +177,8 @@ class TrainingConfig:
         GPUs of this machine, or logical CPUs, that share each batch: a number, or all; null takes
         one.
     start_from
-        A run directory or its model.keras whose weights stage 2 begins with, of the same network;
-        null begins with random ones.
+        A run directory or its model.keras whose weights stage 2 begins with, of the same network.
+        It must not have been trained on the test stamps; null begins with random ones.
     """
 
     epochs: int = 30

@@ -18,9 +18,15 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 def _lock_file(folder: Path) -> TextIO:
+    beside = folder.with_name(f".{folder.name}.lock")
     try:
-        return open(folder.with_name(f".{folder.name}.lock"), "a")
-    except PermissionError:
+        return open(beside, "a")
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        if beside.exists():
+            # Another user's, which can be held all the same.
+            return open(beside)
         # Such as the folder of a user, or a disk's, whose parent is another's.
         if not folder.is_dir():
             raise

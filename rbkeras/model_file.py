@@ -5,6 +5,9 @@ from pathlib import Path
 
 from rbkeras.errors import InputError
 
+#: Says what the model of a run directory depends on, and whether it is finished.
+STAGE2_MARKER = "stage2.json"
+
 
 def trained_model(path: str | os.PathLike[str]) -> Path:
     """Give the path of a model that is named by its file or its run directory.

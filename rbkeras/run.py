@@ -9,6 +9,7 @@ from rbkeras.data.records import open_records
 from rbkeras.descriptions import describe, described
 from rbkeras.distribution import do_on_dask, is_local
 from rbkeras.early_checks import check_held_out, check_labels, check_test_files
+from rbkeras.model_file import STAGE2_MARKER
 from rbkeras.models.classifier import RealBogusClassifier
 from rbkeras.options import as_plain, from_plain
 from rbkeras.pictures import roc_figure, score_figure
@@ -16,7 +17,7 @@ from rbkeras.pieces import Piece
 from rbkeras.report.gather import gather_run
 from rbkeras.report.page import write_report
 from rbkeras.run_summary import summary, suspects_in_words
-from rbkeras.rundir import STAGE2_MARKER, Run
+from rbkeras.rundir import Run
 from rbkeras.simulated import simulated
 from rbkeras.stage1_results import tell_suspects
 
@@ -31,6 +32,8 @@ def fit(config: FitConfig, *, dask: str | None = None) -> None:
     # What can be told before hours of training.
     if config.policy != "flip":  # which may find more of a class than is given
         stage2.choose_targets(run, None)
+    if config.label_errors.table is None and config.policy != "keep":
+        stage1.check_start(run)
     stage2.check_start(run)
     stage2.refuse_others(run)
     with described(config):
@@ -104,6 +107,7 @@ def find_label_errors(
     """Do stage 1, one fold of it, or its merging alone."""
     config, run = _start(config, dask)
     if not merge_only:
+        stage1.check_start(run)
         with described(config, stage1_alone=True):
             stage1.train_folds(run, fold, dask=dask)
     missing = stage1.unfinished_folds(run)

@@ -25,9 +25,6 @@ from rbkeras.start_weights import StartWeights
 from rbkeras.training import compile_classifier, enough_epochs, make_optimizer
 from rbkeras.verdicts import apply_verdicts, read_verdicts
 
-#: Says what the model of a run directory depends on, and whether it is finished.
-STAGE2_MARKER = "stage2.json"
-
 
 @dataclass(frozen=True)
 class Run:

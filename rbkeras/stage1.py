@@ -13,15 +13,14 @@ from rbkeras.data.labels import REAL, SKIP, require_both_classes
 from rbkeras.data.records import open_records
 from rbkeras.distribution import do_on_dask
 from rbkeras.errors import InputError
-from rbkeras.files import read_json, whole_file
+from rbkeras.files import whole_file
 from rbkeras.label_errors import rate_labels, read_label_errors, write_label_errors
 from rbkeras.locks import alone
 from rbkeras.losses import RealBogusLoss
-from rbkeras.model_file import trained_model
 from rbkeras.options import as_plain, from_plain
 from rbkeras.pieces import Piece
 from rbkeras.resume import is_finished
-from rbkeras.rundir import STAGE2_MARKER, Run
+from rbkeras.rundir import Run
 from rbkeras.verdicts import gather_verdicts
 
 #: Verdicts on samples that `label_errors.csv` has no row for.
@@ -35,15 +34,9 @@ def fold_folders(run: Run) -> list[Path]:
 
 
 def check_folds(run: Run) -> None:
-    """Raise `InputError` where a fold, if any are trained, would lack samples or a class.
-
-    Or where the weights that it begins with are of another network, or know the labels to judge.
-    """
+    """Raise `InputError` where a fold, if any are trained, would lack samples or a class."""
     own = run.config.label_errors
     if own.table is None and run.config.policy != "keep":
-        if own.start_from is not None:
-            _require_strange(own.start_from, run)
-            run.built(fold_model(run), run.start("label_errors"))
         for k in range(len(fold_folders(run))):
             require_both_classes(
                 _targets(run, k)[0],
@@ -52,16 +45,19 @@ def check_folds(run: Run) -> None:
             )
 
 
-def _require_strange(start: Path, run: Run) -> None:
-    """Refuse a network that lies beside what says that it was trained on the same records."""
-    folder = trained_model(start).parent
-    for marker in (folder / STAGE2_MARKER, folder / FOLD_MARKER):
-        settings = read_json(marker).get("settings", {}) if marker.exists() else {}
-        if settings.get("records") == run.records.fingerprint:
+def check_start(run: Run) -> None:
+    """Raise `InputError` where the weights that folds begin with know the labels to judge.
+
+    Or where they are of another network.
+    """
+    start = run.start("label_errors")
+    if start is not None:
+        if start.trained_on.get("records") == run.records.fingerprint:
             raise InputError(
-                f"--label_errors.start_from {start}: expected a model that has not seen "
-                f"{run.records.directory}, whose labels it is to judge, found one trained on them"
+                f"{start.source}: expected a model that has not seen {run.records.directory}, "
+                "whose labels it is to judge, found one trained on them"
             )
+        run.built(fold_model(run), start)
 
 
 def train_folds(run: Run, only: int | None = None, *, dask: str | None = None) -> None:

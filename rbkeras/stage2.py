@@ -23,9 +23,10 @@ from rbkeras.label_errors import apply_policy
 from rbkeras.locks import alone
 from rbkeras.losses import RealBogusLoss
 from rbkeras.metrics import threshold_at_tpr
+from rbkeras.model_file import STAGE2_MARKER
 from rbkeras.models.classifier import RealBogusClassifier
 from rbkeras.resume import claim, digest, mark_finished, refuse_other_settings
-from rbkeras.rundir import STAGE2_MARKER, Run
+from rbkeras.rundir import Run
 from rbkeras.training import epochs_done, fit_classifier, forget_backup, set_seed
 from rbkeras.verdicts import apply_verdicts
 
@@ -88,10 +89,25 @@ _OF_SUSPECTS = ("epochs", "targets", "mixture")
 
 
 def check_start(run: Run) -> None:
-    """Raise `InputError` where the weights to start from are of another network."""
+    """Raise `InputError` where the weights to start from know the samples set aside as a test.
+
+    Or where they are of another network.
+    """
     start = run.start("training")
-    if start is not None:
-        run.built(asdict(run.config.model), start)
+    if start is None:
+        return
+    if start.trained_on.get("records") == run.records.fingerprint:
+        if run.config.hold_out and start.trained_on.get("labels") != digest(run.labels):
+            raise InputError(
+                f"{start.source}: expected a model that has not seen the samples that --hold_out "
+                f"sets aside, found one trained on {run.records.directory} with others or none "
+                "set aside"
+            )
+        print(
+            f"{start.source}: trained on these records, so that threshold and calibration may be "
+            "measured on stamps that it has seen"
+        )
+    run.built(asdict(run.config.model), start)
 
 
 def refuse_others(run: Run) -> None:

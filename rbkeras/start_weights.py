@@ -10,8 +10,11 @@ from typing import Any, Self
 import keras
 import numpy as np
 
+from rbkeras.crossval import FOLD_MARKER
 from rbkeras.errors import InputError
+from rbkeras.files import read_json
 from rbkeras.inference import load_classifier
+from rbkeras.model_file import STAGE2_MARKER, trained_model
 from rbkeras.models.classifier import BACKBONE_LAYER, NORMALISATION_LAYER, RealBogusClassifier
 from rbkeras.resume import digest
 
@@ -26,6 +29,8 @@ class StartWeights:
 
     #: The flag and file that they come from, for messages.
     source: str
+    #: Settings of their training, where the file lies in a run directory.
+    trained_on: dict[str, Any]
     channels: int
     layers: list[dict[str, Any]]
     weights: list[np.ndarray]
@@ -42,6 +47,7 @@ class StartWeights:
         model = load_classifier(path)
         return cls(
             source=f"--{flag} {path}",
+            trained_on=_settings_beside(trained_model(path)),
             channels=model.input_shape[-1],
             layers=list(_layers(model)),
             weights=model.get_weights(),
@@ -78,6 +84,14 @@ class StartWeights:
                         f"in the layer {layer}, {key} is {theirs.get(key)} and not {ours.get(key)}"
                     )
         model.set_weights(self.weights)
+
+
+def _settings_beside(model: Path) -> dict[str, Any]:
+    for name in (STAGE2_MARKER, FOLD_MARKER):
+        marker = model.with_name(name)
+        if marker.exists():
+            return read_json(marker).get("settings", {})
+    return {}
 
 
 def _layers(model: RealBogusClassifier) -> Iterator[dict[str, Any]]:

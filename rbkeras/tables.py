@@ -27,7 +27,8 @@ def read_table(
 ) -> pd.DataFrame:
     """Read a CSV table that has at least these columns; `dtype` says how to read some of them.
 
-    In the column `words` nothing is missing but what is empty: NA and None are names there.
+    In the column `words`, if there is one, nothing is missing but what is empty: NA and None are
+    names there.
 
     Identifiers come as texts where numbers would not tell them apart: with a leading zero, longer
     than 64 bits, or too long for float64 in a column with gaps.
@@ -67,9 +68,10 @@ def read_table(
     if whole:
         texts = pd.read_csv(path, usecols=whole, dtype="string", **options)
         for name in whole:
-            if _identifies(texts[name], table[name]):
-                table[name] = texts[name]
-    if words is not None:
+            text = texts[name].str.strip()
+            if _identifies(text, table[name]):
+                table[name] = text
+    if words in table:
         as_written = {"dtype": str, "keep_default_na": False, "na_values": [""]}
         table[words] = pd.read_csv(path, usecols=[words], **as_written, **options)[words]
     return table
@@ -87,14 +89,14 @@ def _holds_integers(column: pd.Series) -> bool:
 
 def _identifies(text: pd.Series, numbers: pd.Series) -> bool:
     """Say whether texts of integers tell more than the numbers that pandas has made of them."""
-    known = text.dropna()
-    if not known.str.fullmatch(r"[+-]?\d+").all():
+    leading_zero = text.str.match(r"[+-]?0\d").any()
+    if pd.api.types.is_integer_dtype(numbers.dtype):
+        return bool(leading_zero)
+    if not text.dropna().str.fullmatch(r"[+-]?\d+").all():
         return False
-    if known.str.fullmatch(r"[+-]?0\d+").any() or pd.api.types.is_object_dtype(numbers.dtype):
+    if leading_zero or pd.api.types.is_object_dtype(numbers.dtype):
         return True
-    return pd.api.types.is_float_dtype(numbers.dtype) and bool(
-        (numbers.abs() >= LONGEST_EXACT).any()
-    )
+    return bool((numbers.abs() >= LONGEST_EXACT).any())
 
 
 def moved_aside(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -132,7 +134,10 @@ def stacked(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _is_text(column: pd.Series) -> bool:
-    return not pd.api.types.is_numeric_dtype(column.dtype)
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return False
+    # Flags with gaps are objects too.
+    return pd.api.types.infer_dtype(column, skipna=True) != "boolean"
 
 
 def _as_text(column: pd.Series) -> pd.Series:

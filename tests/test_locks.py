@@ -47,13 +47,14 @@ def test_a_folder_with_two_names_has_one_lock(tmp_path):
     assert held
 
 
+@pytest.mark.parametrize("reason", [errno.EACCES, errno.EROFS])
 @pytest.mark.parametrize("there", [True, False])
 def test_where_nothing_can_be_written_beside_a_folder_the_lock_lies_in_it(
-    tmp_path, monkeypatch, there
+    tmp_path, monkeypatch, there, reason
 ):
     def denied(path, mode):
         if path.parent == tmp_path:
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            raise OSError(reason, "refused", str(path))
         return open(path, mode)
 
     monkeypatch.setattr(locks, "open", denied, raising=False)
@@ -62,8 +63,31 @@ def test_where_nothing_can_be_written_beside_a_folder_the_lock_lies_in_it(
         with alone(tmp_path / "work"):
             assert [path.name for path in (tmp_path / "work").iterdir()] == [".lock"]
     else:
-        with pytest.raises(PermissionError), alone(tmp_path / "work"):
+        with pytest.raises(OSError, match="refused"), alone(tmp_path / "work"):
             pass
+
+
+def test_the_lock_of_another_user_holds_too(tmp_path, monkeypatch):
+    (tmp_path / "work").mkdir()
+    held = []
+
+    def denied(path, mode="r"):
+        if mode == "a":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return open(path, mode)
+
+    def second():
+        with alone(tmp_path / "work"):
+            held.append("second")
+
+    thread = threading.Thread(target=second)
+    with alone(tmp_path / "work"):
+        monkeypatch.setattr(locks, "open", denied, raising=False)
+        thread.start()
+        thread.join(0.5)
+        assert not held
+    thread.join(10)
+    assert held
 
 
 def test_file_systems_without_locks_do_without(tmp_path, monkeypatch):

@@ -110,7 +110,24 @@ def test_labels_are_not_judged_by_what_was_trained_on_them(
     arguments += ["--label_errors.start_from", str(tiny_run / model)]
     for main in (fit.main, find_label_errors.main):
         assert "expected a model that has not seen" in fails_with(main, arguments)
+    # Which trains its folds whatever becomes of the suspects.
+    arguments += ["--policy", "keep"]
+    assert "has not seen" in fails_with(find_label_errors.main, arguments)
     assert not (tmp_path / "run" / "folds").exists()
+
+
+def test_what_is_set_aside_for_the_test_is_not_known_to_the_start(
+    tiny_survey, tiny_run, tmp_path, fails_with, capsys
+):
+    arguments = [*data_flags(tiny_survey)[:2], *SMALL, "--policy", "keep", "--hold_out", "0.2"]
+    arguments += ["--training.epochs", "1"]
+    begun = [*arguments, "--training.start_from"]
+    said = fails_with(fit.main, [*begun, str(tiny_run), "--out", str(tmp_path / "run")])
+    assert "expected a model that has not seen the samples that --hold_out sets aside" in said
+    # One that has not seen the same ones is welcome.
+    assert fit.main([*arguments, "--out", str(tmp_path / "first")]) == 0
+    assert fit.main([*begun, str(tmp_path / "first"), "--out", str(tmp_path / "second")]) == 0
+    assert "threshold and calibration may be measured on stamps that it" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("stage", ["training", "label_errors"])

@@ -102,6 +102,7 @@ def test_names_that_are_taken_are_moved_aside():
         (["9007199254740993", ""], ["9007199254740993", None]),
         (["0", "-3"], [0, -3]),
         (["0.5", "007"], [0.5, 7.0]),
+        ([" 0012", "13 "], ["0012", "13"]),
     ],
 )
 def test_identifiers_are_told_apart(written, cells, expected):
@@ -114,7 +115,9 @@ def test_an_identifier_is_one_text_in_all_tables(written):
     with_name = pd.DataFrame({"id": ["A0", "1", "20"], "mag": [1, 2, 3]})
     found = stacked([with_gap, with_name])
     assert found["id"].fillna("-").tolist() == ["1", "-", "20", "A0", "1", "20"]
-    # Numbers everywhere stay numbers.
+    # Numbers everywhere stay numbers, and flags stay flags.
+    flags = [pd.DataFrame({"id": [True, None]}), pd.DataFrame({"id": [False, True]})]
+    assert stacked(flags)["id"].tolist() == [True, None, False, True]
     assert found["mag"].dtype == np.float64
     assert stacked([with_gap, with_gap])["id"].dtype == np.float64
 

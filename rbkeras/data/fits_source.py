@@ -1,5 +1,6 @@
 """A folder of FITS stamps, listed in a table, as a source of stamps."""
 
+import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ import pandas as pd
 
 from rbkeras.data.cutouts import decode_cutout, decode_planes
 from rbkeras.data.samples import Block, OnBad, Sample, ignore_bad, report_bad, stamp_blocks
+from rbkeras.data.survey import LABEL_COLUMN
 from rbkeras.errors import InputError
 from rbkeras.tables import LONGEST_EXACT, moved_aside, read_table
 
@@ -74,7 +76,8 @@ class FitsSource:
 
     def repeated(self, table: pd.DataFrame) -> pd.Series:
         """Say of every row of a table of this source whether one before names the same files."""
-        return table.duplicated(list(self._columns))
+        names = table[list(self._columns)].dropna().map(os.path.normpath)
+        return names.duplicated().reindex(table.index, fill_value=False)
 
     def samples(self, start: int = 0) -> Iterator[Sample]:
         """Read stamps from row `start` on, one at a time, of whatever size they are.
@@ -157,7 +160,8 @@ def is_fits_table(path: str | Path) -> bool:
 
 def _read(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     # A file may have a number for a name.
-    table = read_table(path, [], dtype=dict.fromkeys((STACK, *PLANES), "str"))
+    names = dict.fromkeys((STACK, *PLANES), "str")
+    table = read_table(path, [], dtype=names, words=LABEL_COLUMN)
     columns = (STACK,) if STACK in table else PLANES
     if not set(columns) <= set(table.columns):
         found = ", ".join(map(str, table.columns[:8]))

@@ -1,6 +1,7 @@
 """The whole export: convert, check against Keras, and only then give the file its name."""
 
 import contextlib
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 
 from rbkeras import __version__
 from rbkeras.engines import EXPORT_SUMMARY, EXPORTED, EXPORTED_FILES
-from rbkeras.errors import InputError, WorkError, first_line
+from rbkeras.errors import InputError, WorkError
 from rbkeras.exporting import notes as own_notes
 from rbkeras.exporting import parity, samples
 from rbkeras.exporting.precision import in_float32
@@ -152,16 +153,13 @@ def _write(
     quantized = name in CALIBRATED
     precision = "int8" if quantized else "float32"
     notes = own_notes.make_notes(shape, model.decision, precision=precision)
-    with contextlib.ExitStack() as stack, whole_file(path) as temporary, _told_of_full_disks(path):
+    with whole_file(path) as temporary, _without_patterns(temporary) as plain:
         if name == "saved_model":
             from rbkeras.exporting.serving import write_saved_model
 
-            # TensorFlow takes brackets and stars in a path for patterns.
-            staged = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "1"
-            write_saved_model(model, staged)
-            write_json(staged / own_notes.SAVED_MODEL_NOTES, notes)
-            outputs_of = _saved_model_outputs(staged)
-            shutil.copytree(staged, temporary)
+            write_saved_model(model, plain)
+            write_json(plain / own_notes.SAVED_MODEL_NOTES, notes)
+            outputs_of = _saved_model_outputs(plain)
         elif name in ("onnx", "onnx_int8"):
             from rbkeras.exporting import onnx_file
 
@@ -187,14 +185,19 @@ def _write(
 
 
 @contextlib.contextmanager
-def _told_of_full_disks(path: Path) -> Iterator[None]:
-    """Turn what TensorFlow says where it cannot write into what commands tell in a sentence."""
-    import tensorflow as tf
-
-    try:
-        yield
-    except tf.errors.OpError as error:
-        raise WorkError(f"{path}: cannot be written: {first_line(error)}") from error
+def _without_patterns(folder: Path) -> Iterator[Path]:
+    """Give a place to write a folder to whose path TensorFlow takes for no pattern of files."""
+    if not re.search(r"[*?\[\]\\]", str(folder.absolute())):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as elsewhere:
+        staged = Path(elsewhere) / folder.name
+        yield staged
+        if staged.exists():
+            try:
+                shutil.copytree(staged, folder)
+            except shutil.Error as error:
+                raise WorkError(f"{folder}: cannot be written: {error.args[0][0][2]}") from None
 
 
 def _saved_model_outputs(folder: Path) -> Outputs:

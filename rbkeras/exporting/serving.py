@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from rbkeras.decision import Decision
+from rbkeras.errors import WorkError, first_line
 from rbkeras.exporting.runtimes import INPUT
 from rbkeras.models.classifier import RealBogusClassifier
 
@@ -59,9 +60,19 @@ def _interpolated(x: tf.Tensor, at: tuple[float, ...], values: tuple[float, ...]
 
 
 def write_saved_model(model: RealBogusClassifier, folder: Path) -> None:
-    """Write a SavedModel whose signatures `serving_default` and `serve` are `serving_function`."""
+    """Write a SavedModel whose signatures `serving_default` and `serve` are `serving_function`.
+
+    Raises
+    ------
+    WorkError
+        When it cannot be written.
+    """
     archive = keras.export.ExportArchive()
     archive.track(model)
     signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name=INPUT)]
     archive.add_endpoint("serve", serving_function(model), input_signature=signature)
-    archive.write_out(str(folder), verbose=False)
+    try:
+        archive.write_out(str(folder), verbose=False)
+    except tf.errors.OpError as error:
+        # A full disk, which TensorFlow does not tell as others do.
+        raise WorkError(f"{folder}: cannot be written: {first_line(error)}") from error

@@ -63,7 +63,8 @@ def test_stamps_that_are_named_twice_are_told_and_left_out(tmp_path, fails_with,
     table = pd.read_csv(folder / "stamps.csv")
     # One file in common is none in common.
     table.loc[4, "reference"] = table.loc[3, "reference"]
-    write_table(folder, pd.concat([table, table.iloc[[2]]]).assign(object_type="real"))
+    again = table.iloc[[2]].assign(new="./" + table["new"][2])
+    write_table(folder, pd.concat([table, again]).assign(object_type="real"))
     twice = "expected every stamp once, but that of row 5 has been there before"
     records = tmp_path / "records"
     assert "found 1 problem" in fails_with(check.main, [folder])
@@ -71,6 +72,19 @@ def test_stamps_that_are_named_twice_are_told_and_left_out(tmp_path, fails_with,
     assert convert.main([str(folder), str(records), "--skip_bad"]) == 1
     assert f"skipped: {folder}: {twice}" in capsys.readouterr().err
     assert len(open_records(records)) == 5
+
+
+def test_rows_without_files_are_not_the_same_stamp(tmp_path):
+    folder = write_stacks(tmp_path / "stamps")
+    source = FitsSource(write_table(folder, {"file": ["s0.fits", None, None, "s1.fits"]}))
+    assert not source.repeated(source.table).any()
+
+
+def test_a_label_may_be_called_what_pandas_takes_for_missing(tmp_path):
+    folder = write_stacks(tmp_path / "stamps", n=3)
+    table = {"file": ["s0.fits", "s1.fits", "s2.fits"], "object_type": ["NA", "1", None]}
+    source = FitsSource(write_table(folder, table))
+    assert source.table["object_type"].fillna("-").tolist() == ["NA", "1", "-"]
 
 
 def test_stamps_are_cut_and_padded_to_a_size(tmp_path):

@@ -238,15 +238,34 @@ def test_a_folder_may_have_the_name_of_a_pattern(model, tmp_path):
     assert (out / "saved_model" / "1" / "saved_model.pb").exists()
 
 
-def test_a_disk_that_is_full_for_tensorflow_is_one_sentence(
-    model, tmp_path, fails_with, monkeypatch
-):
-    def full(*_):
+class FullArchive:
+    """Stands for Keras's where TensorFlow finds no room."""
+
+    def track(self, _):
+        pass
+
+    def add_endpoint(self, *_, **__):
+        pass
+
+    def write_out(self, *_, **__):
         raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
 
-    monkeypatch.setattr(serving, "write_saved_model", full)
-    arguments = [str(model[0]), "--formats", "saved_model", "--out", str(tmp_path / "out")]
-    said = fails_with(export.main, arguments, 1)
-    assert "saved_model" in said
+
+def no_room(*_, **__):
+    raise shutil.Error([("from", "to", "No space left on device")])
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "fails"),
+    [
+        ("out", "rbkeras.exporting.serving.keras.export.ExportArchive", FullArchive),
+        ("out [1]", "rbkeras.exporting.job.shutil.copytree", no_room),
+    ],
+    ids=["TensorFlow", "copy"],
+)
+def test_a_full_disk_is_one_sentence(model, tmp_path, fails_with, monkeypatch, name, place, fails):
+    monkeypatch.setattr(place, fails)
+    out = tmp_path / name
+    said = fails_with(export.main, [model[0], "--formats", "saved_model", "--out", out], 1)
     assert "cannot be written: No space left on device" in said
-    assert not (tmp_path / "out" / "saved_model" / "1").exists()
+    assert not (out / "saved_model" / "1").exists()
