@@ -1,6 +1,8 @@
-"""Commands of rbkeras, called from Python."""
+"""Commands of rbkeras, called from Python, and what benchmarks of quality have in common."""
 
+import argparse
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -11,3 +13,14 @@ def call(command: ModuleType, words: Sequence[Any], options: Mapping[str, Any]) 
     status = command.main([*map(str, words), *flags])
     if status:
         raise SystemExit(status)
+
+
+def make_parser(description: str | None, examples: str) -> argparse.ArgumentParser:
+    """Make a parser of a benchmark that leaves surveys and runs in a folder."""
+    parser = argparse.ArgumentParser(
+        description=description,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--work", type=Path, required=True, help="folder of surveys and runs")
+    return parser

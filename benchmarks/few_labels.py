@@ -5,13 +5,12 @@ all of them right; the others are taken away. Stage 2 alone is trained, with and
 that have lost theirs, and tested on first scores. Called again, it trains nothing twice.
 """
 
-import argparse
 import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from commands import call
+from commands import call, make_parser
 from measure import machine
 
 from rbkeras import convert, fit, simulate
@@ -82,12 +81,7 @@ def train(folder: Path, side: str, *, seed: int) -> dict[str, float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--work", type=Path, required=True, help="folder of surveys and runs")
+    parser = make_parser(__doc__, EXAMPLES)
     parser.add_argument("--seeds", type=int, nargs="+", default=[51, 52], help="(default: 51 52)")
     parser.add_argument("--labels", type=int, default=600, help="of 6,000 (default: 600)")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES), metavar="SIDE")

@@ -5,11 +5,10 @@ alone is trained with several shares of the rarer class in each batch. Called ag
 nothing twice.
 """
 
-import argparse
 import json
 from pathlib import Path
 
-from commands import call
+from commands import call, make_parser
 from measure import machine
 
 from rbkeras import convert, fit, simulate
@@ -50,12 +49,7 @@ def train(folder: Path, share: float, *, seed: int) -> dict[str, dict[str, float
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--work", type=Path, required=True, help="folder of surveys and runs")
+    parser = make_parser(__doc__, EXAMPLES)
     parser.add_argument("--seeds", type=int, nargs="+", default=[71, 72], help="(default: 71 72)")
     parser.add_argument(
         "--real_fractions", type=float, nargs="+", default=[0.1, 0.9], help="(default: 0.1 0.9)"

@@ -7,13 +7,12 @@ network's with several learning rates; that network scores the detector's test s
 stage 2 alone is trained on the stamps of both. Called again, nothing is trained twice.
 """
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from commands import call
+from commands import call, make_parser
 from measure import machine
 from sklearn.metrics import f1_score
 
@@ -62,12 +61,7 @@ def found_errors(folder: Path, run: Path) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--work", type=Path, required=True, help="folder of surveys and runs")
+    parser = make_parser(__doc__, EXAMPLES)
     parser.add_argument("--seeds", type=int, nargs="+", default=[91, 92], help="(default: 91 92)")
     parser.add_argument("--stamps", type=int, default=300, help="of the detector (default: 300)")
     parser.add_argument(

@@ -1,4 +1,6 @@
-"""What can be told before hours of training: labels, held out samples and test files that fail."""
+"""What can be told before hours of training: labels, samples, test files and starts that fail."""
+
+from dataclasses import asdict
 
 import numpy as np
 
@@ -7,7 +9,10 @@ from rbkeras.data.labels import BOGUS, REAL, missing_class
 from rbkeras.data.records import Records
 from rbkeras.data.survey import open_stamps
 from rbkeras.errors import InputError
+from rbkeras.resume import digest
 from rbkeras.rundir import Run
+from rbkeras.stage1 import fold_model
+from rbkeras.start_weights import StartWeights
 
 
 def check_labels(run: Run) -> None:
@@ -44,3 +49,45 @@ def check_test_files(config: FitConfig, records: Records) -> None:
                     f"{path}: expected stamps of shape {records.stamp_shape} as in "
                     f"{records.directory}, found {found}"
                 )
+
+
+def check_start_of_folds(run: Run) -> None:
+    """Raise `InputError` where the weights that folds begin with know the labels to judge.
+
+    Or where they are of another network.
+    """
+    start = run.start("label_errors")
+    if start is None:
+        return
+    if _trained_here(start, run):
+        raise InputError(
+            f"{start.source}: expected a model that has not seen {run.records.directory}, "
+            "whose labels it is to judge, found one trained on them"
+        )
+    run.built(fold_model(run), start)
+
+
+def check_start_of_stage2(run: Run) -> None:
+    """Raise `InputError` where the weights to start from know the samples set aside as a test.
+
+    Or where they are of another network.
+    """
+    start = run.start("training")
+    if start is None:
+        return
+    if _trained_here(start, run):
+        if run.config.hold_out and start.trained_on.get("labels") != digest(run.labels):
+            raise InputError(
+                f"{start.source}: expected a model that has not seen the samples that --hold_out "
+                f"sets aside, found one trained on {run.records.directory} with others or none "
+                "set aside"
+            )
+        print(
+            f"{start.source}: trained on these records, so that threshold and calibration may be "
+            "measured on stamps that it has seen"
+        )
+    run.built(asdict(run.config.model), start)
+
+
+def _trained_here(start: StartWeights, run: Run) -> bool:
+    return start.trained_on.get("records") == run.records.fingerprint

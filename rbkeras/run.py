@@ -8,7 +8,13 @@ from rbkeras.config import FitConfig
 from rbkeras.data.records import open_records
 from rbkeras.descriptions import describe, described
 from rbkeras.distribution import do_on_dask, is_local
-from rbkeras.early_checks import check_held_out, check_labels, check_test_files
+from rbkeras.early_checks import (
+    check_held_out,
+    check_labels,
+    check_start_of_folds,
+    check_start_of_stage2,
+    check_test_files,
+)
 from rbkeras.model_file import STAGE2_MARKER
 from rbkeras.models.classifier import RealBogusClassifier
 from rbkeras.options import as_plain, from_plain
@@ -33,8 +39,8 @@ def fit(config: FitConfig, *, dask: str | None = None) -> None:
     if config.policy != "flip":  # which may find more of a class than is given
         stage2.choose_targets(run, None)
     if config.label_errors.table is None and config.policy != "keep":
-        stage1.check_start(run)
-    stage2.check_start(run)
+        check_start_of_folds(run)
+    check_start_of_stage2(run)
     stage2.refuse_others(run)
     with described(config):
         rated = stage1.find_label_errors(run, dask=dask)
@@ -107,7 +113,7 @@ def find_label_errors(
     """Do stage 1, one fold of it, or its merging alone."""
     config, run = _start(config, dask)
     if not merge_only:
-        stage1.check_start(run)
+        check_start_of_folds(run)
         with described(config, stage1_alone=True):
             stage1.train_folds(run, fold, dask=dask)
     missing = stage1.unfinished_folds(run)

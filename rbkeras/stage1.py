@@ -45,21 +45,6 @@ def check_folds(run: Run) -> None:
             )
 
 
-def check_start(run: Run) -> None:
-    """Raise `InputError` where the weights that folds begin with know the labels to judge.
-
-    Or where they are of another network.
-    """
-    start = run.start("label_errors")
-    if start is not None:
-        if start.trained_on.get("records") == run.records.fingerprint:
-            raise InputError(
-                f"{start.source}: expected a model that has not seen {run.records.directory}, "
-                "whose labels it is to judge, found one trained on them"
-            )
-        run.built(fold_model(run), start)
-
-
 def train_folds(run: Run, only: int | None = None, *, dask: str | None = None) -> None:
     """Train every fold that is not finished, or just one; here, or by workers."""
     count = len(fold_folders(run))

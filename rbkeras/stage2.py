@@ -88,28 +88,6 @@ def choose_targets(run: Run, rated: pd.DataFrame | None) -> tuple[np.ndarray, np
 _OF_SUSPECTS = ("epochs", "targets", "mixture")
 
 
-def check_start(run: Run) -> None:
-    """Raise `InputError` where the weights to start from know the samples set aside as a test.
-
-    Or where they are of another network.
-    """
-    start = run.start("training")
-    if start is None:
-        return
-    if start.trained_on.get("records") == run.records.fingerprint:
-        if run.config.hold_out and start.trained_on.get("labels") != digest(run.labels):
-            raise InputError(
-                f"{start.source}: expected a model that has not seen the samples that --hold_out "
-                f"sets aside, found one trained on {run.records.directory} with others or none "
-                "set aside"
-            )
-        print(
-            f"{start.source}: trained on these records, so that threshold and calibration may be "
-            "measured on stamps that it has seen"
-        )
-    run.built(asdict(run.config.model), start)
-
-
 def refuse_others(run: Run) -> None:
     """Raise `OtherSettingsError` where the run has a model of settings that are sure to differ.
 

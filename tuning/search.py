@@ -93,12 +93,22 @@ def add_flags(parser: ArgumentParser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see `--help`."""
-    parser = make_parser(prog="tuning.search", description=_DESCRIPTION, examples=_EXAMPLES)
+    parser = make_parser(
+        prog="tuning.search",
+        description=_DESCRIPTION,
+        examples=_EXAMPLES,
+        unlisted=("training.start_from",),
+    )
     add_flags(parser)
     config, parsed = parse_config(parser, argv)
 
     def work() -> int:
         checked(config)
+        if config.training.start_from is not None:
+            raise InputError(
+                "--training.start_from: expected none, since trials differ in their networks, got "
+                f"{config.training.start_from}"
+            )
         load_tensorflow()
         from rbkeras.pieces import end_with_parent
         from tuning.sweep import check_sweep, run_sweep, work_for_chief

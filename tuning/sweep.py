@@ -292,10 +292,5 @@ def check_sweep(sweep: Sweep) -> None:
             raise InputError(f"--{flag}: expected at least {lowest}, got {value}")
     if sweep.limits.hours is not None and not sweep.limits.hours > 0:
         raise InputError(f"--hours: expected a number above 0, got {sweep.limits.hours}")
-    if sweep.plan.config.training.start_from is not None:
-        raise InputError(
-            "--training.start_from: expected none, since trials differ in their networks, got "
-            f"{sweep.plan.config.training.start_from}"
-        )
     if (sweep.folder / "config.yaml").exists():
         raise InputError(f"{sweep.folder}: expected a folder for a sweep, found a run of fit")
