@@ -35,6 +35,7 @@ class Side:
     make: Callable[..., Work]
     arguments: dict[str, Any] = field(default_factory=dict)
     tensorflow: bool = True
+    before_each: Callable[..., None] | None = None
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class _Worker:
         self._connection, theirs = context.Pipe()
         self._process = context.Process(
             target=_serve,
-            args=(theirs, side.make, side.arguments, side.tensorflow),
+            args=(theirs, side),
             daemon=True,
         )
         self._process.start()
@@ -151,18 +152,13 @@ class _Worker:
             raise RuntimeError(f"{self.name}: its process failed; see the message above") from None
 
 
-def _serve(
-    connection: Connection,
-    make: Callable[..., Work],
-    arguments: dict[str, Any],
-    tensorflow: bool,
-) -> None:
-    if tensorflow:
+def _serve(connection: Connection, side: Side) -> None:
+    if side.tensorflow:
         from rbkeras.cli import load_tensorflow
 
         load_tensorflow()
     before = peak_memory_mib()
-    work = make(**arguments)
+    work = side.make(**side.arguments)
     connection.send("ready")
     results: list[int] = []
     while True:
@@ -173,6 +169,8 @@ def _serve(
         if question == "peak":
             connection.send((peak_memory_mib(), before))
         else:
+            if side.before_each is not None:
+                side.before_each(**side.arguments)
             (elapsed,) = timed(lambda: results.append(work()), 1)
             connection.send((elapsed, results[-1]))
 
