@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import keras
 import numpy as np
 import pytest
 from detectors import write_detector
@@ -10,6 +11,7 @@ from rbkeras.config import FitConfig, TrainingConfig
 from rbkeras.data.labels import SKIP
 from rbkeras.data.records import open_records
 from rbkeras.data.write_records import convert_survey
+from rbkeras.losses import RealBogusLoss
 from rbkeras.rundir import Run
 
 
@@ -157,3 +159,43 @@ def test_samples_are_dealt_out_once(tmp_path, records_dir, monkeypatch):
     monkeypatch.setattr("rbkeras.rundir.stratified_folds", None)
     assert run.folds(0) is first
     assert run.folds(1) is second
+
+
+def steps_of(run, stamps, labels):
+    """Compile a network as runs do, train it twice on a batch, and give it with the losses."""
+    keras.utils.set_random_seed(0)
+    model = run.compiled({"network": "compact", "width": 0.25, "dropout": 0.0}, RealBogusLoss(), 4)
+    return model, [model.train_on_batch(stamps, labels, return_dict=True) for _ in range(2)]
+
+
+def test_precision_and_xla_are_those_of_the_settings(tmp_path, records_dir, random_stamps):
+    records = open_records(records_dir)
+    stamps, labels = random_stamps(8), np.array([0, 1, -1, 0, 1, -1, 0, 1], np.int32)
+    previous = keras.mixed_precision.dtype_policy()
+    found = {}
+    try:
+        for name, options in {
+            "usual": {},
+            "xla": {"jit_compile": True},
+            "bfloat16": {"precision": "mixed_bfloat16"},
+        }.items():
+            config = FitConfig(
+                data=records_dir, out=tmp_path / "run", training=TrainingConfig(**options)
+            )
+            found[name] = steps_of(Run(config, records), stamps, labels)
+    finally:
+        keras.mixed_precision.set_dtype_policy(previous)
+    assert {name: model.jit_compile for name, (model, _) in found.items()} == {
+        "usual": False,
+        "xla": True,
+        "bfloat16": False,
+    }
+    for name, (model, _) in found.items():
+        computed_in = {layer.compute_dtype for layer in model.layers}
+        assert ("bfloat16" in computed_in) == (name == "bfloat16")
+    # Cross-entropy has no draws of its own, so XLA computes the very same.
+    for first, second in zip(found["usual"][1], found["xla"][1], strict=True):
+        assert second["ce"] == pytest.approx(first["ce"], rel=1e-3)
+    for first, second in zip(found["usual"][1], found["bfloat16"][1], strict=True):
+        assert second["ce"] == pytest.approx(first["ce"], rel=0.1)
+        assert second["ce"] != first["ce"]
