@@ -1,6 +1,8 @@
 """Stamps per second and peak memory of scoring a short and a long night, files included."""
 
 import argparse
+import itertools
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -40,6 +42,15 @@ def write_model(path: Path, *, network: str) -> Path:
     return path
 
 
+def copy_alerts(folder: Path, *, stamps: int, packets: Path) -> list[Path]:
+    """Copy alert packets, by turns, until there are so many."""
+    folder.mkdir()
+    ours = itertools.cycle(sorted(packets.glob("*.avro")))
+    for number, packet in zip(range(stamps), ours, strict=False):
+        shutil.copyfile(packet, folder / f"{number:07d}.avro")
+    return [folder]
+
+
 def write_night(folder: Path, *, stamps: int, per_file: int, records: bool) -> list[Path]:
     """Write stamps of noise as `.npy` files, or convert them to one records directory."""
     folder.mkdir()
@@ -70,6 +81,15 @@ def main() -> None:
     )
     parser.add_argument("--per_file", type=int, default=10_000, help="(default: %(default)s)")
     parser.add_argument("--records", action="store_true", help="a records directory, not .npy")
+    parser.add_argument(
+        "--alerts",
+        type=Path,
+        metavar="FOLDER",
+        help="copies of the alert packets there, a file for each stamp, not .npy",
+    )
+    parser.add_argument(
+        "--dask", nargs="+", metavar="WHO", default=[None], help="each of these, such as local:2"
+    )
     parser.add_argument("--network", default="compact", help="(default: %(default)s)")
     parser.add_argument(
         "--model", type=Path, help="of stamps 29 x 29 x 3 (a network of random weights)"
@@ -78,7 +98,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="(the engine's choice)")
     parser.add_argument("--batch_size", type=int, default=512, help="(default: %(default)s)")
     parser.add_argument("--ending", choices=(".csv", ".parquet"), default=".csv")
-    parser.add_argument("--repeats", type=int, default=2, help="(default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=5, help="(default: %(default)s)")
     parser.add_argument("--warm_up", type=int, default=1, help="(default: %(default)s)")
     parser.add_argument("--work", type=Path, help="folder for temporary files")
     parser.add_argument("--json", type=Path, metavar="FILE", help="store the results")
@@ -89,15 +109,17 @@ def main() -> None:
         model = arguments.model or write_model(folder / "model.keras", network=arguments.network)
         sides = []
         for stamps in arguments.stamps:
-            inputs = write_night(
-                folder / str(stamps),
-                stamps=stamps,
-                per_file=arguments.per_file,
-                records=arguments.records,
-            )
-            out = folder / f"{stamps}{arguments.ending}"
-            made = {"model": model, "inputs": inputs, "out": out, "options": options}
-            sides.append(Side(f"{stamps:,}", predict, made))
+            night = folder / str(stamps)
+            if arguments.alerts is not None:
+                inputs = copy_alerts(night, stamps=stamps, packets=arguments.alerts)
+            else:
+                shape = {"per_file": arguments.per_file, "records": arguments.records}
+                inputs = write_night(night, stamps=stamps, **shape)
+            for dask in arguments.dask:
+                name = f"{stamps:,}" + (f" {dask}" if dask else "")
+                out = folder / f"{name}{arguments.ending}"
+                made = {"model": model, "inputs": inputs, "out": out}
+                sides.append(Side(name, predict, made | {"options": options | {"dask": dask}}))
         measurements = compare(sides, arguments.repeats, warm_up=arguments.warm_up)
     header = ("stamps", "stamps/s", "peak MiB", "of it before MiB")
     body = [

@@ -1,7 +1,10 @@
 """FITS images held in bytes, and cutting or padding them to a stamp's size."""
 
+import math
+import re
 import warnings
 import zlib
+from functools import lru_cache
 
 import numpy as np
 from astropy.io import fits
@@ -13,6 +16,9 @@ from rbkeras.errors import InputError
 _GZIP = b"\x1f\x8b"
 _GZIP_HEADER = 31  # what zlib calls a gzip stream of any window size
 _BLOCK = 2880  # a FITS file is a multiple of so many bytes
+_CARD = 80  # bytes of a line of a header
+_ENDS = re.compile(rb"END {77}")
+_CHANGES_PIXELS = ("BSCALE", "BZERO", "BLANK", "GROUPS")
 _LONGEST = 2**28  # bytes of a FITS file once unpacked: a few kilobytes can become gigabytes
 
 
@@ -45,7 +51,9 @@ def decode_cutout(payload: bytes, *, where: str) -> tuple[np.ndarray, Position |
     InputError
         When the bytes are damaged, hold no image, or one that has not two axes.
     """
-    images = _images(payload, where=where, most=1)
+    payload = _unpacked(payload, where=where)
+    plain = _plain_image(payload)
+    images = _images(payload, where=where, most=1) if plain is None else [plain]
     if not images:
         raise InputError(f"{where}: expected a FITS image, found none")
     image, reference = images[0]
@@ -68,7 +76,7 @@ def decode_planes(payload: bytes, *, where: str) -> list[np.ndarray]:
         When the bytes are damaged, or hold images of other than two or three axes, or none.
     """
     planes: list[np.ndarray] = []
-    for image, _ in _images(payload, where=where):
+    for image, _ in _images(_unpacked(payload, where=where), where=where):
         if image.ndim not in (2, 3) or 0 in image.shape:
             raise InputError(
                 f"{where}: expected images of two axes or a cube of three, found shape "
@@ -80,16 +88,54 @@ def decode_planes(payload: bytes, *, where: str) -> list[np.ndarray]:
     return planes
 
 
+def _plain_image(payload: bytes) -> tuple[np.ndarray, Position | None] | None:
+    """Read the first unit if it is an image of float32 as it lies there; None of any other.
+
+    Most cutouts are such, and making astropy's units of them takes three quarters of the time of
+    reading a packet.
+    """
+    end = next((end for end in _ENDS.finditer(payload) if end.start() % _CARD == 0), None)
+    plain = None if end is None else _plain_header(payload[: end.start()])
+    if plain is None:
+        return None
+    shape, reference = plain
+    first = -(-end.end() // _BLOCK) * _BLOCK
+    if len(payload) < first + 4 * math.prod(shape):
+        return None
+    pixels = np.frombuffer(payload, ">f4", math.prod(shape), first)
+    return pixels.reshape(shape).astype(np.float32), reference
+
+
+@lru_cache(maxsize=64)
+def _plain_header(cards: bytes) -> tuple[tuple[int, int], Position | None] | None:
+    """Return rows and columns of a plain image and its reference pixel; None of anything else.
+
+    A survey's cutouts have few headers, often a single one.
+    """
+    # What is damaged is left to astropy's units, which say whether something can be made of it.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", AstropyWarning)
+        try:
+            header = fits.Header.fromstring(cards)
+            described = [header[key] for key in ("SIMPLE", "BITPIX", "NAXIS")]
+            shape = header["NAXIS2"], header["NAXIS1"]
+            reference = _reference_pixel(header)
+            header.get("EXTEND")
+        except Exception:
+            return None
+    if next(iter(header), None) != "SIMPLE" or described != [True, -32, 2]:
+        return None
+    if any(key in header for key in _CHANGES_PIXELS):
+        return None
+    if not all(type(length) is int and length > 0 for length in shape):
+        return None
+    return shape, reference
+
+
 def _images(
     payload: bytes, *, where: str, most: int | None = None
 ) -> list[tuple[np.ndarray, Position | None]]:
     """Read the first `most` images that have data, or all, with their reference pixels."""
-    if not isinstance(payload, bytes):
-        raise InputError(
-            f"{where}: expected the bytes of a FITS file, found {type(payload).__name__}"
-        )
-    if payload.startswith(_GZIP):
-        payload = _unpacked(payload, where=where)
     found: list[tuple[np.ndarray, Position | None]] = []
     # On damaged bytes astropy warns, at length, and raises whatever its parsing trips over.
     with warnings.catch_warnings(), np.errstate(over="ignore"):
@@ -124,6 +170,13 @@ def _reference_pixel(header: fits.Header) -> Position | None:
 
 
 def _unpacked(payload: bytes, *, where: str) -> bytes:
+    """Return a FITS file's bytes, which may be gzipped."""
+    if not isinstance(payload, bytes):
+        raise InputError(
+            f"{where}: expected the bytes of a FITS file, found {type(payload).__name__}"
+        )
+    if not payload.startswith(_GZIP):
+        return payload
     stream = zlib.decompressobj(_GZIP_HEADER)
     try:
         content = stream.decompress(payload, _LONGEST)

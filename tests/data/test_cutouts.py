@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from packets import fits_bytes
+from packets import CUTOUTS, SHARED, fits_bytes, needs_real
 
 from rbkeras.data import cutouts
+from rbkeras.data.avro import read_packets
 from rbkeras.data.cutouts import decode_cutout, decode_planes, fit_image
 from rbkeras.errors import InputError
 
@@ -174,6 +175,74 @@ def test_damage_anywhere_is_an_input_error_or_nothing(data):
     content = bytes(content[: data.draw(st.integers(0, len(content)))])
     with contextlib.suppress(InputError):
         assert decode_cutout(content, where="x")[0].ndim == 2
+
+
+def as_units(content):
+    """What astropy's units make of a cutout, without the short way; None where they refuse it."""
+    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(InputError):
+        patch.setattr(cutouts, "_plain_image", lambda payload: None)
+        return decode_cutout(content, where="x")
+    return None
+
+
+HEADERS = {
+    "plain": {},
+    "placed": {"CRPIX1": 2.5, "CRPIX2": -1.0, "BUNIT": "DN"},
+    "scaled": {"BSCALE": 2.0, "BZERO": 3.0},
+    "blank": {"BLANK": 7},
+}
+
+
+@pytest.mark.parametrize("image", [IMAGE, IMAGE.astype("f8"), IMAGE.astype("i2"), None])
+@pytest.mark.parametrize("cards", HEADERS)
+@pytest.mark.filterwarnings("ignore:Invalid 'BLANK'")
+def test_the_short_way_reads_what_units_read(image, cards):
+    content = fits_bytes(image, IMAGE + 1, **HEADERS[cards])
+    # As ZTF writes it.
+    free = content.replace(b"SIMPLE  =                    T", b"SIMPLE  =  T" + b" " * 18)
+    for payload in (content, free):
+        found, reference = decode_cutout(payload, where="x")
+        expected, placed = as_units(payload)
+        assert found.tobytes() == expected.tobytes()
+        assert found.shape == expected.shape
+        assert reference == placed
+
+
+@given(data=st.data())
+@settings(deadline=None)
+def test_of_damage_the_short_way_makes_what_units_make(data):
+    content = bytearray(fits_bytes(IMAGE, IMAGE + 1, CRPIX1=1.5, CRPIX2=2.5))
+    header = content.index(b"END" + b" " * 77) + 80
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, header - 1))
+        content[place] = data.draw(st.sampled_from(b" 0123456789TEND=-.'/") | st.integers(0, 255))
+    content = bytes(content[: data.draw(st.integers(0, len(content)) | st.just(len(content)))])
+    expected = as_units(content)
+    if expected is None:
+        with pytest.raises(InputError):
+            decode_cutout(content, where="x")
+        return
+    found, reference = decode_cutout(content, where="x")
+    assert found.shape == expected[0].shape
+    assert found.tobytes() == expected[0].tobytes()
+    assert reference == expected[1]
+
+
+@pytest.mark.parametrize("survey", [pytest.param(s, marks=needs_real(s)) for s in ("ztf", "lsst")])
+def test_the_short_way_reads_real_cutouts_as_units_do(survey):
+    files = sorted((SHARED / survey / "alerts").iterdir())[:20]
+    short = 0
+    for path in files:
+        for _, packet in read_packets(path):
+            for name in CUTOUTS:
+                content = packet[name]
+                content = content["stampData"] if isinstance(content, dict) else content
+                found, reference = decode_cutout(content, where="x")
+                expected, placed = as_units(content)
+                assert found.tobytes() == expected.tobytes()
+                assert reference == placed
+                short += cutouts._plain_image(cutouts._unpacked(content, where="x")) is not None
+    assert short >= 3 * len(files)
 
 
 def test_a_few_kilobytes_do_not_become_gigabytes(monkeypatch):
