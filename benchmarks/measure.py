@@ -122,11 +122,8 @@ class _Worker:
         self.name = side.name
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(
-            target=_serve,
-            args=(theirs, side),
-            daemon=True,
-        )
+        # Not a daemon, which could have no workers of Dask; it ends when its pipe does.
+        self._process = context.Process(target=_serve, args=(theirs, side))
         self._process.start()
         # Only the child may hold its end, or its death would go unnoticed here.
         theirs.close()

@@ -58,7 +58,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--run", type=Path, required=True, help="finished run of rbkeras.fit")
-    parser.add_argument("--repeats", type=int, default=3, help="trainings (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=5, help="trainings (default: %(default)s)")
     parser.add_argument(
         "--original_network", default="simple", help="of the original's recipe (default: simple)"
     )
