@@ -3,13 +3,15 @@
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from rbkeras._version import __version__
 from rbkeras.chosen_threshold import Chosen, chosen_threshold
+from rbkeras.data.alert_source import AlertFiles, is_one_file
 from rbkeras.data.fits_source import TABLE, FitsSource
 from rbkeras.data.records import DATA_INFO, SAMPLES
 from rbkeras.data.sources import Source, open_source, require_stamp_shape
@@ -21,6 +23,9 @@ from rbkeras.parts import ENDINGS, Parts, parts_folder
 from rbkeras.score_table import LAST_COLUMNS, decided, no_scores
 from rbkeras.scoring_pieces import scoring_pieces
 from rbkeras.streaming import FAULT, stream_scores
+
+#: Alert files that are read as one source, and on Dask are a piece of work: some 20 seconds of it.
+_FILES_TOGETHER = 10_000
 
 
 def score_inputs(
@@ -105,6 +110,10 @@ def score_inputs(
     file, engine = model_file(model, engine)
     threshold = chosen_threshold(network.decision, chosen, source=model, prevalence=prevalence)
     sources, bad = _open_all(network, inputs, skip_bad=skip_bad)
+    states = {
+        str(path): _state(path, sources.get(number), out) for number, path in enumerate(inputs)
+    }
+    sources = _together(sources)
     settings = {
         "rbkeras": __version__,
         "model": checksum(file),
@@ -114,9 +123,7 @@ def score_inputs(
         "threshold": threshold,
         "prevalence": prevalence,
         "decision": _digest(network.decision and network.decision.to_json()),
-        "inputs": {
-            str(path): _state(path, sources.get(number), out) for number, path in enumerate(inputs)
-        },
+        "inputs": states,
         "order": _digest(list(map(str, inputs))),
     }
     finish = partial(decided, network.decision, threshold=threshold, prevalence=prevalence)
@@ -177,6 +184,21 @@ def _open_all(
                 raise
             bad.append(str(error))
     return sources, bad
+
+
+def _together(sources: Mapping[int, Source]) -> dict[int, Source]:
+    """Make one source of alert files that follow one another, by the number of the first."""
+    joined: dict[int, Source] = {}
+    for are_files, run in groupby(sources.items(), key=lambda item: is_one_file(item[1])):
+        members = list(run)
+        if not are_files:
+            joined.update(members)
+            continue
+        for first in range(0, len(members), _FILES_TOGETHER):
+            some = members[first : first + _FILES_TOGETHER]
+            number, source = some[0]
+            joined[number] = AlertFiles([one for _, one in some]) if len(some) > 1 else source
+    return joined
 
 
 def _require_text(path: str | Path) -> None:

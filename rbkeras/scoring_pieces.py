@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rbkeras.cli import load_tensorflow
+from rbkeras.data.alert_source import AlertFiles
 from rbkeras.data.sources import Source, open_source
 from rbkeras.engines import EngineName, load_engine
 from rbkeras.locks import alone
@@ -32,13 +33,22 @@ def scoring_pieces(
             | options
             | {
                 "number": number,
-                "path": str(Path(inputs[number]).absolute()),
-                "name": source.name,
+                "paths": [str(Path(path).absolute()) for path in _paths(source, inputs[number])],
+                "names": [one.name for one in _members(source)],
             },
             log=parts_folder(out) / f"{number:06d}.log",
         )
         for number, source in sources.items()
     ]
+
+
+def _members(source: Source) -> Sequence[Source]:
+    return source.members if isinstance(source, AlertFiles) else [source]
+
+
+def _paths(source: Source, path: str | Path) -> list[str | Path]:
+    # Alert files are called what they were given as.
+    return [one.name for one in _members(source)] if isinstance(source, AlertFiles) else [path]
 
 
 def score_piece(
@@ -47,8 +57,8 @@ def score_piece(
     engine: EngineName,
     out: str,
     number: int,
-    path: str,
-    name: str,
+    paths: list[str],
+    names: list[str],
     batch_size: int,
     threshold: float | None,
     prevalence: float | None,
@@ -56,12 +66,18 @@ def score_piece(
     threads: int | None,
     once: bool,
 ) -> None:
-    """Score one input, the `number`-th, into the parts of `out`, which its command has claimed."""
+    """Score one input, or alert files from the `number`-th on, into the parts of `out`.
+
+    Its command has claimed them.
+    """
     if engine == "keras":
         load_tensorflow()
     network = load_engine(model, engine=engine, threads=threads, once=once)
-    source = open_source(path, stamp_shape=network.stamp_shape, keep_bad=skip_bad)
-    source.name = name
+    members = []
+    for path, name in zip(paths, names, strict=True):
+        members.append(open_source(path, stamp_shape=network.stamp_shape, keep_bad=skip_bad))
+        members[-1].name = name
+    source = AlertFiles(members) if len(members) > 1 else members[0]
     # A worker that was given up, or whose command was killed, may be at the same input still.
     with alone(parts_folder(Path(out)) / f"{number:06d}"):
         stream_scores(

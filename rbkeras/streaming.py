@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from rbkeras.data.alert_source import AlertFiles
 from rbkeras.data.readahead import read_ahead
 from rbkeras.data.sources import Block, Source
 from rbkeras.engines import Engine
@@ -101,10 +102,14 @@ def stream_scores(
             scored += len(stamps)
             if scored == len(source) or scored - parts.rows(number) >= PART_ROWS:
                 rows = pd.concat(pending, ignore_index=True)
-                rows.insert(0, "source", source.name)
+                rows.insert(0, "source", _names(source, parts.rows(number), len(rows)))
                 parts.add(number, finish(rows))
                 pending.clear()
     return faults
+
+
+def _names(source: Source, start: int, count: int) -> str | list[str]:
+    return source.names(start, count) if isinstance(source, AlertFiles) else source.name
 
 
 def _blocks(

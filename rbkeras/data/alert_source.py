@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from rbkeras.data.alerts import alert_identity, alert_images, alert_table
@@ -133,7 +134,7 @@ class AlertSource:
         try:
             for number, packet in read_packets(path, begin):
                 where = f"{path}: packet {number + 1}"
-                identity = _place(path, first, number)
+                identity = self._place(path, first, number)
                 try:
                     identity |= alert_identity(packet, where=where, score_field=self._score_field)
                     sample = Sample(where, identity, *alert_images(packet, where=where))
@@ -146,13 +147,45 @@ class AlertSource:
         except InputError as error:
             report_bad(error, on_bad)
             for missing in range(number + 1, self._count(path) if self._keep_bad else 0):
-                yield Sample(str(path), _place(path, first, missing), (), (), str(error))
+                yield Sample(str(path), self._place(path, first, missing), (), (), str(error))
             return self._count(path)
         return number + 1
 
+    def _place(self, path: Path, first: int, number: int) -> dict[str, Any]:
+        """Say of a packet what is known without reading it, a name of last resort included."""
+        # A gap in a column of long numbers would make readers of CSV take them for floats.
+        name = f"{path.name}:{number + 1}"
+        return {"sample_index": first + number, "file": path.name, "alert_id": name}
 
-def _place(path: Path, first: int, number: int) -> dict[str, Any]:
-    """Say of a packet what is known without reading it, a name of last resort included."""
-    # A gap in a column of long numbers would make readers of CSV take them for floats.
-    name = f"{path.name}:{number + 1}"
-    return {"sample_index": first + number, "file": path.name, "alert_id": name}
+
+class AlertFiles(AlertSource):
+    """Avro files that were opened one by one, as one source.
+
+    A shell makes thousands of names of `night/*.avro`, and to score and store packets one at a time
+    takes ten times as long. Each file keeps its name, and counts its packets from 0.
+
+    Parameters
+    ----------
+    members
+        Sources of a file each, opened with the same options.
+    """
+
+    def __init__(self, members: Sequence[AlertSource]):
+        vars(self).update(vars(members[0]))
+        self.members = tuple(members)
+        self.files = [file for member in members for file in member.files]
+        self._counts = {}
+
+    def names(self, start: int, count: int) -> list[str]:
+        """Name the members that so many packets are of, from number `start` on."""
+        counts = [self._count(file) for file in self.files]
+        names = np.repeat([member.name for member in self.members], counts)
+        return names[start : start + count].tolist()
+
+    def _place(self, path: Path, first: int, number: int) -> dict[str, Any]:
+        return super()._place(path, 0, number)
+
+
+def is_one_file(source: object) -> bool:
+    """Say whether a source is an Avro file by itself, not a folder of some."""
+    return isinstance(source, AlertSource) and [str(file) for file in source.files] == [source.name]
