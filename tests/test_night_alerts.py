@@ -9,6 +9,8 @@ from test_night import ids, parts_folder
 from test_night import model as model
 from test_night import run as run
 
+from rbkeras import scoring
+
 # The first pixel of what is cut out of images of 9 x 9 is one row and one column further in.
 INSIDE = 11
 
@@ -72,6 +74,81 @@ def test_faults_found_before_a_kill_are_told_after_it(engine, run, alerts, tmp_p
     assert run([alerts], out, "--skip_bad") == 1
     assert "a.avro: packet 1: expected a cutoutScience" in capsys.readouterr().err
     assert pd.read_csv(out)["score"].tolist()[1:] == expected(*range(1, 12))
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Files of 1, 2, 3, 4 and 1 packets, counted on from 1."""
+    paths, first = [], 1
+    for name, count in zip("abcde", (1, 2, 3, 4, 1), strict=True):
+        paths.append(tmp_path / f"{name}.avro")
+        write_packets(paths[-1], [ztf_packet(first + number) for number in range(count)])
+        first += count
+    return paths
+
+
+@pytest.mark.parametrize("together", [1, 2, 100])
+def test_files_given_one_by_one_keep_their_names(
+    engine, run, files, tmp_path, random_stamps, monkeypatch, together
+):
+    monkeypatch.setattr(scoring, "_FILES_TOGETHER", together)
+    calls = []
+    logits = engine.logits
+    monkeypatch.setattr(
+        engine, "logits", lambda x: calls.append(len(x)) or logits(x), raising=False
+    )
+    night = tmp_path / "night.npy"
+    np.save(night, random_stamps(2, (7, 7, 3)))
+    # The same file twice is two inputs, as of every other kind.
+    given = [*files[:3], night, *files[3:], files[0]]
+    assert run(given, tmp_path / "scores.csv") == 0
+    table = pd.read_csv(tmp_path / "scores.csv")
+    assert table["score"].tolist() == expected(*range(1, 7)) + ids(1, 2) + expected(
+        *range(7, 12), 1
+    )
+    lengths = [1, 2, 3, 2, 4, 1, 1]
+    assert table["source"].tolist() == np.repeat(list(map(str, given)), lengths).tolist()
+    assert table["sample_index"].tolist() == [row for length in lengths for row in range(length)]
+    # Blocks of three, across the files of a group.
+    assert (
+        calls
+        == {
+            1: [1, 2, 3, 2, 3, 1, 1, 1],
+            2: [3, 3, 2, 3, 2, 1],
+            100: [3, 3, 2, 3, 3],
+        }[together]
+    )
+
+
+def test_files_given_one_by_one_go_on_after_a_kill(engine, run, files, tmp_path, capsys):
+    out = tmp_path / "scores.csv"
+    engine.fail_at = expected(10)[0]
+    assert run(files, out) == 1
+    engine.fail_at = None
+    assert run(files, out) == 0
+    # The first six were stored when it was stopped, in the middle of a file.
+    assert "6 of 11 stamps are scored already" in capsys.readouterr().err
+    assert engine.seen == expected(*range(1, 10), *range(7, 12))
+    assert pd.read_csv(out)["score"].tolist() == expected(*range(1, 12))
+
+
+def test_faults_among_files_given_one_by_one(engine, run, files, tmp_path, capsys):
+    write_packets(files[1], [ztf_packet(2), ztf_packet(3) | {"cutoutScience": None}])
+    files[3].write_bytes(files[3].read_bytes()[:-40])
+    files.insert(2, tmp_path / "none.avro")
+    out = tmp_path / "scores.csv"
+    assert run(files, out) == 2
+    assert "none.avro: expected" in capsys.readouterr().err
+    assert run(files, out, "--skip_bad") == 1
+    messages = capsys.readouterr().err
+    for name in ("none.avro", "b.avro: packet 2", "d.avro"):
+        assert f"{name}: expected" in messages
+    table = pd.read_csv(out)
+    scored = table[table["fault"].isna()]
+    assert scored["score"].tolist() == expected(1, 2, 4, 5, 6, 7, 8, 9, 11)
+    faults = table[table["fault"].notna()]
+    assert faults["source"].tolist() == [str(files[1]), str(files[4])]
+    assert faults["sample_index"].tolist() == [1, 3]
 
 
 def test_fits_stamps(engine, run, tmp_path):

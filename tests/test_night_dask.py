@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from packets import write_packets, ztf_packet
 
-from rbkeras import predict
+from rbkeras import predict, scoring
 from rbkeras.data.write_records import convert_survey
 from rbkeras.models.classifier import build_classifier
 from rbkeras.parts import parts_folder
@@ -40,6 +41,21 @@ def test_workers_write_the_table_that_one_process_writes(model, night, tmp_path)
     # The number of threads may change the order of sums.
     pd.testing.assert_frame_equal(alone, shared, rtol=1e-4, atol=1e-5)
     assert not parts_folder(tmp_path / "shared.csv").exists()
+
+
+def test_alert_files_share_pieces(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(scoring, "_FILES_TOGETHER", 3)
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    files = [f"{number}.avro" for number in range(5)]
+    for number, name in enumerate(files):
+        images = [rng.normal(size=(13, 13)).astype(np.float32) for _ in range(3)]
+        write_packets(tmp_path / name, [ztf_packet(number, images=images)])
+    assert run(model, files, "alone.csv") == 0
+    assert run(model, files, "shared.csv", "--dask", "local:2") == 0
+    alone, shared = (pd.read_csv(f"{name}.csv") for name in ("alone", "shared"))
+    assert shared["source"].tolist() == files
+    pd.testing.assert_frame_equal(alone, shared, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
