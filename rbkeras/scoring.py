@@ -5,7 +5,6 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,8 @@ from rbkeras.score_table import LAST_COLUMNS, decided, no_scores
 from rbkeras.scoring_pieces import scoring_pieces
 from rbkeras.streaming import FAULT, stream_scores
 
-#: Alert files that are read as one source, and on Dask are a piece of work: some 20 seconds of it.
-_FILES_TOGETHER = 10_000
+#: Packets of alert files that are read as one source, and on Dask are a piece: some 20 s of work.
+_PACKETS_TOGETHER = 10_000
 
 
 def score_inputs(
@@ -136,7 +135,7 @@ def score_inputs(
             options |= {"prevalence": prevalence, "skip_bad": skip_bad, "threads": threads}
             options |= {"once": once}
             left = {n: one for n, one in sources.items() if parts.rows(n) < len(one)}
-            do_on_dask(scoring_pieces(file, left, inputs, out, options), dask, title="scoring")
+            do_on_dask(scoring_pieces(file, left, out, options), dask, title="scoring")
             # What is missing now is at fault, and is told by trying once more.
             parts = Parts(out)
         faults = stream_scores(
@@ -187,17 +186,16 @@ def _open_all(
 
 
 def _together(sources: Mapping[int, Source]) -> dict[int, Source]:
-    """Make one source of alert files that follow one another, by the number of the first."""
+    """Make one source of small alert files that follow one another, by the number of the first."""
     joined: dict[int, Source] = {}
-    for are_files, run in groupby(sources.items(), key=lambda item: is_one_file(item[1])):
-        members = list(run)
-        if not are_files:
-            joined.update(members)
-            continue
-        for first in range(0, len(members), _FILES_TOGETHER):
-            some = members[first : first + _FILES_TOGETHER]
-            number, source = some[0]
-            joined[number] = AlertFiles([one for _, one in some]) if len(some) > 1 else source
+    latest = None  # number of the source that a file may still be joined to
+    for number, source in sources.items():
+        if not is_one_file(source):
+            joined[number], latest = source, None
+        elif latest is None or len(joined[latest]) + len(source) > _PACKETS_TOGETHER:
+            joined[number], latest = AlertFiles([source]), number
+        else:
+            joined[latest].append(source)
     return joined
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rbkeras.cli import load_tensorflow
-from rbkeras.data.alert_source import AlertFiles
+from rbkeras.data.alert_source import AlertFiles, is_one_file
 from rbkeras.data.sources import Source, open_source
 from rbkeras.engines import EngineName, load_engine
 from rbkeras.locks import alone
@@ -19,11 +19,10 @@ from rbkeras.streaming import stream_scores
 def scoring_pieces(
     model: Path,
     sources: Mapping[int, Source],
-    inputs: Sequence[str | Path],
     out: Path,
     options: dict[str, Any],
 ) -> list[Piece]:
-    """Make a piece of every source, numbered as in `inputs`; `options` are those of the network."""
+    """Make a piece of every source, by their numbers; `options` are those of the network."""
     where = {"model": str(model.absolute()), "out": str(out.absolute())}
     return [
         Piece(
@@ -33,7 +32,8 @@ def scoring_pieces(
             | options
             | {
                 "number": number,
-                "paths": [str(Path(path).absolute()) for path in _paths(source, inputs[number])],
+                # Sources are called what they were given as, which may be from here.
+                "paths": [str(Path(one.name).absolute()) for one in _members(source)],
                 "names": [one.name for one in _members(source)],
             },
             log=parts_folder(out) / f"{number:06d}.log",
@@ -44,11 +44,6 @@ def scoring_pieces(
 
 def _members(source: Source) -> Sequence[Source]:
     return source.members if isinstance(source, AlertFiles) else [source]
-
-
-def _paths(source: Source, path: str | Path) -> list[str | Path]:
-    # Alert files are called what they were given as.
-    return [one.name for one in _members(source)] if isinstance(source, AlertFiles) else [path]
 
 
 def score_piece(
@@ -73,11 +68,13 @@ def score_piece(
     if engine == "keras":
         load_tensorflow()
     network = load_engine(model, engine=engine, threads=threads, once=once)
-    members = []
-    for path, name in zip(paths, names, strict=True):
-        members.append(open_source(path, stamp_shape=network.stamp_shape, keep_bad=skip_bad))
-        members[-1].name = name
-    source = AlertFiles(members) if len(members) > 1 else members[0]
+    members = [
+        open_source(path, stamp_shape=network.stamp_shape, keep_bad=skip_bad) for path in paths
+    ]
+    are_files = is_one_file(members[0])
+    for member, name in zip(members, names, strict=True):
+        member.name = name
+    source = AlertFiles(members) if are_files else members[0]
     # A worker that was given up, or whose command was killed, may be at the same input still.
     with alone(parts_folder(Path(out)) / f"{number:06d}"):
         stream_scores(

@@ -87,11 +87,11 @@ def files(tmp_path):
     return paths
 
 
-@pytest.mark.parametrize("together", [1, 2, 100])
+@pytest.mark.parametrize("together", [1, 4, 100])
 def test_files_given_one_by_one_keep_their_names(
     engine, run, files, tmp_path, random_stamps, monkeypatch, together
 ):
-    monkeypatch.setattr(scoring, "_FILES_TOGETHER", together)
+    monkeypatch.setattr(scoring, "_PACKETS_TOGETHER", together)
     calls = []
     logits = engine.logits
     monkeypatch.setattr(
@@ -114,7 +114,8 @@ def test_files_given_one_by_one_keep_their_names(
         calls
         == {
             1: [1, 2, 3, 2, 3, 1, 1, 1],
-            2: [3, 3, 2, 3, 2, 1],
+            # Files of 1 and 2, of 3, of 4, of 1 and 1.
+            4: [3, 3, 2, 3, 1, 2],
             100: [3, 3, 2, 3, 3],
         }[together]
     )

@@ -44,7 +44,7 @@ def test_workers_write_the_table_that_one_process_writes(model, night, tmp_path)
 
 
 def test_alert_files_share_pieces(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(scoring, "_FILES_TOGETHER", 3)
+    monkeypatch.setattr(scoring, "_PACKETS_TOGETHER", 3)
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     files = [f"{number}.avro" for number in range(5)]

@@ -5,7 +5,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from rbkeras.data.alerts import alert_identity, alert_images, alert_table
@@ -171,16 +170,34 @@ class AlertFiles(AlertSource):
     """
 
     def __init__(self, members: Sequence[AlertSource]):
-        vars(self).update(vars(members[0]))
-        self.members = tuple(members)
-        self.files = [file for member in members for file in member.files]
-        self._counts = {}
+        first = members[0]
+        super().__init__(
+            first.files,
+            size=first._shape,
+            score_field=first._score_field,
+            on_bad=first._on_bad,
+            keep_bad=first._keep_bad,
+        )
+        self.name = first.name
+        self.files = []
+        self.members: list[AlertSource] = []
+        self._names: list[str] = []
+        for member in members:
+            self.append(member)
+
+    def append(self, member: AlertSource) -> None:
+        """Add a file behind the others."""
+        self.members.append(member)
+        self.files += member.files
+        self._names += [member.name] * len(member)
+        self._counts |= member._counts
+
+    def __len__(self) -> int:
+        return len(self._names)
 
     def names(self, start: int, count: int) -> list[str]:
         """Name the members that so many packets are of, from number `start` on."""
-        counts = [self._count(file) for file in self.files]
-        names = np.repeat([member.name for member in self.members], counts)
-        return names[start : start + count].tolist()
+        return self._names[start : start + count]
 
     def _place(self, path: Path, first: int, number: int) -> dict[str, Any]:
         return super()._place(path, 0, number)
