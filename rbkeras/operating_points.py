@@ -1,18 +1,23 @@
 """Rates at chosen thresholds with their uncertainties, and the band of the ROC curve.
 
-The bootstrap needs no resampled arrays: the k-th highest of n scores drawn with replacement is
-the scores' own, at the rank that the k-th smallest of n uniform numbers points to, which follows
-a beta distribution; and of the other class a binomial number passes it. So the cost does not grow
-with the number of bogus. Percentile bootstrap of Efron & Tibshirani 1993, chapter 13.
+At a chosen true positive rate the false positive rate has the percentile bootstrap's interval
+(Efron & Tibshirani 1993, chapter 13). At a chosen false positive rate a bootstrap is too sure where
+few bogus decide: no resample reaches above the highest of them. There the threshold t of all bogus
+that could be is bracketed instead. Of n bogus a binomial number K stands at or above it, so that t
+is between the K-th highest and the next one; with K = 0 nothing limits it from above. How many of
+all reals pass a bracket's ends is drawn from the beta distributions whose quantiles are the exact
+(Clopper-Pearson) limits.
 """
 
 import numpy as np
 import pandas as pd
 
-from rbkeras.metrics import binomial_interval, resampled_fpr, resampled_ranks, threshold_at_tpr
+from rbkeras.metrics import binomial_interval, resampled_fpr, threshold_at_tpr
 
 TRUE_POSITIVE_RATES = (0.9, 0.95, 0.99)
 FALSE_POSITIVE_RATES = (1e-2, 1e-3, 1e-4)
+#: So many bogus have to be expected at or above a threshold for one to be there, 39 times in 40.
+RESOLVED = float(-np.log(0.025))
 _QUANTILES = (0.025, 0.975)
 
 
@@ -40,9 +45,10 @@ def operating_points(
     pandas.DataFrame
         A row per chosen rate: chosen ('tpr' or 'fpr'), target, threshold, tpr, tpr_low,
         tpr_high, fpr, fpr_low, fpr_high. The chosen rate has the exact binomial 95% interval at
-        the threshold; the other one the bootstrap's, which knows that the threshold was found on
-        the same samples, widened to the exact one, or 0 to 1 where a class has a single sample,
-        as in `rbkeras.metrics.fpr_interval`.
+        the threshold; the other one that of the module's description, which knows that the
+        threshold was found on the same samples, widened to the exact one, or 0 to 1 where a class
+        has a single sample, as in `rbkeras.metrics.fpr_interval`. `tpr_low` is 0 where fewer than
+        `RESOLVED` bogus are expected above the threshold.
     """
     rng = np.random.default_rng(seed)
     real = np.sort(np.asarray(real_scores, dtype=np.float64))[::-1]
@@ -50,13 +56,13 @@ def operating_points(
     rows = []
     for target in TRUE_POSITIVE_RATES:
         threshold = float(threshold_at_tpr(real, target))
-        passing = resampled_fpr(real, bogus, target, resamples=resamples, rng=rng)
-        rows.append({"chosen": "tpr", "target": target, "threshold": threshold, "fpr": passing})
+        drawn = resampled_fpr(real, bogus, target, resamples=resamples, rng=rng)
+        edges = np.quantile(drawn, _QUANTILES)
+        rows.append({"chosen": "tpr", "target": target, "threshold": threshold, "fpr": edges})
     for target in FALSE_POSITIVE_RATES:
         threshold = threshold_at_fpr(bogus, target)
-        drawn = np.nextafter(_limits(bogus, np.array([target]), resamples, rng)[:, 0], np.inf)
-        passing = _resampled(_fraction_at_least(real, drawn), len(real), rng)
-        rows.append({"chosen": "fpr", "target": target, "threshold": threshold, "tpr": passing})
+        edges = _passing_reals(real, bogus, target, resamples, rng)
+        rows.append({"chosen": "fpr", "target": target, "threshold": threshold, "tpr": edges})
     return pd.DataFrame([_finished(row, real, bogus) for row in rows])
 
 
@@ -68,53 +74,47 @@ def roc_band(
     resamples: int = 500,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pointwise 95% bootstrap band of the true positive rate at given false positive rates.
+    """Pointwise 95% band of the true positive rate at given false positive rates.
 
     Returns
     -------
     tuple of numpy.ndarray
-        Lower and upper edge, float64, of the shape of `false_positive_rates` (K,).
+        Lower and upper edge, float64, of the shape of `false_positive_rates` (K,). The lower one is
+        0 where fewer than `RESOLVED` bogus are expected.
     """
     rng = np.random.default_rng(seed)
     real = np.sort(np.asarray(real_scores, dtype=np.float64))[::-1]
     bogus = np.sort(np.asarray(bogus_scores, dtype=np.float64))[::-1]
-    drawn = np.nextafter(_limits(bogus, false_positive_rates, resamples, rng), np.inf)
-    low, high = np.quantile(
-        _resampled(_fraction_at_least(real, drawn), len(real), rng), _QUANTILES, axis=0
-    )
+    edges = [_passing_reals(real, bogus, rate, resamples, rng) for rate in false_positive_rates]
+    low, high = np.reshape(edges, (-1, 2)).T
     return low, high
 
 
-def _limits(
-    bogus: np.ndarray, rates: np.ndarray, resamples: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Highest bogus score, (resamples, K), that is not let through at each rate; -inf at rate 1."""
-    allowed = np.floor(rates * len(bogus) + 1e-9).astype(int)
-    columns = [
-        bogus[resampled_ranks(k + 1, len(bogus), resamples, rng)]
-        if k < len(bogus)
-        else np.full(resamples, -np.inf)
-        for k in allowed
-    ]
-    return np.stack(columns, axis=1)
-
-
-def _fraction_at_least(falling: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    return np.searchsorted(-falling, -thresholds, side="right") / len(falling)
-
-
-def _resampled(fractions: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    return rng.binomial(n, fractions) / n
+def _passing_reals(
+    real: np.ndarray, bogus: np.ndarray, fpr: float, resamples: int, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Give the 95% interval of the true positive rate at a rate of all bogus; falling scores."""
+    if fpr >= 1:
+        return 1.0, 1.0
+    above = rng.binomial(len(bogus), fpr, resamples)
+    limits = np.r_[np.inf, bogus, -np.inf]
+    # Strictly above either end of the bracket, since ties count against the classifier.
+    fewest = np.searchsorted(-real, -limits[above], side="left")
+    most = np.searchsorted(-real, -limits[above + 1], side="left")
+    # A beta distribution with a parameter of (nearly) 0 is 0, or 1, for sure.
+    tiny = 1e-9
+    low = rng.beta(np.maximum(fewest, tiny), len(real) - fewest + 1)
+    high = rng.beta(most + 1, np.maximum(len(real) - most, tiny))
+    return float(np.quantile(low, _QUANTILES[0])), float(np.quantile(high, _QUANTILES[1]))
 
 
 def _finished(row: dict, real: np.ndarray, bogus: np.ndarray) -> dict:
-    """Replace the resamples by their interval and add the exact ones."""
+    """Widen the interval of the rate that was not chosen, and add the exact one of the other."""
     for name, scores in (("tpr", real), ("fpr", bogus)):
         passed = int(np.sum(scores >= row["threshold"]))
         low, high = (float(edge) for edge in binomial_interval(passed, len(scores)))
         if name in row:
-            drawn_low, drawn_high = np.quantile(row[name], _QUANTILES)
-            low, high = min(low, float(drawn_low)), max(high, float(drawn_high))
+            low, high = min(low, float(row[name][0])), max(high, float(row[name][1]))
             if min(len(real), len(bogus)) < 2:
                 low, high = 0.0, 1.0
         row |= {name: passed / len(scores), f"{name}_low": low, f"{name}_high": high}

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from rbkeras import metrics
-from rbkeras.operating_points import operating_points, roc_band, threshold_at_fpr
+from rbkeras.operating_points import RESOLVED, operating_points, roc_band, threshold_at_fpr
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def test_intervals_are_those_of_resampled_arrays(scores):
 
 def test_band_is_that_of_resampled_arrays(scores):
     real, bogus = scores
-    rates = np.array([1e-2, 1e-1])
+    rates = np.array([3e-2, 1e-1])
     low, high = roc_band(real, bogus, rates, resamples=2000)
     rng = np.random.default_rng(1)
     drawn = np.array(
@@ -75,18 +76,44 @@ def test_intervals_at_false_positive_rates_are_those_of_the_band(scores):
     np.testing.assert_allclose(found["tpr_high"], high, atol=0.02)
 
 
-def test_band_without_false_positives_is_below_the_highest_bogus():
-    # A resample misses all four bogus above the reals with probability 0.96^100 = 0.017.
-    bogus = np.repeat([0.0, 2.0], [96, 4])
-    low, high = roc_band(np.ones(50), bogus, np.array([0.0]), resamples=4000)
-    assert (low[0], high[0]) == (0, 0)
+@pytest.mark.parametrize(
+    ("bogus", "rate"), [(200, 1e-2), (2000, 1e-4), (20000, 1e-4), (20000, 2.5e-4), (5000, 1e-2)]
+)
+def test_band_covers_the_rate_of_all_that_could_be(bogus, rate):
+    truth = stats.norm.sf((stats.norm.isf(rate) - 4) / 1.2)
+    rng = np.random.default_rng(5)
+    trials, covered = 300, 0
+    for seed in range(trials):
+        scores = rng.normal(4, 1.2, 500), rng.normal(0, 1, bogus)
+        low, high = roc_band(*scores, np.array([rate]), resamples=300, seed=seed)
+        covered += low[0] <= truth <= high[0]
+    # 95% but for chance, which is 1.3% of 300 trials.
+    assert covered >= 0.92 * trials
 
 
-def test_band_is_the_binomial_one_where_all_bogus_are_alike():
+def test_too_few_bogus_leave_the_true_positive_rate_without_a_lower_limit():
+    real = np.linspace(1, 3, 200)
+    for bogus, resolved in ((36_000, False), (38_000, True)):
+        table = operating_points(real, np.zeros(bogus), resamples=40_000)
+        low = table.set_index(["chosen", "target"]).loc[("fpr", 1e-4), "tpr_low"]
+        assert (bogus * 1e-4 > RESOLVED) == resolved
+        assert (low > 0.9) == resolved
+        assert (low == 0) == (not resolved)
+
+
+def test_band_is_between_the_bogus_around_the_threshold():
+    # Of 1000 bogus, 50 are expected above the threshold: 37 to 64 in 95% of the cases.
+    bogus, real = np.arange(1000.0), np.repeat([955.0, 980.0, 0.0], [60, 20, 20]) + 0.5
+    low, high = roc_band(real, bogus, np.array([0.05]), resamples=20_000)
+    # The 44th highest bogus is 956: with fewer above, only the 20 pass; with more, all 80.
+    assert low[0] == pytest.approx(metrics.binomial_interval(20, 100)[0], abs=0.03)
+    assert high[0] == pytest.approx(metrics.binomial_interval(80, 100)[1], abs=0.02)
+
+
+def test_band_is_the_exact_one_where_all_bogus_are_alike():
     real = np.repeat([1.0, -1.0], 50)
-    low, high = roc_band(real, np.zeros(100), np.array([0.0]), resamples=4000)
-    # Quantiles of a binomial number of 100, each with probability 1/2.
-    np.testing.assert_allclose([low[0], high[0]], [0.4, 0.6], atol=0.0101)
+    low, high = roc_band(real, np.zeros(100), np.array([0.1]), resamples=40_000)
+    np.testing.assert_allclose([low[0], high[0]], metrics.binomial_interval(50, 100), atol=0.003)
 
 
 def test_intervals_of_perfect_separation_are_exact():
@@ -95,7 +122,10 @@ def test_intervals_of_perfect_separation_are_exact():
     # Clopper-Pearson of none of 1000 bogus, and of all of 50 reals.
     of_bogus, of_real = [0, 1 - 0.025 ** (1 / 1000)], [0.025 ** (1 / 50), 1]
     np.testing.assert_allclose(table.loc["tpr", ["fpr_low", "fpr_high"]], [of_bogus] * 3)
-    np.testing.assert_allclose(table.loc["fpr", ["tpr_low", "tpr_high"]], [of_real] * 3)
+    first, *others = table.loc["fpr", ["tpr_low", "tpr_high"]].to_numpy()
+    np.testing.assert_allclose(first, of_real, atol=0.01)
+    # One bogus in a thousand, and fewer, are not to be seen among a thousand.
+    np.testing.assert_allclose(others, [[0, 1]] * 2)
 
 
 def test_a_threshold_found_on_a_single_bogus_says_nothing_of_the_reals():
@@ -106,9 +136,9 @@ def test_a_threshold_found_on_a_single_bogus_says_nothing_of_the_reals():
 
 def test_two_samples_of_each_class_say_something():
     table = operating_points(np.array([1.0, 2.0]), np.array([0.0, 0.5])).set_index("chosen")
-    # Clopper-Pearson of none of two, and of two of two.
+    # Clopper-Pearson of none of two.
     np.testing.assert_allclose(table.loc["tpr", "fpr_high"], 1 - 0.025 ** (1 / 2))
-    np.testing.assert_allclose(table.loc["fpr", "tpr_low"], 0.025 ** (1 / 2))
+    np.testing.assert_allclose(table.loc["fpr", "tpr_high"], 1)
 
 
 def test_few_samples_and_rate_one():

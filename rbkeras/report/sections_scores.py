@@ -6,7 +6,7 @@ import pandas as pd
 from rbkeras import metrics
 from rbkeras.label_errors import suspects_per_class
 from rbkeras.metrics import binomial_interval
-from rbkeras.operating_points import operating_points
+from rbkeras.operating_points import RESOLVED, operating_points
 from rbkeras.report import charts
 from rbkeras.report.blocks import (
     Block,
@@ -100,8 +100,8 @@ def curves(findings: Findings) -> Section:
     figures = [
         Figure(
             charts.roc(real, bogus, name=best.name.split(" of ")[0], others=others, point=point),
-            f"ROC curve of the {best.name}; mind the logarithmic axis. Band: where 95% of "
-            "bootstrap samples lie. Dotted: true positive rate 0.9.",
+            f"ROC curve of the {best.name}; mind the logarithmic axis. Band: 95% "
+            "intervals, down to 0 where bogus are too few. Dotted: true positive rate 0.9.",
             "ROC curve",
         ),
         Figure(
@@ -146,17 +146,22 @@ def thresholds(findings: Findings) -> Section:
             rows,
         )
     ]
-    unresolved = points[(points["chosen"] == "fpr") & (points["target"] * len(best.bogus) < 1)]
-    if len(unresolved):
-        text = ", ".join(f"{target:g}" for target in unresolved["target"])
-        blocks.append(
-            Text(
-                f"A false positive rate of {text} cannot be resolved with {len(best.bogus):,} "
-                "bogus: the threshold above all of them is shown.",
-                quiet=True,
-            )
-        )
+    blocks += [Text(remark, quiet=True) for remark in _unresolved(points, len(best.bogus))]
     return Section("thresholds", title, blocks)
+
+
+def _unresolved(points: pd.DataFrame, bogus: int) -> list[str]:
+    """Say which false positive rates are too low for so many bogus."""
+    targets = points.loc[points["chosen"] == "fpr", "target"]
+    few = targets[targets * bogus < RESOLVED]
+    if few.empty:
+        return []
+    enough = float(f"{RESOLVED / few.min():.1e}")
+    return [
+        f"{bogus:,} bogus are too few for a false positive rate of "
+        f"{', '.join(f'{target:g}' for target in few)}: by chance none of them may stand above "
+        f"its threshold, so that nothing limits it. Some {enough:,.0f} would do."
+    ]
 
 
 def _figures(scored: Scored, findings: Findings) -> dict:

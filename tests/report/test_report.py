@@ -127,7 +127,10 @@ def test_numbers_are_those_of_the_run(page, tiny_run):
     assert f"{suspects:,}" in page.texts["headline"]
     assert "validation part of stage 2" in page.text("headline")
     assert "FPR 0.0001" in page.text("thresholds")
-    assert "cannot be resolved with 200 bogus" in page.text("thresholds")
+    assert "200 bogus are too few for a false positive rate of 0.01, 0.001" in page.text(
+        "thresholds"
+    )
+    assert "Some 37,000 would do" in page.text("thresholds")
 
 
 def test_kinds_and_detectors_come_from_the_tables_beside_the_test_stamps(page):
