@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from rbkeras.merit import FIGURE_NAMES, FIGURES, FRACTIONS
+from rbkeras.merit import FIGURE_NAMES, FIGURES, Fraction
 from rbkeras.metrics import binomial_interval
-from rbkeras.statistics import Scores, estimate, resample, widened
+from rbkeras.statistics import Scores, estimate, paired_fractions, resample, widened
 
 
 def compare_scores(
@@ -29,10 +29,11 @@ def compare_scores(
     Returns
     -------
     pandas.DataFrame
-        A row per figure of merit: figure, ours, theirs, difference, low, high, p_value. The
-        interval of a rate that is the same on all resamples is what exact ones of both leave; with
-        a single real or bogus it is -1 to 1. With some ten of a class intervals are too narrow: of
-        twelve reals one in ten excludes no difference where there is none.
+        A row per figure of merit: figure, ours, theirs, difference, low, high, p_value. Interval
+        and p-value of a rate are at least those of `paired_fractions`, which take the thresholds
+        for given. The interval of a rate that is the same on all resamples is what exact ones of
+        both leave; with a single real or bogus it is -1 to 1. With some ten of a class intervals
+        are too narrow: of twelve reals one in ten excludes no difference where there is none.
 
     Raises
     ------
@@ -54,8 +55,11 @@ def compare_scores(
         if min(sizes) < 2 and not same:
             # One sample of a class tells nothing of others.
             low, high, p_value = -1.0, 1.0, 1.0
-        elif name in FRACTIONS and not same:
-            tested = sizes[FRACTIONS[name]]
+        elif isinstance(figure, Fraction) and not same:
+            tested = sizes[figure.of]
+            passing = (figure.passing(*scores) for scores in (ours, theirs))
+            fewest, most, chance = paired_fractions(*passing, confidence=confidence)
+            low, high, p_value = min(low, fewest), max(high, most), max(p_value, chance)
             exact = [
                 binomial_interval(each.values[0] * tested, tested, confidence=confidence)
                 for each in (one, other)

@@ -152,3 +152,37 @@ def widened(low: float, high: float, ours: Interval, theirs: Interval) -> Interv
     if low < high:
         return low, high
     return float(min(low, ours[0] - theirs[1])), float(max(high, ours[1] - theirs[0]))
+
+
+def paired_fractions(
+    ours: np.ndarray, theirs: np.ndarray, *, confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """Exact interval and p-value of the difference of two fractions of the same samples.
+
+    Samples on which both agree say nothing of the difference; of the others, a binomial number
+    pass one and not the other.
+
+    Parameters
+    ----------
+    ours, theirs
+        Whether each sample passes, bool (n,).
+    confidence
+        Level of the interval.
+
+    Returns
+    -------
+    low, high, p_value : float
+        Of the fraction of ours less that of theirs; 0, 0 and 1 where no sample tells them apart.
+
+    References
+    ----------
+    McNemar 1947, Psychometrika 12, 153; Clopper & Pearson 1934, Biometrika 26, 404.
+    """
+    ours, theirs = np.asarray(ours, bool), np.asarray(theirs, bool)
+    more, fewer = int(np.sum(ours & ~theirs)), int(np.sum(theirs & ~ours))
+    if not more + fewer:
+        return 0.0, 0.0, 1.0
+    test = stats.binomtest(more, more + fewer)
+    edges = test.proportion_ci(confidence, method="exact")
+    low, high = ((2 * edge - 1) * (more + fewer) / len(ours) for edge in edges)
+    return float(low), float(high), float(test.pvalue)

@@ -67,12 +67,28 @@ def test_intervals_are_of_the_confidence_asked_for():
     assert (half.high - half.low) / (most.high - most.low) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("more", "chance"), [(5, True), (8, False)])
+def test_few_false_positives_may_be_chance(more, chance):
+    """Five of 20,000 that one network alone lets through are a coin that fell five times alike."""
+    real, bogus = np.linspace(1, 2, 1000), np.zeros(20_000)
+    worse = bogus.copy()
+    worse[:more] = 1.5
+    found = row(compare_scores((real, worse), (real, bogus)))
+    assert found.p_value >= 2 * 0.5**more
+    assert (found.low <= 0) == chance
+
+
+def test_scores_in_single_precision_that_tie_count_against_the_classifier():
+    real, bogus = np.float32([0.1, 0.1, 0.3]), np.float32([0.1, 0.0])
+    assert FIGURES["tpr_at_fpr1e-3"](real, bogus) == metrics.tpr_at_fpr(real, bogus) == 1 / 3
+
+
 def test_a_difference_whose_interval_includes_none_may_be_chance():
     """Every resample says the same; the exact interval of three bogus knows better."""
     real = np.linspace(1, 2, 20)
     table = compare_scores((real, np.zeros(3)), (real, np.full(3, 3.0)))
     found = row(table)
-    assert found.p_value < 0.05
+    assert found.p_value == 0.25
     # Clopper-Pearson of none of three, up to 1 - b, minus that of three of three, from b on.
     bound = 0.025 ** (1 / 3)
     assert (found.low, found.high) == pytest.approx((-1, 1 - 2 * bound))

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from rbkeras import metrics
-from rbkeras.statistics import Resampled, estimate, resample
+from rbkeras.statistics import Resampled, estimate, paired_fractions, resample
 
 
 def made_up(seeds=4, real=60, bogus=200, shift=0.0, seed=0):
@@ -123,3 +123,25 @@ def test_what_does_not_belong_together_is_refused():
         one - Resampled(np.zeros(2), np.zeros(5), shared=False)
     with pytest.raises(ValueError, match="same seeds"):
         one - Resampled(np.zeros(3), np.zeros(5), shared=True)
+
+
+@pytest.mark.parametrize(("more", "fewer"), [(4, 0), (5, 0), (3, 9), (0, 8), (7, 7)])
+def test_paired_fractions_by_the_binomial_formula(more, fewer):
+    ours = np.repeat([True, False, True, False], [more, fewer, 20, 100])
+    theirs = np.repeat([False, True, True, False], [more, fewer, 20, 100])
+    low, high, p_value = paired_fractions(ours, theirs)
+    # McNemar's exact test: twice the smaller tail of a fair coin's binomial.
+    tail = stats.binom.cdf(min(more, fewer), more + fewer, 0.5)
+    assert p_value == pytest.approx(min(2 * tail, 1))
+    assert low <= (more - fewer) / len(ours) <= high
+    assert (low <= 0 <= high) == (p_value >= 0.05)
+    # Clopper-Pearson of `more` of those that differ.
+    edges = stats.beta.ppf([0.025, 0.975], [more, more + 1], [fewer + 1, fewer])
+    edges = np.where([more == 0, fewer == 0], [0, 1], edges)
+    expected = (2 * edges - 1) * (more + fewer) / len(ours)
+    assert (low, high) == pytest.approx(tuple(expected))
+
+
+def test_samples_that_pass_both_tell_no_fractions_apart():
+    passing = np.array([True, False, True])
+    assert paired_fractions(passing, passing) == (0.0, 0.0, 1.0)

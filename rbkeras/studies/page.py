@@ -12,6 +12,7 @@ from rbkeras.files import whole_file
 from rbkeras.merit import FIGURE_NAMES
 from rbkeras.pages import page_template, png_address
 from rbkeras.pictures import REAL_COLOUR, png_bytes
+from rbkeras.studies.results import verdict_on
 
 
 def arms_figure(arms: pd.DataFrame, figure: str) -> Figure:
@@ -78,6 +79,7 @@ def write_page(
         pictures=pictures,
         arms=arms.groupby("arm", sort=False),
         differences=differences.to_dict("records"),
+        verdict_on=verdict_on,
         suspects=tables["suspects"].to_dict("records"),
     )
     with whole_file(path) as temporary:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from rbkeras.merit import FIGURE_NAMES, FIGURES, FRACTIONS
+from rbkeras.merit import FIGURE_NAMES, FIGURES, Fraction
 from rbkeras.metrics import binomial_interval
 from rbkeras.statistics import (
     Estimate,
@@ -69,9 +69,10 @@ def summarise_study(
     arms, differences : pandas.DataFrame
         One row per figure and arm: figure, arm, mean, low, high and the values of the seeds. One
         row per figure and pair: figure, arm, beside, difference, low, high, p_value, ratio (of
-        the means), significant. The interval of an arm's rate is widened to the exact binomial one
-        of all samples tested: where none passed, neither seeds nor bootstrap know that one could.
-        A difference that is the same for all seeds and resamples gets what those intervals leave.
+        the means), significant. With one seed the p-value is NaN. The interval of an arm's rate is
+        widened to the exact binomial one of all samples tested: where none passed, neither seeds
+        nor bootstrap know that one could. A difference that is the same for all seeds and
+        resamples gets what those intervals leave.
     """
     arm_rows, difference_rows = [], []
     for figure, function in FIGURES.items():
@@ -80,9 +81,9 @@ def summarise_study(
         count = resamples if figure == next(iter(FIGURES)) else max(resamples // 5, 50)
         resampled = resample_arms(scores, function, shared=shared, resamples=count)
         exact = {}
-        if figure in FRACTIONS:
+        if isinstance(function, Fraction):
             for name, values in resampled.items():
-                tested = _tested(scores[name], FRACTIONS[figure], shared=shared)
+                tested = _tested(scores[name], function.of, shared=shared)
                 passed = values.values.mean() * tested
                 exact[name] = binomial_interval(passed, tested, confidence=confidence)
         for name, values in resampled.items():
@@ -122,10 +123,11 @@ def _difference_row(
         "difference": found.mean,
         "low": low,
         "high": high,
-        "p_value": found.p_value,
+        # With one seed only the test samples' chance is known, and trainings vary by more.
+        "p_value": found.p_value if found.seeds > 1 else np.nan,
         "ratio": ours.values.mean() / reference if reference else np.nan,
         # An interval that was widened knows what the p-value does not.
-        "significant": found.p_value < 1 - confidence and not low <= 0 <= high,
+        "significant": found.seeds > 1 and found.p_value < 1 - confidence and not low <= 0 <= high,
     }
 
 
@@ -217,6 +219,13 @@ def arms_markdown(arms: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def verdict_on(*, p_value: float, significant: bool) -> str:
+    """Put into words what a row of the differences says of chance."""
+    if np.isnan(p_value):
+        return "cannot tell from one seed"
+    return f"p = {p_value:.2g}" if significant else "not significant"
+
+
 def differences_markdown(differences: pd.DataFrame) -> str:
     """Lay out the differences in the figure that matters as a Markdown table."""
     first = next(iter(FIGURES))
@@ -225,7 +234,7 @@ def differences_markdown(differences: pd.DataFrame) -> str:
         "|---|---|---|---|---|---|",
     ]
     for row in differences[differences["figure"] == first].itertuples():
-        verdict = f"p = {row.p_value:.2g}" if row.significant else "not significant"
+        verdict = verdict_on(p_value=row.p_value, significant=row.significant)
         # There is no ratio to a figure that is 0.
         ratio = "-" if np.isnan(row.ratio) else f"{row.ratio:.2f}"
         lines.append(

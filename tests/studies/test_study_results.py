@@ -144,6 +144,20 @@ def test_a_rate_of_nothing_is_not_certain():
     assert "nan" not in differences_markdown(differences)
 
 
+def test_one_seed_cannot_tell_a_difference_from_chance(tmp_path):
+    apart = (np.full(500, 9.0), np.zeros(500)), (np.zeros(500), np.full(500, 9.0))
+    grid = Grid((Arm(name="a"), Arm(name="b")), (("a", "b"),))
+    scores = {name: [[one]] for name, one in zip("ab", apart, strict=True)}
+    arms, differences = summarise_study(scores, grid, seeds=[7], shared=True, resamples=50)
+    assert not differences["significant"].any()
+    assert differences["p_value"].isna().all()
+    assert "| cannot tell from one seed |" in differences_markdown(differences)
+    tables = {"arms": arms, "differences": differences, "suspects": pd.DataFrame()}
+    write_page(tmp_path / "study.html", "losses", [], tables)
+    page = (tmp_path / "study.html").read_text()
+    assert page.count("cannot tell from one seed") == len(FIGURES)
+
+
 def test_an_interval_that_includes_0_is_no_significant_difference():
     # Few stamps, and the same on all of them: Student's p is 0, the exact intervals overlap.
     apart = (np.full(3, 9.0), np.zeros(3)), (np.zeros(3), np.full(3, 9.0))
