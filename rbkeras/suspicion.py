@@ -71,6 +71,9 @@ def noise_rates(labels: np.ndarray, probability_real: np.ndarray) -> tuple[float
     confidently real, the fraction labelled bogus the second. Unlike in `confident_joint`, only the
     larger probability can be confident.
 
+    Where the classes overlap, some of those labels are right, so that both come out too high: more
+    so for a class that is rare.
+
     Returns
     -------
     tuple of float
@@ -79,7 +82,8 @@ def noise_rates(labels: np.ndarray, probability_real: np.ndarray) -> tuple[float
 
     References
     ----------
-    Northcutt, Jiang & Chuang 2021, JAIR 70, 1373, section 3 (thresholds and confident joint).
+    After Northcutt, Jiang & Chuang 2021, JAIR 70, 1373, section 3: their thresholds; the joint is not
+    scaled to the counts of the labels (their equation 3), which would not lower the rates.
     """
     real = labels == 1
     bogus_threshold, real_threshold = class_thresholds(labels, probability_real)
