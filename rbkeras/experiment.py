@@ -8,8 +8,9 @@ from rbkeras.cli import continues, load_tensorflow, run_command
 from rbkeras.config import FitConfig, NetworkName, lookup
 from rbkeras.distribution import check_dask
 from rbkeras.errors import InputError
-from rbkeras.options import add_dask_flag, checked, make_parser, parse_config
-from rbkeras.studies.grid import POLICIES, STUDIES
+from rbkeras.options import add_dask_flag, checked, make_parser, parse_config, with_settings
+from rbkeras.presets import PRESETS
+from rbkeras.studies.grid import PLAIN_LOSS, POLICIES, STUDIES
 
 _DESCRIPTION = """\
 Train the networks of a study, several seeds each, and compare them.
@@ -35,7 +36,9 @@ examples:
       --test_real real.npy --test_bogus bogus.npy --networks simple --optimizer.name adadelta
 
 All flags of fit hold for every training, but those that the study decides, such as --seed and
---policy, which are not listed here. Without --data a survey is simulated for every seed. Called
+--policy, which are not listed here. What tells the trainings of a study apart is no flag of it:
+losses takes no --loss.vat_space, treatments no --loss.lambda_auc. A --loss.auc_beta below 1 is that
+of the partial AUC in losses. Without --data a survey is simulated for every seed. Called
 again with the same settings, it goes on where it was interrupted; more seeds, networks or factors
 may be added later. --plan names the trainings.
 """
@@ -52,6 +55,11 @@ _OF_EACH_TRAINING = {
     "training.start_from": "the networks of a study begin untrained",
     "label_errors.start_from": "the networks of a study begin untrained",
     "hold_out": "--test_real and --test_bogus name the test set of --data",
+}
+# What single studies decide beside those.
+_OF_STUDY = {
+    "treatments": dict.fromkeys(PLAIN_LOSS, "what is compared are data, on cross-entropy alone"),
+    "losses": {"loss.vat_space": "the study has one of either kind"},
 }
 
 
@@ -156,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         errors = tuple(parsed.errors or _ERRORS.get(parsed.study, [1.0]))
         study = Study(
             name=parsed.study,
-            config=_of_all(config),
+            config=_of_all(config, parsed.study),
             seeds=tuple(parsed.seeds),
             networks=tuple(parsed.networks or [config.model.network]),
             errors=errors,
@@ -173,11 +181,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command(work, interrupted=continues(overwrite=config.overwrite))
 
 
-def _of_all(config: FitConfig) -> FitConfig:
+def _of_all(config: FitConfig, study: str) -> FitConfig:
     """Refuse what every training has of its own."""
-    for flag, reason in _OF_EACH_TRAINING.items():
+    unsaid = with_settings(FitConfig(), PRESETS[config.preset or "default"])
+    for flag, reason in (_OF_EACH_TRAINING | _OF_STUDY.get(study, {})).items():
         value = lookup(config, flag)
-        if value != lookup(FitConfig(), flag):
+        if value not in (lookup(unsaid, flag), PLAIN_LOSS.get(flag)):
             raise InputError(f"--{flag}: expected none, since {reason}, got {value}")
     return config
 

@@ -82,8 +82,8 @@ def noise_rates(labels: np.ndarray, probability_real: np.ndarray) -> tuple[float
 
     References
     ----------
-    After Northcutt, Jiang & Chuang 2021, JAIR 70, 1373, section 3: their thresholds; the joint is not
-    scaled to the counts of the labels (their equation 3), which would not lower the rates.
+    After Northcutt, Jiang & Chuang 2021, JAIR 70, 1373, section 3: their thresholds; the joint is
+    not scaled to the counts of the labels (their equation 3), which would not lower the rates.
     """
     real = labels == 1
     bogus_threshold, real_threshold = class_thresholds(labels, probability_real)

@@ -272,12 +272,45 @@ def test_the_study_of_losses_needs_all_of_them(tmp_path, fails_with):
     assert "--loss.lambda_vat: expected a weight above 0 in the study losses" in line
 
 
+@pytest.mark.parametrize(
+    ("study", "flag", "value", "why"),
+    [
+        ("treatments", "--loss.lambda_auc", "0.5", "on cross-entropy alone, got 0.5"),
+        ("treatments", "--loss.lambda_ce", "2", "on cross-entropy alone, got 2.0"),
+        ("losses", "--loss.vat_space", "input", "one of either kind, got input"),
+    ],
+)
+def test_what_tells_the_trainings_of_a_study_apart_is_no_flag_of_it(
+    study, flag, value, why, tmp_path, fails_with
+):
+    arguments = [study, "--out", tmp_path, flag, value]
+    assert f"{flag}: expected none, since" in (line := fails_with(experiment.main, arguments))
+    assert why in line
+
+
+def test_what_a_preset_says_of_it_is_no_fault(tmp_path, capsys):
+    arguments = ["--out", str(tmp_path), "--preset", "original", "--plan", "--seeds", "0"]
+    for study in ("treatments", "losses"):
+        assert experiment.main([study, *arguments]) == 0
+    assert "CE + VAT on raw pixels" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("preset", ["default", "original"])
 def test_variants_of_the_loss_differ(preset):
     own = with_settings(FitConfig(), {**PRESETS[preset], "loss.auc_beta": 0.1})
     grid = make_grid("losses", networks=["simple"], errors=[1], detectors=[1], policies=[])
     losses = {with_settings(own, arm.settings).loss for arm in grid.arms}
     assert len(losses) == len(grid.arms)
+
+
+@pytest.mark.parametrize(("asked", "taken"), [(1.0, 0.1), (0.03, 0.03)])
+def test_the_partial_auc_has_the_part_that_is_asked_for(asked, taken):
+    options = {"networks": ["simple"], "errors": [1], "detectors": [1], "policies": []}
+    grid = make_grid("losses", **options, auc_beta=asked)
+    own = with_settings(FitConfig(), {"loss.auc_beta": asked})
+    found = {arm.name: with_settings(own, arm.settings).loss.auc_beta for arm in grid.arms}
+    assert found.pop("simple, CE + partial AUC") == taken
+    assert found.pop("simple, CE + AUC") == found.pop("simple, CE + AUC + VAT") == 1.0
 
 
 def shared_test(tmp_path, records):

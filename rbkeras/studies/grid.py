@@ -22,6 +22,10 @@ POLICIES = ("keep", "remove", "unlabel", "flip", TRUTH)
 TRUE_LABELS = "true labels"
 WRONG_UNLABELLED = "wrong ones unlabelled"
 MIX = "mix"
+#: Of 'treatments', as published: what is compared is the data, not the method.
+PLAIN_LOSS = {"loss.lambda_ce": 1.0, "loss.lambda_auc": 0.0, "loss.lambda_vat": 0.0}
+#: Highest-scored fraction of a batch's bogus that the partial AUC is of, unless told otherwise.
+PARTIAL_BETA = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +76,7 @@ def make_grid(
     errors: Sequence[float],
     detectors: Sequence[int],
     policies: Sequence[str],
+    auc_beta: float = 1.0,
 ) -> Grid:
     """Lay out a study.
 
@@ -88,23 +93,23 @@ def make_grid(
     policies
         What is done about suspects, for 'label-errors' and 'label-noise': keys of `POLICY_NAMES`,
         and beside them 'truth' to train on the true labels and 'oracle' to unlabel the wrong ones.
+    auc_beta
+        Of the partial AUC, for 'losses'; 1, which is no part, stands for `PARTIAL_BETA`.
     """
     make: dict[str, Callable[[], Grid]] = {
         "treatments": lambda: _treatments(networks, detectors),
         "label-errors": lambda: _policies(networks, [1.0], policies),
         "label-noise": lambda: _policies(networks, errors, policies),
-        "losses": lambda: _losses(networks, errors),
+        "losses": lambda: _losses(networks, errors, PARTIAL_BETA if auc_beta == 1 else auc_beta),
     }
     return make[study]()
 
 
 def _treatments(networks: Sequence[str], detectors: Sequence[int]) -> Grid:
-    # Cross-entropy on all labels, as published: what is compared is the data, not the method.
-    plain = {"loss.lambda_ce": 1.0, "loss.lambda_auc": 0.0, "loss.lambda_vat": 0.0}
     arms: list[Arm] = []
     pairs: list[tuple[str, str]] = []
     for network in networks:
-        settings = plain | {"model.network": network}
+        settings = PLAIN_LOSS | {"model.network": network}
         parts = {"each": tuple(detectors), "mix": (MIX,), "all": (None,)}
         arms += [
             Arm(name=f"{network}-{name}", policy="keep", settings=settings, parts=part)
@@ -167,7 +172,7 @@ def _prefix(network: str, factor: float) -> str:
     return network if factor == 1 else f"{network}, errors x {factor:g}"
 
 
-def _losses(networks: Sequence[str], errors: Sequence[float]) -> Grid:
+def _losses(networks: Sequence[str], errors: Sequence[float], auc_beta: float) -> Grid:
     no_auc, no_vat = {"loss.lambda_auc": 0.0}, {"loss.lambda_vat": 0.0}
     # A weight that a variant does not switch off keeps the value of the study's own settings; what
     # tells variants apart does not.
@@ -175,7 +180,7 @@ def _losses(networks: Sequence[str], errors: Sequence[float]) -> Grid:
     variants: dict[str, dict[str, Any]] = {
         "CE": no_auc | no_vat,
         "CE + AUC": auc | no_vat,
-        "CE + partial AUC": {"loss.auc_beta": 0.1} | no_vat,
+        "CE + partial AUC": {"loss.auc_beta": auc_beta} | no_vat,
         "CE + VAT": no_auc | vat,
         "CE + AUC + VAT": auc | vat,
         "CE + VAT on raw pixels": no_auc | {"loss.vat_space": "input"},

@@ -96,6 +96,7 @@ class Study:
             errors=self.errors,
             detectors=detectors,
             policies=policies,
+            auc_beta=self.config.loss.auc_beta,
         )
 
     @cached_property
