@@ -12,6 +12,7 @@ from rbkeras.errors import InputError
 from rbkeras.files import whole_file, write_json
 from rbkeras.inference import score_array
 from rbkeras.models.classifier import RealBogusClassifier
+from rbkeras.operating_points import partial_auc_interval
 
 #: In the folder of an evaluation: which files its stamps are from.
 SOURCE = "source.json"
@@ -30,8 +31,9 @@ def summarise(
     Returns
     -------
     dict
-        auc, auc_ci95, fpr_at_tpr90, fpr_at_tpr90_ci95, threshold_at_tpr90, fpr_at_tpr95,
-        fpr_at_tpr99, tpr_at_fpr1e-2, tpr_at_fpr1e-3, tpr_at_fpr1e-4, n_real, n_bogus.
+        auc, auc_ci95, partial_auc and partial_auc_ci95 (below a false positive rate of 0.01),
+        fpr_at_tpr90, fpr_at_tpr90_ci95, threshold_at_tpr90, fpr_at_tpr95, fpr_at_tpr99,
+        tpr_at_fpr1e-2, tpr_at_fpr1e-3, tpr_at_fpr1e-4, n_real, n_bogus.
 
     Raises
     ------
@@ -44,6 +46,8 @@ def summarise(
     return {
         "auc": metrics.auc(real_scores, bogus_scores),
         "auc_ci95": metrics.auc_interval(real_scores, bogus_scores),
+        "partial_auc": metrics.partial_auc(real_scores, bogus_scores),
+        "partial_auc_ci95": partial_auc_interval(real_scores, bogus_scores),
         "fpr_at_tpr90": float(metrics.fpr_at_tpr(real_scores, bogus_scores, 0.9)),
         "fpr_at_tpr90_ci95": metrics.fpr_interval(
             real_scores, bogus_scores, resamples=resamples, seed=seed

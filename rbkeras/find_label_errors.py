@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rbkeras.cli import continues, load_tensorflow, run_command
 from rbkeras.distribution import check_dask
 from rbkeras.errors import InputError
-from rbkeras.options import add_dask_flag, checked, make_parser, parse_config
+from rbkeras.options import add_dask_flag, checked, make_parser, parse_config, with_settings
 
 _EXAMPLES = """\
 examples:
@@ -14,6 +14,8 @@ examples:
       one fold; run the others elsewhere on the same --out, then
   python -m rbkeras.find_label_errors --data RECORDS --out RUN --merge
       makes label_errors.csv and label_errors.html anew, without training
+  python -m rbkeras.find_label_errors --data RECORDS --out RUN --repeats 2
+      two cross-validations, whose predictions are averaged
   python -m rbkeras.find_label_errors --data RECORDS --out RUN --dask tcp://host:8786
       the folds by the workers of a Dask scheduler
 """
@@ -28,9 +30,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         unlisted=("label_errors.table",),
     )
     parser.add_argument("--fold", type=int | None, default=None, help="train this fold alone")
+    parser.add_argument(
+        "--repeats",
+        type=int | None,
+        default=None,
+        help="cross-validations to average: short for --label_errors.repeats",
+    )
     parser.add_argument("--merge", action="store_true", help="train nothing, merge the folds")
     add_dask_flag(parser, "the folds")
     config, parsed = parse_config(parser, argv)
+    if parsed.repeats is not None:
+        config = with_settings(config, {"label_errors.repeats": parsed.repeats})
 
     def work() -> None:
         checked(config)

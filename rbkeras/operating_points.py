@@ -12,7 +12,7 @@ all reals pass a bracket's ends is drawn from the beta distributions whose quant
 import numpy as np
 import pandas as pd
 
-from rbkeras.metrics import binomial_interval, resampled_fpr, threshold_at_tpr
+from rbkeras.metrics import binomial_interval, partial_auc, resampled_fpr, threshold_at_tpr
 
 TRUE_POSITIVE_RATES = (0.9, 0.95, 0.99)
 FALSE_POSITIVE_RATES = (1e-2, 1e-3, 1e-4)
@@ -85,9 +85,33 @@ def roc_band(
     rng = np.random.default_rng(seed)
     real = np.sort(np.asarray(real_scores, dtype=np.float64))[::-1]
     bogus = np.sort(np.asarray(bogus_scores, dtype=np.float64))[::-1]
-    edges = [_passing_reals(real, bogus, rate, resamples, rng) for rate in false_positive_rates]
-    low, high = np.reshape(edges, (-1, 2)).T
+    order = np.argsort(false_positive_rates)
+    edges = [
+        _passing_reals(real, bogus, rate, resamples, rng)
+        for rate in np.asarray(false_positive_rates)[order]
+    ]
+    low, high = np.empty((2, len(order)))
+    # A curve rises, and so do its edges but for the chance of the draws.
+    low[order] = np.minimum.accumulate([edge[0] for edge in edges[::-1]])[::-1]
+    high[order] = np.maximum.accumulate([edge[1] for edge in edges])
     return low, high
+
+
+def partial_auc_interval(
+    real_scores: np.ndarray, bogus_scores: np.ndarray, beta: float = 0.01
+) -> tuple[float, float]:
+    """95% interval of `rbkeras.metrics.partial_auc`: the areas below the edges of `roc_band`.
+
+    Wider than it need be, as if the curve lay at the same edge everywhere. A single real or bogus
+    says nothing: (0, 1).
+    """
+    if min(len(real_scores), len(bogus_scores)) < 2:
+        return 0.0, 1.0
+    steps = 100
+    rates = beta * (np.arange(steps) + 0.5) / steps
+    low, high = roc_band(real_scores, bogus_scores, rates)
+    area = partial_auc(real_scores, bogus_scores, beta)
+    return float(min(low.mean(), area)), float(max(high.mean(), area))
 
 
 def _passing_reals(

@@ -113,7 +113,7 @@ def test_more_repeats_train_only_the_new_folds(flags, trained):
     first = list(trained)
     assert [name for name, _, _ in first] == ["0", "1"]
     trained.clear()
-    assert run(flags, "--label_errors.repeats", 2) == 0
+    assert run(flags, "--repeats", 2) == 0
     assert [name for name, _, _ in trained] == ["2", "3"]
     trained.clear()
     assert run(flags) == 0

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
+from rbkeras.metrics import binomial_interval
 from rbkeras.operating_points import roc_band
 from rbkeras.pictures import BOGUS_COLOUR, REAL_COLOUR, draw_roc, draw_scores, roc_rates
 from rbkeras.report.words import clipped
@@ -83,19 +84,28 @@ def roc(
 def precision_recall(
     real: np.ndarray, bogus: np.ndarray, *, prevalences: dict[str, float | None]
 ) -> str:
-    """Draw precision over completeness; None stands for the samples' own fraction of reals."""
+    """Draw precision over completeness; None stands for the samples' own fraction of reals.
+
+    The band is what the exact interval of the false positive rate leaves: where no bogus pass, that
+    none ever will is not known, and among very many detections it matters.
+    """
     tpr, fpr = rates_at_reals(real, bogus)
+    low, high = binomial_interval(np.rint(fpr * len(bogus)), len(bogus))
     own = len(real) / (len(real) + len(bogus))
     with _drawing() as (axes, uri):
         for (name, stated), colour in zip(
             prevalences.items(), (REAL_COLOUR, BOGUS_COLOUR), strict=False
         ):
             share = own if stated is None else stated
-            precision = share * tpr / (share * tpr + (1 - share) * fpr)
+            best, precision, worst = (
+                share * tpr / (share * tpr + (1 - share) * rate) for rate in (low, fpr, high)
+            )
+            axes.fill_between(tpr, worst, best, color=colour, alpha=0.15, linewidth=0)
             axes.plot(tpr, precision, color=colour, label=name)
         axes.set(xlim=(0, 1.01), ylim=(0, 1.02))
         axes.set(xlabel="completeness (true positive rate)", ylabel="precision")
-        axes.legend(loc="lower left")
+        # Above the axes: with few reals among the detections the curve is in the lower corner.
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1))
     return uri[0]
 
 
@@ -149,7 +159,8 @@ def reliability(curves: dict[str, pd.DataFrame]) -> str:
             )
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         axes.set(xlabel="predicted probability of real", ylabel="fraction that is real")
-        axes.legend(loc="upper left")
+        # Above the axes: a network that is sure of too little has its points in the upper corner.
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     return uri[0]
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 from rbkeras import metrics
 from rbkeras.label_errors import suspects_per_class
 from rbkeras.metrics import binomial_interval
-from rbkeras.operating_points import RESOLVED, operating_points
+from rbkeras.operating_points import RESOLVED, operating_points, partial_auc_interval
 from rbkeras.report import charts
 from rbkeras.report.blocks import (
     Block,
@@ -67,7 +67,10 @@ def headline(findings: Findings) -> Section:
             Table(
                 "The same for every set of samples, with 95% intervals. Out-of-fold predictions "
                 "and the validation part are measured against labels of which some may be wrong.",
-                ["samples", "real", "bogus", "AUC", "false positive rate at 0.9"],
+                [
+                    *("samples", "real", "bogus", "AUC", "AUC below FPR 0.01"),
+                    "false positive rate at 0.9",
+                ],
                 rows,
             )
         )
@@ -107,7 +110,8 @@ def curves(findings: Findings) -> Section:
         Figure(
             charts.precision_recall(real, bogus, prevalences=prevalences),
             "Precision: the fraction of what is called real that is. It depends on how many reals "
-            "there are among the detections, unlike the ROC curve.",
+            "there are among the detections, unlike the ROC curve. Band: what the 95% interval of "
+            "the false positive rate leaves.",
             "precision over completeness",
         ),
         Figure(
@@ -166,14 +170,19 @@ def _unresolved(points: pd.DataFrame, bogus: int) -> list[str]:
 
 def _figures(scored: Scored, findings: Findings) -> dict:
     """Take the figures that the run has written of its test set, or measure."""
-    if scored is findings.test and findings.metrics is not None:
-        return findings.metrics
+    written = findings.metrics if scored is findings.test else None
+    # Runs of earlier versions have no partial area.
+    if written is not None and "partial_auc" in written:
+        return written
     low_high = metrics.fpr_interval(scored.real, scored.bogus)
     return {
+        "partial_auc": metrics.partial_auc(scored.real, scored.bogus),
+        "partial_auc_ci95": partial_auc_interval(scored.real, scored.bogus),
         "auc": metrics.auc(scored.real, scored.bogus),
         "auc_ci95": metrics.auc_interval(scored.real, scored.bogus),
         "fpr_at_tpr90": float(metrics.fpr_at_tpr(scored.real, scored.bogus)),
         "fpr_at_tpr90_ci95": low_high,
+        **(written or {}),
     }
 
 
@@ -183,6 +192,7 @@ def _row(scored: Scored, figures: dict) -> list[str]:
         f"{len(scored.real):,}",
         f"{len(scored.bogus):,}",
         rate(figures["auc"], *figures["auc_ci95"]),
+        rate(figures["partial_auc"], *figures["partial_auc_ci95"]),
         rate(figures["fpr_at_tpr90"], *figures["fpr_at_tpr90_ci95"]),
     ]
 
