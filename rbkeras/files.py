@@ -4,8 +4,10 @@ import contextlib
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -93,6 +95,29 @@ def beside(path: Path, kind: str) -> Path:
     path = path.absolute()
     # Its end alone, where the ending is: names of files have no more than 255 bytes.
     return path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.{kind}.{path.name[-50:]}")
+
+
+#: What `beside` gives.
+_BESIDE = re.compile(r"\.\d+-[0-9a-f]{8}\.(part|old)\..+", re.DOTALL)
+
+
+def remove_abandoned(folder: str | os.PathLike[str], *, older_than: float = 3600.0) -> None:
+    """Remove what killed processes have left under names of `beside`, here and in folders below.
+
+    Others, on machines whose processes nobody sees here, may be writing; so what has changed in the
+    last `older_than` seconds stays. Where one process is at work alone, that can be 0.
+    """
+    latest = time.time() - older_than
+    for parent, folders, names in os.walk(folder):
+        for path in (Path(parent, name) for name in folders + names if _BESIDE.fullmatch(name)):
+            # It may be gone by now, or another user's.
+            with contextlib.suppress(OSError):
+                if path.lstat().st_mtime > latest:
+                    continue
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:

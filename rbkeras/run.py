@@ -15,6 +15,7 @@ from rbkeras.early_checks import (
     check_start_of_stage2,
     check_test_files,
 )
+from rbkeras.files import remove_abandoned
 from rbkeras.model_file import STAGE2_MARKER
 from rbkeras.models.classifier import RealBogusClassifier
 from rbkeras.options import as_plain, from_plain
@@ -130,6 +131,7 @@ def find_label_errors(
 def _start(config: FitConfig, dask: str | None) -> tuple[FitConfig, Run]:
     """Make the run directory, simulate a survey if there are no data, check test files."""
     config.out.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(config.out)
     if config.data is None:
         config = simulated(config)
     run = Run(config, open_records(config.data))

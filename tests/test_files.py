@@ -1,13 +1,14 @@
 import errno
 import json
 import os
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rbkeras.errors import InputError
-from rbkeras.files import read_json, reserve, whole_file, write_json
+from rbkeras.files import beside, read_json, remove_abandoned, reserve, whole_file, write_json
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, OSError])
@@ -44,6 +45,36 @@ def test_a_full_disk_is_named_after_the_file_to_be(tmp_path):
     assert caught.value.errno == errno.ENOSPC
     with pytest.raises(OSError, match=r"'other'$"), whole_file(tmp_path / "table.csv"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "other")
+
+
+def test_what_killed_processes_have_left_is_removed_once_it_is_old(tmp_path):
+    def leave(folder, kind, *, age, content=None):
+        path = beside(folder / "model.keras", kind)
+        if content is None:
+            path.write_text("half")
+        else:
+            path.mkdir()
+            (path / content).write_text("half")
+        os.utime(path, (time.time() - age,) * 2)
+        return path
+
+    (tmp_path / "folds" / "1").mkdir(parents=True)
+    old = [
+        leave(tmp_path, "part", age=4000),
+        leave(tmp_path / "folds" / "1", "part", age=4000),
+        leave(tmp_path, "old", age=4000, content="weights"),
+    ]
+    young = leave(tmp_path, "part", age=60)
+    others = [tmp_path / name for name in (".lock", ".note.part.txt", "1-0123abcd.part.csv")]
+    for path in others:
+        path.write_text("a person's")
+        os.utime(path, (0, 0))
+    remove_abandoned(tmp_path)
+    assert not any(path.exists() for path in old)
+    assert all(path.exists() for path in [young, *others])
+    remove_abandoned(tmp_path, older_than=0)
+    assert not young.exists()
+    assert all(path.exists() for path in others)
 
 
 def test_room_is_reserved_where_the_system_can(tmp_path, monkeypatch):

@@ -89,7 +89,11 @@ def _read(
             raise ValueError(f"unreadable record at {path.name}: {error.strerror}") from None
         if size < count * length:
             raise ValueError(f"truncated record at {path.name}, {first} or later")
-        yield pixels_of_frames(buffer, rows, stamp_shape=records.stamp_shape), rows, index
+        try:
+            pixels = pixels_of_frames(buffer, rows, stamp_shape=records.stamp_shape)
+        except ValueError as error:
+            raise ValueError(f"{error}, in {path.name}, {first} or later") from None
+        yield pixels, rows, index
 
 
 def _spans(

@@ -21,7 +21,7 @@ from rbkeras.data.encoding import frame_block
 from rbkeras.data.joined_survey import JoinedDetector, read_surveys
 from rbkeras.data.labels import DEFAULT_LABELS
 from rbkeras.data.records import DATA_INFO, FORMAT_VERSION, MANIFEST, SAMPLES
-from rbkeras.files import read_json, reserve, whole_file, write_json
+from rbkeras.files import read_json, remove_abandoned, reserve, whole_file, write_json
 from rbkeras.locks import alone
 from rbkeras.tables import stacked
 
@@ -97,6 +97,8 @@ def write_records(
     out = Path(out)
     options = {"labels": labels, "compress": compress, "overwrite": overwrite}
     with alone(out):
+        # A killed conversion could not tidy up.
+        remove_abandoned(out, older_than=0)
         _write_records(detectors, out, source=source, progress=progress, **options)
 
 
@@ -193,8 +195,6 @@ def _write_detector(
     """Write one detector's file; return its size in bytes and its counts."""
     counts = _Counts()
     size = len(detector.stamps)
-    for abandoned in out.glob(f".*.part.{entry['file']}"):
-        abandoned.unlink(missing_ok=True)  # a killed conversion could not tidy up
     bar = tqdm(total=size, desc=entry["file"], unit="stamp", disable=not progress)
     with whole_file(out / entry["file"]) as temporary, bar:
         with gzip.open(temporary, "wb") if compress else open(temporary, "wb") as file:
@@ -247,7 +247,9 @@ class _Counts:
         flat = stamps.reshape(len(stamps), -1, stamps.shape[-1])
         # Few stamps begin with a run of equal pixels; only those are looked at whole.
         candidates = flat[(flat[:, :8] == flat[:, :1]).all(axis=1).any(axis=1)]
-        same = (candidates == candidates[:, :1]).all(axis=1).any(axis=1)
+        first = candidates[:, :1]
+        # Infinite pixels are missing ones.
+        same = ((candidates == first) & np.isfinite(first)).all(axis=1).any(axis=1)
         self.stamps_with_constant_channel += int(same.sum())
 
 

@@ -129,15 +129,18 @@ def test_the_manifest_counts_what_numpy_counts(tmp_path, make_survey):
     stamps[600, :, :, 0] = 0
     stamps[601, 1:, :, 0] = 0
     stamps[602, 4, 4] = np.inf
+    # All pixels missing: of no value at all.
+    stamps[603], stamps[604] = np.inf, np.nan
     np.save(survey / "images2.npy", stamps)
     convert(survey, tmp_path / "out")
     manifest = manifest_of(tmp_path / "out")
     everything = source(survey)
     constant = (everything == everything[:, :1, :1]).all(axis=(1, 2)).any(axis=1)
+    constant &= np.isfinite(everything).any(axis=(1, 2, 3))
     labels = open_records(tmp_path / "out").samples["label"]
     assert manifest["size"] == 2100
     assert manifest["missing_pixels"] == (~np.isfinite(everything)).sum()
-    assert manifest["stamps_with_missing_pixels"] == 3 * 2 + 1
+    assert manifest["stamps_with_missing_pixels"] == 3 * 2 + 3
     assert manifest["stamps_with_constant_channel"] == constant.sum() == 2
     for name, value in (("real", 1), ("bogus", 0), ("unlabelled", -1)):
         assert manifest[name] == (labels == value).sum()
