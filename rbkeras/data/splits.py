@@ -101,8 +101,12 @@ def _grouped_folds(labels, detector_ids, groups, folds, seed) -> np.ndarray:
     found = len(np.unique(codes))
     if found < folds:
         raise InputError(f"expected at least {folds} groups for {folds} folds, got {found}")
+    # Label and detector, as far as there are samples for it: scikit-learn spreads each stratum by
+    # itself, so that many small ones of a rare class would all lie in the same few folds.
+    strata = pd.MultiIndex.from_arrays([labels, detector_ids]).factorize()[0]
+    large = np.bincount(strata)[strata] >= 2 * folds
     candidates = (
-        pd.MultiIndex.from_arrays([labels, detector_ids]).factorize()[0],
+        pd.MultiIndex.from_arrays([labels, large, np.where(large, strata, 0)]).factorize()[0],
         pd.factorize(labels)[0],
         np.zeros(len(labels), dtype=int),
     )

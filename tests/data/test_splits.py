@@ -141,6 +141,22 @@ def test_grouped_tiny_strata_are_stratified_by_label():
     assert spread(assigned, 5, labels == 1) <= 1
 
 
+@pytest.mark.parametrize("folds", [5, 10])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_rare_class_of_many_detectors_is_in_every_fold(folds, seed):
+    # 16 detectors with some 70 real and 2 to 10 bogus each, objects of one detection or two.
+    rng = np.random.default_rng(seed)
+    bogus = rng.integers(2, 11, 16)
+    labels = np.r_[np.repeat(0, bogus.sum()), np.repeat(1, 16 * 70)]
+    detectors = np.r_[np.repeat(np.arange(16), bogus), np.repeat(np.arange(16), 70)]
+    groups = np.arange(len(labels)) // rng.integers(1, 3, len(labels))
+    assigned = stratified_folds(labels, detectors, folds=folds, seed=seed, groups=groups)
+    for label in (0, 1):
+        counts = np.bincount(assigned[labels == label], minlength=folds)
+        assert counts.min() >= 0.75 * counts.mean()
+        assert counts.max() <= 1.25 * counts.mean()
+
+
 @pytest.mark.parametrize("missing", [None, np.nan])
 def test_a_missing_group_is_a_group_of_its_own(missing):
     groups = np.array(["a", "a", "b", "b", *[missing] * 96], dtype=object)
