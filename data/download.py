@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rbkeras.cli import continues, run_command
+from rbkeras.cli import continues, run_command, words_of
 from rbkeras.data.archives import unpack_archives
 from rbkeras.data.published import RemoteFile, files_of_doi, files_of_mirror, size_by_asking
 from rbkeras.data.transfer import download, human_size
@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    args = build_parser().parse_args(argv)
+    args = build_parser().parse_args(words_of(argv))
     return run_command(lambda: _run(args), interrupted=continues())
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rbkeras.cli import assignment, load_tensorflow, run_command
+from rbkeras.cli import assignment, load_tensorflow, run_command, words_of
 from rbkeras.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="what names in a survey's object_type mean: 1 real, 0 bogus, -1 unlabelled; after "
         "the path",
     )
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args(words_of(argv))
     path = arguments.path
 
     def work() -> None:

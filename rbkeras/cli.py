@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from rbkeras import machine
 from rbkeras.errors import InputError, WorkError
@@ -85,6 +85,22 @@ def run_command(work: Callable[[], int | None], *, interrupted: str | None = Non
     except KeyboardInterrupt:
         print("; ".join(filter(None, ("interrupted", interrupted))), file=sys.stderr)
         return 1
+
+
+def words_of(argv: Sequence[str] | None) -> list[str]:
+    """Give a command line's words, with a leading ~ as the user's folder wherever it stands.
+
+    Shells leave it alone in quotes and after the = of a flag, and libraries differ in what they do.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    return [_expanded(word) for word in words]
+
+
+def _expanded(word: str) -> str:
+    flag, given, value = word.partition("=")
+    if given and flag.startswith("--"):
+        return f"{flag}={os.path.expanduser(value)}"
+    return os.path.expanduser(word)
 
 
 def assignment(text: str) -> str:

@@ -141,7 +141,7 @@ class TrainingConfig:
     Parameters
     ----------
     epochs
-        Epochs of stage 2.
+        Epochs of stage 2, or as many more as min_steps take.
     min_steps
         Optimizer steps that stage 2 takes at least: small surveys get more epochs.
     batch_size
@@ -211,7 +211,8 @@ class LabelErrorConfig:
         Number of cross-validations, each with other folds and seeds, whose predictions are
         averaged; raised later, only the new ones are trained.
     epochs
-        Epochs of each fold, without early stopping: nothing is tuned on the held-out fold.
+        Epochs of each fold, or as many more as min_steps take, without early stopping: nothing is
+        tuned on the held-out fold.
     min_steps
         Optimizer steps that a fold takes at least: small surveys get more epochs.
     network

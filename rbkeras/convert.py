@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rbkeras.cli import assignment, continues, run_command
+from rbkeras.cli import assignment, continues, run_command, words_of
 from rbkeras.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _REMARKS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see `--help`."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_args(words_of(argv))
 
     def work() -> int:
         from rbkeras.data.labels import parse_labels

@@ -59,6 +59,7 @@ def train_fold(
     make_model: Callable[[int], keras.Model],
     make_dataset: Callable[..., tf.data.Dataset],
     epochs: int,
+    why_epochs: str = "",
     seed: int,
     deterministic: bool,
     symmetries: bool,
@@ -84,6 +85,8 @@ def train_fold(
         labels).
     epochs, seed, deterministic
         As in `rbkeras.training`.
+    why_epochs
+        What is said behind their number.
     symmetries
         Average the out-of-fold predictions over the stamps' symmetries.
     shift
@@ -110,7 +113,8 @@ def train_fold(
     keras.backend.clear_session()
     begun = epochs_done(folder)
     set_seed(repeat_seed(seed, begun), deterministic=deterministic)
-    print(f"{folder}: training on {np.sum(training != SKIP)} stamps")
+    stamps = np.sum(training != SKIP)
+    print(f"{folder}: training on {stamps} stamps for {epochs} epochs{why_epochs}")
     with reading(records.directory):
         dataset = make_dataset(training, training=True, begun=begun)
         fit_classifier(

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rbkeras.cli import load_tensorflow, run_command
+from rbkeras.cli import load_tensorflow, run_command, words_of
 
 _EXAMPLES = """\
 examples:
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="MODEL",
         help="another model, or its run directory, to compare on the same stamps, in pairs",
     )
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args(words_of(argv))
 
     def work() -> None:
         from rbkeras.data.survey import open_stamps

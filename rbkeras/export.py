@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from rbkeras.cli import load_tensorflow, run_command
+from rbkeras.cli import load_tensorflow, run_command, words_of
 from rbkeras.model_file import trained_model
 
 _EXAMPLES = """\
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="PATH",
         help=".npy file or records directory that int8 takes its ranges from (the run's records)",
     )
-    arguments = vars(parser.parse_args(argv))
+    arguments = vars(parser.parse_args(words_of(argv)))
 
     def work() -> None:
         # Found missing before TensorFlow is loaded.

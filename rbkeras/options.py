@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
 
+from rbkeras.cli import words_of
 from rbkeras.config import FitConfig, lookup
 from rbkeras.errors import InputError
 from rbkeras.files import plain, read_yaml, whole_file
@@ -93,7 +94,7 @@ def parse_config(
     SystemExit
         With status 2 and a message for unknown flags and values of the wrong type.
     """
-    argv = _files_first(sys.argv[1:] if argv is None else argv)
+    argv = _files_first(words_of(argv))
     # What `--print_config` prints has the preset in it.
     first = _first_look(parser, [word for word in argv if not word.startswith("--print_config")])
     preset = first.preset or ("default" if first.data else preset_without_data)

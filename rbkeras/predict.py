@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from rbkeras.cli import continues, load_tensorflow, run_command
+from rbkeras.cli import continues, load_tensorflow, run_command, words_of
 from rbkeras.distribution import check_dask
 
 _EXAMPLES = """\
@@ -40,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help=".npy file (N, H, W, C), records directory, file or folder of alert packets, or table "
-        "of FITS stamps, or its folder",
+        help=".npy file (N, H, W, C) or a folder of some, records directory, file or folder of "
+        "alert packets, or table of FITS stamps, or its folder",
     )
     parser.add_argument("--out", required=True, help="scores.csv or scores.parquet")
     parser.add_argument(
@@ -89,7 +89,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--skip_bad", action="store_true", help="score the others when an input is at fault"
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="begin anew, whatever a stopped command has left"
+        "--overwrite",
+        action="store_true",
+        help="begin anew, whatever a stopped command has left, and replace whatever --out is",
     )
     parser.add_argument(
         "--dask",
@@ -97,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="have the inputs scored on Dask: local:N workers here, a scheduler's address, or its "
         "file",
     )
-    arguments = vars(parser.parse_args(argv))
+    arguments = vars(parser.parse_args(words_of(argv)))
 
     def work() -> int:
         check_dask(arguments["dask"])

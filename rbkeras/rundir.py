@@ -178,6 +178,16 @@ class Run:
             batch_size=self.config.training.batch_size,
         )
 
+    def why_epochs(self, epochs: int, stage: Literal["training", "label_errors"]) -> str:
+        """Say why a stage has more epochs than were asked for, if it has."""
+        own = getattr(self.config, stage)
+        if epochs == own.epochs:
+            return ""
+        return (
+            f" (more than --{stage}.epochs {own.epochs}, since --{stage}.min_steps "
+            f"{own.min_steps} asks for so many steps)"
+        )
+
     def start(self, stage: Literal["training", "label_errors"]) -> StartWeights | None:
         """Read the weights that a stage begins with, unless they are random."""
         path = getattr(self.config, stage).start_from

@@ -13,13 +13,13 @@ from rbkeras.chosen_threshold import Chosen, chosen_threshold
 from rbkeras.data.alert_source import AlertFiles, is_one_file
 from rbkeras.data.fits_source import TABLE, FitsSource
 from rbkeras.data.records import DATA_INFO, SAMPLES
-from rbkeras.data.sources import Source, open_source, require_stamp_shape
+from rbkeras.data.sources import Source, expanded, open_source, require_stamp_shape
 from rbkeras.distribution import do_on_dask
 from rbkeras.engines import Engine, EngineName, load_engine, model_file
 from rbkeras.errors import InputError
 from rbkeras.file_states import checksum, state_of
 from rbkeras.parts import ENDINGS, Parts, parts_folder
-from rbkeras.score_table import LAST_COLUMNS, decided, no_scores
+from rbkeras.score_table import LAST_COLUMNS, decided, no_scores, require_scores_or_nothing
 from rbkeras.scoring_pieces import scoring_pieces
 from rbkeras.streaming import FAULT, stream_scores
 
@@ -45,7 +45,7 @@ def score_inputs(
     dask: str | None = None,
     progress: bool = True,
 ) -> list[str]:
-    """Score all that `open_source` can open; write CSV or Parquet by `out`'s ending.
+    """Score all that `expanded` inputs hold; write CSV or Parquet by `out`'s ending.
 
     Memory is that of a few batches, however many stamps there are. The output appears whole.
     Until then finished rows are kept beside it, in `<out>.parts`, and the same call goes on from
@@ -76,7 +76,7 @@ def score_inputs(
         Leave out inputs that are at fault, all of their stamps; of alert packets, leave only those
         at fault without a score.
     overwrite
-        Begin anew, whatever an earlier call has left.
+        Begin anew, whatever an earlier call has left, and replace `out` whatever it is.
     dask
         Who scores the inputs, one at a time each, as in `rbkeras.distribution.do_on_dask`; None
         scores them here.
@@ -104,7 +104,10 @@ def score_inputs(
     if prevalence is not None and not 0 < prevalence < 1:
         raise InputError(f"--prevalence: expected a fraction in (0, 1), got {prevalence}")
     chosen = Chosen(threshold, true_positive_rate, probability)
+    inputs = expanded(inputs)
     _require_no_input(out, inputs)
+    if not overwrite:
+        require_scores_or_nothing(out)
     network = load_engine(model, engine=engine, threads=threads, once=once)
     file, engine = model_file(model, engine)
     threshold = chosen_threshold(network.decision, chosen, source=model, prevalence=prevalence)

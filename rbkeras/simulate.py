@@ -2,7 +2,7 @@
 
 import argparse
 
-from rbkeras.cli import run_command
+from rbkeras.cli import run_command, words_of
 
 EXAMPLES = """
 examples:
@@ -17,7 +17,7 @@ its stamps beside each (real.csv, bogus.csv).
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    arguments = vars(_parser().parse_args(argv))
+    arguments = vars(_parser().parse_args(words_of(argv)))
 
     def work() -> None:
         from rbkeras.data.simulation import simulate_survey

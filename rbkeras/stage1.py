@@ -129,6 +129,7 @@ def _train_fold(run: Run, k: int) -> None:
             ),
             make_dataset=run.batches.dataset,
             epochs=settings["epochs"],
+            why_epochs=run.why_epochs(settings["epochs"], "label_errors"),
             seed=run.config.seed + k,
             deterministic=run.config.deterministic,
             # A network trained on every orientation may be asked in every one.

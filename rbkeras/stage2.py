@@ -153,7 +153,8 @@ def _train_final(
     set_seed(repeat_seed(run.config.seed, begun), deterministic=run.config.deterministic)
     print(
         f"{run.folder}: training on {np.sum(training >= 0)} labelled and "
-        f"{np.sum(training == -1)} unlabelled stamps, validating on {np.sum(validation >= 0)}"
+        f"{np.sum(training == -1)} unlabelled stamps, validating on {np.sum(validation >= 0)}, "
+        f"for {epochs} epochs{run.why_epochs(epochs, 'training')}"
     )
     mixture = run.batches.mixture(training)
     if mixture is not None:

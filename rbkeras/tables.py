@@ -58,6 +58,8 @@ def read_table(
     if twice:
         raise InputError(f"{path}: expected each column once, found {twice[0]!r} twice")
     missing = [column for column in columns if column not in table.columns]
+    if missing and len(table.columns) == 1 and (other := separator_of(str(table.columns[0]))):
+        raise InputError(f"{path}: expected commas between the columns, found {other}")
     if missing:
         found = ", ".join(map(str, table.columns[:8]))
         raise InputError(
@@ -75,6 +77,12 @@ def read_table(
         as_written = {"dtype": str, "keep_default_na": False, "na_values": [""]}
         table[words] = pd.read_csv(path, usecols=[words], **as_written, **options)[words]
     return table
+
+
+def separator_of(header: str) -> str | None:
+    """Name what separates the columns of a first line without commas, if anything does."""
+    names = {";": "semicolons", "\t": "tabulators", "|": "bars"}
+    return next((name for sign, name in names.items() if sign in header), None)
 
 
 def _holds_integers(column: pd.Series) -> bool:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from rbkeras.data.labels import BOGUS, REAL, UNLABELLED
 from rbkeras.errors import InputError
+from rbkeras.tables import separator_of
 
 # What a verdict makes of the label; None leaves the given one.
 VERDICTS: dict[str, int | None] = {
@@ -159,7 +160,11 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _check_header(path: Path, header: list[str]) -> None:
+    if len(header) == 1 and (other := separator_of(header[0])):
+        raise InputError(f"{path}: expected commas between the columns, found {other}")
     identified = any(set(key) <= set(header) for key in (_BY_ALERT, _BY_STAMP, _BY_NUMBER))
+    if "verdict" not in header and identified:
+        raise InputError(f"{path}: expected a column verdict, found {header!r:.200}")
     if "verdict" not in header or not identified or len(set(header)) != len(header):
         raise InputError(
             f"{path}: expected different columns, among them verdict and either detector_id and "

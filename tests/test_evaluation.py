@@ -29,6 +29,10 @@ def test_scores_that_cannot_be_summarised_are_named(real, bogus, message):
 def test_the_lowest_false_positive_rate_lets_one_bogus_in_ten_thousand_pass(real, expected):
     found = summarise(np.array([real]), np.arange(10_000.0))
     assert found["tpr_at_fpr1e-4"] == expected
+    for name in ("1e-2", "1e-3", "1e-4"):
+        threshold = found[f"threshold_at_fpr{name}"]
+        assert np.mean(np.arange(10_000.0) >= threshold) == float(name)
+        assert (real >= threshold) == found[f"tpr_at_fpr{name}"]
 
 
 def test_figures_never_stand_beside_other_scores(tmp_path, monkeypatch):

@@ -281,11 +281,13 @@ def test_a_source_of_another_length_than_it_said_is_at_fault(
 def test_a_disk_full_at_the_end_leaves_no_half_file(engine, run, arrays, tmp_path, capsys, ending):
     out = tmp_path / f"scores.{ending}"
     interrupted(engine, run, arrays, out, at=3006)
-    out.write_text("of the night before")
+    before = pd.DataFrame({"source": ["of the night before"], "score": [1.0]})
+    before.to_csv(out) if ending == "csv" else before.to_parquet(out)
+    content = out.read_bytes()
     (parts_folder(out) / f"whole.{ending}").symlink_to("/dev/full")
     assert run(arrays, out) == 1
     assert "No space left" in capsys.readouterr().err
-    assert out.read_text() == "of the night before"
+    assert out.read_bytes() == content
     # With room again, nothing has to be scored.
     engine.seen.clear()
     assert run(arrays, out) == 0
@@ -322,3 +324,52 @@ def test_the_path_to_scores_is_free_of_tensorflow():
         "assert not loaded, loaded"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- what lies at --out, and what inputs stand for ------------------------------------------------
+
+
+def test_a_table_of_something_else_is_not_replaced(
+    run, engine, arrays, tmp_path, fails_with, model
+):
+    for name, content in (
+        ("verdicts.csv", "unique_index,verdict\n3,real\n"),
+        ("params1.csv", "object_type\nreal\n"),
+        ("image.parquet", "no table"),
+    ):
+        out = tmp_path / name
+        out.write_text(content)
+        arguments = [model, arrays[0], "--out", out]
+        assert "expected a table of scores to replace" in fails_with(predict.main, arguments)
+        assert out.read_text() == content
+    assert predict.main([*map(str, arguments), "--overwrite"]) == 0
+    assert len(pd.read_parquet(out)) == 20
+    # One of scores is, whichever of the two it is.
+    assert predict.main([*map(str, arguments[:-1]), str(out)]) == 0
+    for _ in range(2):
+        assert run(arrays[2:], tmp_path / "scores.csv") == 0
+
+
+def test_a_folder_of_arrays_is_its_files_in_the_order_of_their_numbers(
+    run, engine, arrays, tmp_path, random_stamps, fails_with, model
+):
+    folder = tmp_path / "night"
+    folder.mkdir()
+    for number in (10, 9, 1):
+        np.save(folder / f"ccd{number}.npy", random_stamps(2, SHAPE, number))
+    (folder / "notes.txt").write_text("cloudy")
+    names = [str(folder / f"ccd{number}.npy") for number in (1, 9, 10) for _ in range(2)]
+    for given in (folder, f"{folder}/ccd*.npy", f"{tmp_path}/n?ght"):
+        out = tmp_path / "scores.csv"
+        assert run([given], out) == 0
+        assert pd.read_csv(out)["source"].tolist() == names
+        out.unlink()
+    message = fails_with(predict.main, [model, f"{folder}/fits*.npy", "--out", out])
+    assert "fits*.npy" in message
+
+
+def test_a_tilde_is_the_users_folder_wherever_it_stands(run, engine, arrays, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    arguments = [str(tmp_path / "model.onnx"), "~/night1.npy", "--out=~/scores.csv"]
+    assert predict.main(arguments) == 0
+    assert len(pd.read_csv(tmp_path / "scores.csv")) == 20

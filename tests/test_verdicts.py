@@ -152,10 +152,13 @@ def test_blanks_around_the_names_of_alerts_do_not_count(table):
     ("text", "message"),
     [
         ("", r"expected different columns, .* found \[\]"),
-        ("detector_id;sample_index;verdict\n2;0;ok\n", "separated by commas; found"),
+        (
+            "detector_id;sample_index;verdict\n2;0;ok\n",
+            "expected commas between the columns, found semicolons",
+        ),
         ("detector_id,verdict\n2,ok\n", "found .*'detector_id', 'verdict'"),
         ("unique_index,unique_index,verdict\n1,1,ok\n", "expected different columns"),
-        ("unique_index,note\n1,x\n", "expected different columns"),
+        ("unique_index,note\n1,x\n", "expected a column verdict, found"),
         ("unique_index,verdict\n1,ok\n2,maybe\n", "row 3: expected a verdict of real, .*'maybe'"),
         ("unique_index,verdict\n1,=cmd|' /C calc'!A0\n", "row 2: expected a verdict"),
         ("unique_index,verdict\n1,ok,3\n", "row 2: expected 2 cells, found 3"),

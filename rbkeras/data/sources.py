@@ -3,7 +3,9 @@
 A new kind of source is a class with the members of `Source` and a line in `open_source`.
 """
 
-from collections.abc import Iterator
+import glob
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +16,7 @@ from rbkeras.data.alert_source import AlertSource
 from rbkeras.data.avro import is_alerts
 from rbkeras.data.blocks import has_blocks, ordered_blocks
 from rbkeras.data.fits_source import FitsSource, is_fits_table
-from rbkeras.data.records import MANIFEST, damaged, open_records, read_manifest
+from rbkeras.data.records import DATA_INFO, MANIFEST, damaged, open_records, read_manifest
 from rbkeras.data.survey import open_stamps
 from rbkeras.errors import InputError
 
@@ -57,6 +59,38 @@ class Source(Protocol):
             When the source is damaged there.
         """
         ...
+
+
+def expanded(paths: Sequence[str | Path]) -> list[Path]:
+    """Put the `.npy` files of a folder in its place, and what a pattern in quotes stands for.
+
+    A survey directory is such a folder. Files come in the order of the numbers in their names.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if not path.exists() and glob.has_magic(str(path)):
+            # What matches nothing is told as what it is, a file that is not there.
+            found += _by_number(Path(name) for name in glob.glob(str(path))) or [path]
+        else:
+            found.append(path)
+    return [file for path in found for file in (_arrays_of(path) or [path])]
+
+
+def _arrays_of(path: Path) -> list[Path]:
+    """List the `.npy` files of a folder that holds nothing else that can be opened."""
+    if not path.is_dir() or is_alerts(path) or is_fits_table(path):
+        return []
+    if any((path / name).exists() for name in (MANIFEST, DATA_INFO)):
+        return []
+    return _by_number(path.glob("[!.]*.npy"))
+
+
+def _by_number(paths: Iterable[Path]) -> list[Path]:
+    def key(path: Path) -> list[tuple[int, str]]:
+        words = re.split(r"(\d+)", str(path))
+        return [(int(word), "") if word.isdigit() else (-1, word) for word in words]
+
+    return sorted(paths, key=key)
 
 
 def open_source(

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rbkeras.cli import load_tensorflow, run_command
+from rbkeras.cli import load_tensorflow, run_command, words_of
 from rbkeras.errors import InputError
 
 _EXAMPLES = """\
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("run", metavar="RUN", help="run directory of fit")
     parser.add_argument("--out", help="the file to write (RUN/report.html)")
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args(words_of(argv))
 
     def work() -> None:
         folder = Path(arguments.run)
