@@ -12,6 +12,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
 
 from rbkeras.cli import words_of
+from rbkeras.complaints import in_words
 from rbkeras.config import FitConfig, lookup
 from rbkeras.errors import InputError
 from rbkeras.files import plain, read_yaml, whole_file
@@ -37,7 +38,8 @@ class _Parser(ArgumentParser):
         """Say what is wrong in one line and exit with status 2."""
         if not self.exit_on_error:
             super().error(message, ex)
-        sys.stderr.write(f"error: {_one_line(message)}\n")
+        flags = [flag for action in self._actions for flag in action.option_strings]
+        sys.stderr.write(f"error: {in_words(_one_line(message), flags)}\n")
         self.exit(2)
 
 

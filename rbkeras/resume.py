@@ -12,6 +12,8 @@ import numpy as np
 from rbkeras.errors import InputError
 from rbkeras.files import plain, read_json, write_json
 
+#: Settings that follow from others and from the data.
+_FOLLOWS = re.compile("(other )?(epochs|fold|folds|labels|mixture|records|targets|rbkeras)\\b")
 _DIGEST = re.compile("[0-9a-f]{16}|[0-9a-f]{64}")
 
 
@@ -85,7 +87,9 @@ def refuse_other_settings(
 
 def _refuse(marker: Path, differences: Sequence[str]) -> None:
     if differences:
-        shown = "; ".join(differences[:4]) + ("; ..." if len(differences) > 4 else "")
+        # First what a person has said, then what comes of it.
+        ordered = sorted(differences, key=lambda text: _FOLLOWS.match(text) is not None)
+        shown = "; ".join(ordered[:8]) + ("; ..." if len(ordered) > 8 else "")
         raise OtherSettingsError(
             f"{marker}: expected the settings of this run, found others ({shown}); choose "
             "another --out, or pass --overwrite to begin anew"
@@ -127,7 +131,7 @@ def _differences(earlier: Any, now: Any, path: str = "") -> Iterator[str]:
         for key in sorted(earlier.keys() | now.keys()):
             below = f"{path}.{key}" if path else str(key)
             yield from _differences(earlier.get(key), now.get(key), below)
-    elif earlier != now and _is_digest(earlier) and _is_digest(now):
+    elif earlier != now and all(one is None or _is_digest(one) for one in (earlier, now)):
         yield f"other {path}"
     elif earlier != now:
         yield f"{path} was {earlier}, is {now}"

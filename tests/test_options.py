@@ -141,3 +141,33 @@ def test_every_setting_has_a_help_text(capsys):
     shown = capsys.readouterr().out
     assert "Rotate by 90 degrees and flip at random" in shown
     assert "Wrongness, 1 - label_quality of" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ["--preset", "fast"],
+            "--preset: expected one of default, quick, original or null, got fast",
+        ),
+        (["--training.epochs", "x"], "--training.epochs: expected an integer, got x"),
+        (
+            ["--optimizer.name", "foo"],
+            "--optimizer.name: expected one of adamw, adam, sgd, adadelta, got foo",
+        ),
+        (["--optimizer.clip_norm", "x"], "--optimizer.clip_norm: expected a number or null, got x"),
+        (["--training.augment", "7"], "--training.augment: expected true or false, got 7"),
+        (
+            ["--epochs", "3"],
+            "unrecognized arguments: --epochs 3; did you mean --label_errors.epochs or "
+            "--training.epochs?",
+        ),
+        (["--holdout", "0.2"], "unrecognized arguments: --holdout 0.2; did you mean --hold_out?"),
+        (["--zzz", "1"], "unrecognized arguments: --zzz 1"),
+    ],
+)
+def test_a_wrong_flag_is_told_as_all_other_bad_input(arguments, sentence, capsys):
+    with pytest.raises(SystemExit) as exited:
+        parse_config(make_parser(prog="test", description="", examples=""), arguments)
+    assert exited.value.code == 2
+    assert capsys.readouterr().err == f"error: {sentence}\n"
