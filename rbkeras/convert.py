@@ -52,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _say_what_there_is(records: Path) -> None:
+    from rbkeras.data.checking import remarks_on_shape
     from rbkeras.data.records import read_manifest
 
     found = read_manifest(records)
@@ -60,6 +61,8 @@ def _say_what_there_is(records: Path) -> None:
     for name, what in _REMARKS.items():
         if found[name]:
             print(f"{records}: {found[name]} {what}")
+    for remark in remarks_on_shape(found["stamp_shape"]):
+        print(f"{records}: {remark}")
     if not found["real"] or not found["bogus"]:
         print(
             f"{records}: fit needs labels of both classes; what names in object_type mean is said "

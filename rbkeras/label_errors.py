@@ -21,6 +21,8 @@ PREDICTIONS = ["prediction0", "prediction1"]
 JUDGEMENTS = ["probability_real", "label_quality", "suspect", "error_probability"]
 COLUMNS = [*IDENTITY, *PREDICTIONS, *JUDGEMENTS]
 VERDICT = "verdict"
+# Fraction of a class's labels beyond which stage 1 is likelier to be at fault than the labels.
+_MANY_SUSPECTS = 0.3
 POLICIES = ("unlabel", "remove", "keep", "flip", "threshold")
 
 
@@ -202,3 +204,15 @@ def suspects_per_class(rated: pd.DataFrame) -> pd.DataFrame:
     """Count labels and suspects: rows 'bogus' and 'real', columns labelled and suspects."""
     grouped = rated.groupby("label")["suspect"].agg(labelled="size", suspects="sum")
     return grouped.reindex([0, 1], fill_value=0).rename(index={0: "bogus", 1: "real"})
+
+
+def doubts_of_suspects(rated: pd.DataFrame) -> list[str]:
+    """Say of either class where so many labels are suspect that stage 1 is likelier at fault."""
+    counts = suspects_per_class(rated)
+    share = counts["suspects"] / counts["labelled"].clip(lower=1)
+    return [
+        f"{share[name]:.0%} of the labels {name} are suspect, so that the folds have learnt little "
+        "and most of these labels may be right; a stage 1 with a higher --label_errors.min_steps "
+        "learns more"
+        for name in share.index[share > _MANY_SUSPECTS]
+    ]

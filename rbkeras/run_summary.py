@@ -7,10 +7,7 @@ import pandas as pd
 from rbkeras import evaluation
 from rbkeras.config import FitConfig
 from rbkeras.files import read_json
-from rbkeras.label_errors import suspects_per_class
-
-# Fraction of a class's labels beyond which stage 1 is likelier to be at fault than the labels.
-_MANY_SUSPECTS = 0.3
+from rbkeras.label_errors import doubts_of_suspects, suspects_per_class
 
 
 def summary(
@@ -47,9 +44,4 @@ def suspects_in_words(rated: pd.DataFrame) -> list[str]:
         share = row["suspects"] / max(row["labelled"], 1)
         text = f"{row['suspects']} of {row['labelled']} ({share:.1%})"
         lines.append(f"suspects labelled {name:<9}   {text}")
-        if share > _MANY_SUSPECTS:
-            lines.append(
-                f"warning: so many suspects labelled {name} mean that the folds have learnt "
-                "little; raise --label_errors.min_steps"
-            )
-    return lines
+    return lines + [f"warning: {doubt}" for doubt in doubts_of_suspects(rated)]

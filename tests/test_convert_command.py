@@ -49,6 +49,13 @@ def test_label_names_can_be_given_and_overridden(survey, tmp_path):
     assert labels[:12].tolist() == [1] * 6 + [-1, 1, 1, -1, 0, 1]
 
 
+def test_channels_first_are_remarked_on(tmp_path, make_survey, capsys):
+    for shape, remarked in (((3, 7, 7), True), ((7, 7, 3), False)):
+        survey = make_survey(tmp_path / f"survey{shape}", shape=shape)
+        assert run(survey, tmp_path / f"out{shape}") == 0
+        assert ("so these have 7 channels" in capsys.readouterr().out) == remarked
+
+
 def test_compressed(survey, tmp_path):
     assert run(survey, tmp_path / "out", "--compress") == 0
     assert open_records(tmp_path / "out").compression == "GZIP"

@@ -11,12 +11,14 @@ from rbkeras.errors import InputError
 from rbkeras.label_errors import (
     COLUMNS,
     apply_policy,
+    doubts_of_suspects,
     most_suspicious,
     rate_labels,
     read_label_errors,
     suspects_per_class,
     write_label_errors,
 )
+from rbkeras.run_summary import suspects_in_words
 
 # unique_index 2 is unlabelled. ln 3 and ln 9 are odds of 3 and 9.
 LABELS = np.array([0, 1, -1, 1, 0], np.int8)
@@ -271,6 +273,17 @@ def test_suspects_are_counted_per_class(rated):
     assert counts.loc["real"].tolist() == [2, 1]
     only_real = suspects_per_class(rated[rated["label"] == 1])
     assert only_real.loc["bogus"].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(("suspects", "doubted"), [(30, False), (31, True)])
+def test_more_than_three_in_ten_suspects_of_a_class_are_doubted(suspects, doubted):
+    labels = np.repeat([0, 1], 100)
+    table = pd.DataFrame({"label": labels, "suspect": (np.arange(200) < suspects).astype(int)})
+    doubts = doubts_of_suspects(table)
+    assert len(doubts) == doubted
+    if doubted:
+        assert "31% of the labels bogus are suspect" in doubts[0]
+        assert any(line.startswith("warning: 31%") for line in suspects_in_words(table))
 
 
 def test_judging_labels_needs_no_tensorflow():

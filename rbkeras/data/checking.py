@@ -1,6 +1,6 @@
 """What is wrong with a survey or a records directory: every problem, one sentence each."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -52,8 +52,14 @@ class Report:
         if self.summary.get(_EMPTY):
             yield "all pixels of some stamps are missing; they look alike to the network"
         shape = self.summary.get("stamp shape", "").split(" x ")
-        if len(shape) == 3 and int(shape[0]) < 6 < int(shape[2]):
-            yield f"stamps are height x width x channels, so these have {shape[2]} channels"
+        if len(shape) == 3:
+            yield from remarks_on_shape([int(size) for size in shape])
+
+
+def remarks_on_shape(shape: Sequence[int]) -> Iterator[str]:
+    """Say where height, width and channels seem to stand in another order."""
+    if shape[0] < 6 < shape[2]:
+        yield f"stamps are height x width x channels, so these have {shape[2]} channels"
 
 
 def is_records(directory: str | Path) -> bool:

@@ -7,7 +7,7 @@ from rbkeras import metrics
 from rbkeras.calibration import probabilities_of
 from rbkeras.data.labels import BOGUS, REAL
 from rbkeras.errors import InputError
-from rbkeras.label_errors import most_suspicious
+from rbkeras.label_errors import doubts_of_suspects, most_suspicious
 from rbkeras.pictures import BOGUS_COLOUR, REAL_COLOUR
 from rbkeras.report import charts, galleries, words
 from rbkeras.report.blocks import (
@@ -152,6 +152,7 @@ def suspects(findings: Findings, *, most: int = 24) -> Section:
         why = "No table of suspects is of this model: stage 1 was not needed, or has not run."
         return missing("suspects", title, why)
     blocks: list[Block] = [suspects_table(findings.rated)]
+    blocks += [Text(f"Mind that {doubt}.") for doubt in doubts_of_suspects(findings.rated)]
     if findings.folder is not None and (findings.folder / "label_errors.html").exists():
         blocks.append(Text("More of them, to pass verdicts on, are in label_errors.html."))
     chosen = most_suspicious(findings.rated[findings.rated["suspect"] == 1]).head(most)

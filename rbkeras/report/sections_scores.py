@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from rbkeras import metrics
-from rbkeras.label_errors import suspects_per_class
+from rbkeras.label_errors import doubts_of_suspects, suspects_per_class
 from rbkeras.metrics import binomial_interval
 from rbkeras.operating_points import RESOLVED, operating_points, partial_auc_interval
 from rbkeras.report import charts
@@ -74,6 +74,8 @@ def headline(findings: Findings) -> Section:
                 rows,
             )
         )
+    if findings.rated is not None:
+        blocks += [Text(f"Mind that {doubt}.") for doubt in doubts_of_suspects(findings.rated)]
     blocks.append(Text(_stored(findings), quiet=findings.decision is None))
     if findings.test is None:
         blocks.append(Text("The run has no test set.", quiet=True))

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.image import imsave
 
 from rbkeras.files import whole_file
-from rbkeras.label_errors import most_suspicious
+from rbkeras.label_errors import doubts_of_suspects, most_suspicious
 from rbkeras.pages import page_template, png_address
 from rbkeras.pictures import CHANNEL_NAMES, grey_map, side_by_side
 from rbkeras.verdicts import VERDICTS
@@ -62,6 +62,7 @@ def write_gallery(
         classes=_CLASSES,
         labelled=len(rated),
         suspects=int(rated["suspect"].sum()),
+        doubts=doubts_of_suspects(rated),
         shown_suspects=int(shown["suspect"].sum()),
         cards=[
             _card(rank, row, stamp, verdicts)

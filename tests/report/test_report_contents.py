@@ -5,6 +5,7 @@ import io
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -18,10 +19,11 @@ from rbkeras.decision import Decision, OperatingPoint
 from rbkeras.evaluation import scores_of_arrays
 from rbkeras.operating_points import operating_points, roc_band
 from rbkeras.report import charts, galleries, words
+from rbkeras.report.blocks import Text
 from rbkeras.report.gather import Findings, Scored
 from rbkeras.report.sections_calibration import calibration
 from rbkeras.report.sections_samples import mistakes, suspects
-from rbkeras.report.sections_scores import curves, thresholds
+from rbkeras.report.sections_scores import curves, headline, thresholds
 
 
 def findings(real, bogus, **more):
@@ -42,6 +44,17 @@ def drawn(monkeypatch):
     axes = []
     monkeypatch.setattr(Canvas, "savefig", lambda canvas, *_, **__: axes.extend(canvas.axes))
     return axes
+
+
+def test_too_many_suspects_are_doubted_where_they_are_told():
+    real, bogus = np.linspace(0, 5, 10), np.linspace(-5, 0, 10)
+    for suspect, doubted in ((0, False), (1, True)):
+        rated = pd.DataFrame({"label": [0, 0, 1, 1], "suspect": [suspect, 0, 0, 0]})
+        rated = rated.assign(error_probability=0.9, label_quality=0.1)
+        made = findings(real, bogus, rated=rated)
+        for section in (headline(made), suspects(made)):
+            said = "".join(one.text for one in section.blocks if isinstance(one, Text))
+            assert ("50% of the labels bogus are suspect" in said) == doubted
 
 
 # --- probabilities --------------------------------------------------------------------------------

@@ -66,6 +66,12 @@ def test_the_most_suspicious_stamps_come_first(page, rated):
     assert [card["data-suspect"] for card in cards] == ["1", "1", "0", "0"]
 
 
+def test_a_page_of_too_many_suspects_says_so(page, rated):
+    assert "Mind that" in page()
+    rated["suspect"] = 0
+    assert "Mind that" not in page()
+
+
 def test_numbers_are_written_out(page):
     text = page()
     assert "The 4 most suspicious of 6 labelled stamps" in text
