@@ -50,7 +50,8 @@ def test_too_many_suspects_are_doubted_where_they_are_told():
     real, bogus = np.linspace(0, 5, 10), np.linspace(-5, 0, 10)
     for suspect, doubted in ((0, False), (1, True)):
         rated = pd.DataFrame({"label": [0, 0, 1, 1], "suspect": [suspect, 0, 0, 0]})
-        rated = rated.assign(error_probability=0.9, label_quality=0.1)
+        rated = rated.assign(error_probability=0.9, label_quality=0.1, probability_real=0.1)
+        rated = rated.assign(unique_index=range(4), detector_id=1, sample_index=range(4))
         made = findings(real, bogus, rated=rated)
         for section in (headline(made), suspects(made)):
             said = "".join(one.text for one in section.blocks if isinstance(one, Text))
