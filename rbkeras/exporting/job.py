@@ -42,11 +42,12 @@ Outputs = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class Written:
-    """A file or folder, and how it compared with Keras."""
+    """A file or folder, how it compared with Keras, and the notes inside it."""
 
     format: str
     path: Path
     parity: parity.Parity
+    notes: dict[str, Any]
 
 
 def export_model(
@@ -181,7 +182,7 @@ def _write(
         fault = fault or inconsistent
         if fault is not None:
             raise InputError(f"{path}: {fault}; nothing was written")
-    return Written(name, path, found)
+    return Written(name, path, found, notes)
 
 
 @contextlib.contextmanager
@@ -267,5 +268,6 @@ def _summarise(folder: Path, written: Sequence[Written], check: _Check, digest: 
             "model_sha256": digest,
             "compared_on": check.sample.source,
             **asdict(item.parity),
+            "notes": item.notes,
         }
     write_json(path, {"files": entries})
