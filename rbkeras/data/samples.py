@@ -10,6 +10,9 @@ import pandas as pd
 from rbkeras.data.cutouts import fit_image
 from rbkeras.errors import InputError
 
+#: Columns in which surveys say what a detection, or its object, is called elsewhere.
+NAME_COLUMNS = ("object_id", "objectId", "alert_id")
+
 # Told a sentence about a sample at fault, which is then left out.
 OnBad = Callable[[str], None]
 Block = tuple[pd.DataFrame, np.ndarray]

@@ -32,8 +32,9 @@ def calibration(findings: Findings) -> Section:
         "as the network says": plain,
         f"calibrated ({decision.calibration})": decision.log_odds(scores, prevalence=here),
     }
-    if decision.calibration == "none":
-        variants.pop("calibrated (none)")
+    unchanged = decision.calibration == "temperature" and decision.temperature == 1
+    if decision.calibration == "none" or unchanged:
+        variants.pop(f"calibrated ({decision.calibration})")
     rows = [
         [
             name,

@@ -6,6 +6,7 @@ import pandas as pd
 from rbkeras import metrics
 from rbkeras.calibration import probabilities_of
 from rbkeras.data.labels import BOGUS, REAL
+from rbkeras.data.samples import NAME_COLUMNS
 from rbkeras.errors import InputError
 from rbkeras.label_errors import doubts_of_suspects, most_suspicious
 from rbkeras.pictures import BOGUS_COLOUR, REAL_COLOUR
@@ -279,8 +280,9 @@ def _lines(row: dict, findings: Findings) -> list[str]:
     where = f"row {row['sample_index']}"
     if pd.notna(row.get("detector_id")):
         where = f"detector {clipped(row['detector_id'])}, {where}"
+    names = [clipped(row[name]) for name in NAME_COLUMNS if pd.notna(row.get(name))]
     title = f"{_CLASSES[row['label']]}, score {signed(score, 1)}"
-    lines = [f"P(real) {words.probability(float(probability))}", ", ".join(facts), where]
+    lines = [f"P(real) {words.probability(float(probability))}", ", ".join(facts), where, *names]
     return [title, *(line for line in lines if line)]
 
 

@@ -202,6 +202,8 @@ def _row(scored: Scored, figures: dict) -> list[str]:
 def _stored(findings: Findings) -> str:
     """Say what the model calls real, and what that did on the samples at hand."""
     decision = findings.decision
+    if findings.model is None:
+        return "There is no model here: fit has not finished, and goes on when it is called again."
     if decision is None:
         return "The model carries no threshold: predict gives scores and plain probabilities."
     point = decision.operating_point

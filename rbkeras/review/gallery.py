@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.image import imsave
 
+from rbkeras.data.samples import NAME_COLUMNS
 from rbkeras.files import whole_file
 from rbkeras.label_errors import doubts_of_suspects, most_suspicious
 from rbkeras.pages import page_template, png_address
@@ -18,8 +19,6 @@ from rbkeras.pictures import CHANNEL_NAMES, grey_map, side_by_side
 from rbkeras.verdicts import VERDICTS
 
 _CLASSES = {0: "bogus", 1: "real"}
-# Columns in which surveys say what a detection, or its object, is called elsewhere.
-_NAMES = ("object_id", "objectId", "alert_id")
 
 
 def write_gallery(
@@ -115,7 +114,7 @@ def _identity(samples: pd.DataFrame, index: int) -> str:
 
 def _names(samples: pd.DataFrame, index: int) -> str:
     """Write what a sample is called elsewhere, to look it up there."""
-    known = {name: samples[name].iloc[index] for name in _NAMES if name in samples}
+    known = {name: samples[name].iloc[index] for name in NAME_COLUMNS if name in samples}
     return ", ".join(str(value)[:80] for value in known.values() if not pd.isna(value))
 
 

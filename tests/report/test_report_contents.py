@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -44,6 +45,21 @@ def drawn(monkeypatch):
     axes = []
     monkeypatch.setattr(Canvas, "savefig", lambda canvas, *_, **__: axes.extend(canvas.axes))
     return axes
+
+
+def test_a_run_without_a_model_is_said_to_be_unfinished():
+    said = "".join(one.text for one in headline(Findings(title="begun")).blocks)
+    assert "There is no model here" in said
+    with_model = headline(Findings(title="done", model=model())).blocks
+    assert "There is no model" not in "".join(one.text for one in with_model)
+
+
+@pytest.mark.parametrize(("temperature", "lines"), [(1.0, 1), (1.3, 2)])
+def test_a_temperature_of_1_is_no_second_line(temperature, lines, drawn):
+    real, bogus = np.linspace(-1, 5, 50), np.linspace(-5, 1, 50)
+    own = model(calibration="temperature", temperature=temperature, training_prevalence=0.5)
+    calibration(findings(real, bogus, model=own))
+    assert len(drawn[0].get_legend().get_texts()) == lines
 
 
 def test_too_many_suspects_are_doubted_where_they_are_told():
@@ -204,6 +220,19 @@ def test_the_worst_mistakes_come_first(mistaken, shown):
     assert [pixel for pixel, _ in shown[:12]] == [1000 + row for row in rows]
     rows = [np.flatnonzero(bogus == score)[0] for score in range(13, 1, -1)]
     assert [pixel for pixel, _ in shown[12:]] == rows
+
+
+def test_mistakes_have_the_names_that_the_survey_gave_them(mistaken, shown):
+    real, bogus, files = mistaken
+    found = findings(real, bogus, model=model(SHAPE), test_files=files)
+    table = found.test.table
+    table["objectId"] = [f"ZTF{row}" if row % 2 else None for row in range(len(table))]
+    named = {(row.label, row.sample_index): row.objectId for row in table.itertuples()}
+    for label, gallery in zip((1, 0), mistakes(found).blocks, strict=True):
+        for card in gallery.cards:
+            row = int(re.search(r"row (\d+)", " ".join(card.lines))[1])
+            name = named[label, row]
+            assert card.lines[-1] == (name if isinstance(name, str) else f"row {row}")
 
 
 def test_galleries_of_mistakes_show_where_the_network_looked(mistaken, shown):
