@@ -22,6 +22,9 @@ DEFAULT_LABELS = {
     "real": REAL,
     "unlabelled": UNLABELLED,
 }
+#: What labels are called on the command line.
+_VALUES = {"real": REAL, "bogus": BOGUS, "unlabelled": UNLABELLED}
+_VALUES |= {str(value): value for value in _VALUES.values()}
 
 
 def missing_class(labels: np.ndarray) -> str | None:
@@ -63,7 +66,7 @@ def parse_labels(assignments: Sequence[str]) -> dict[str, int]:
     Parameters
     ----------
     assignments
-        Strings such as 'asteroid=1'. VALUE is 0 (bogus), 1 (real) or -1 (unlabelled).
+        Strings such as 'asteroid=1'. VALUE is 0 or bogus, 1 or real, -1 or unlabelled.
 
     Returns
     -------
@@ -77,13 +80,19 @@ def parse_labels(assignments: Sequence[str]) -> dict[str, int]:
     """
     labels = dict(DEFAULT_LABELS)
     for assignment in assignments:
+        parts = assignment.split(",")
+        if len(parts) > 1 and all("=" in part for part in parts):
+            raise InputError(
+                f"--labels: expected spaces between NAME=VALUE, as in {' '.join(parts)}, got "
+                f"{assignment!r}"
+            )
         name, equals, value = assignment.rpartition("=")
-        if not equals or not name or value not in ("0", "1", "-1"):
+        if not equals or not name or value not in _VALUES:
             raise InputError(
                 "--labels: expected NAME=VALUE with VALUE 0 (bogus), 1 (real) or -1 (unlabelled), "
                 f"got {assignment!r}"
             )
-        labels[name] = int(value)
+        labels[name] = _VALUES[value]
     return labels
 
 
@@ -102,6 +111,7 @@ def encode_labels(names: pd.Series, labels: Mapping[str, int], *, source: str) -
         shown = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
         raise InputError(
             f"{source}: column object_type holds names that no label is known for: {shown}; "
-            f"known are {', '.join(sorted(labels))}; map others with --labels NAME=VALUE"
+            f"known are {', '.join(sorted(labels))}; map others with --labels NAME=VALUE, such as "
+            f"{unknown[0] + '=1'!r} where it is real"
         )
     return encoded.to_numpy(dtype=np.int8)
