@@ -91,6 +91,10 @@ def test_fit_again_trains_nothing(run, survey, capsys):
     assert printed.count("finished already") == 3
     assert "Epoch" not in printed
     assert model.stat().st_mtime_ns == before
+    # It ends as the first time.
+    assert "\ntest set, 60 real and 200 bogus:\n  AUC " in printed
+    places = f"everything is in {run}\ntensorboard --logdir {run}\nopen {run / 'report.html'}\n"
+    assert printed.endswith(places)
 
 
 def test_its_own_config_file_repeats_the_run(run, capsys):

@@ -8,7 +8,51 @@ import time
 import pandas as pd
 import pytest
 
+from rbkeras import fit
+from rbkeras import run as run_module
 from rbkeras.inference import load_classifier
+
+KILLED_IN_ITS_THIRD_EPOCH = """
+import os, signal, sys
+from rbkeras import fit, training
+
+class Killed(training.StopOnDivergence):
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == (2, 1):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+training.StopOnDivergence = Killed
+fit.main(sys.argv[1:])
+"""
+
+
+def test_a_killed_training_goes_on_after_its_last_whole_epoch(
+    tiny_survey, tmp_path, monkeypatch, capsys
+):
+    out = tmp_path / "run"
+    flags = ["--data", str(tiny_survey / "records"), "--out", str(out), "--policy", "keep"]
+    flags += ["--model.network", "simple", "--model.width", "0.25", "--loss.lambda_vat", "0"]
+    flags += ["--training.min_steps", "0", "--training.epochs", "5"]
+    killed = subprocess.run([sys.executable, "-c", KILLED_IN_ITS_THIRD_EPOCH, *flags], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (out / "model.keras").exists()
+    first = pd.read_csv(out / "log.csv")
+    assert first["epoch"].tolist() == [0, 1]
+    # It would take longer than all else.
+    monkeypatch.setattr(run_module, "write_report", lambda *_: None)
+    capsys.readouterr()
+    assert fit.main(flags) == 0
+    printed = capsys.readouterr().out
+    assert [f"Epoch {epoch}/5" in printed for epoch in range(1, 6)] == [False] * 2 + [True] * 3
+    log = pd.read_csv(out / "log.csv")
+    assert log["epoch"].tolist() == [0, 1, 2, 3, 4]
+    pd.testing.assert_frame_equal(log.head(2), first)
+    # A tenth of 300 stamps is for the validation; the others take five batches of 64.
+    assert int(load_classifier(out, compile=True).optimizer.iterations) == 5 * 5
+    assert not (out / "backup").exists()
 
 
 def start(out):

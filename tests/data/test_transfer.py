@@ -1,12 +1,16 @@
 import errno
 import hashlib
 import http.server
+import io
 import re
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
+from tqdm import tqdm
 
+from rbkeras.data import transfer
 from rbkeras.data.published import RemoteFile
 from rbkeras.data.transfer import download
 from rbkeras.errors import InputError
@@ -100,6 +104,28 @@ def test_file_arrives_and_is_not_fetched_twice(fetch, server, out, capsys):
     fetch()
     assert server.log == [None]
     assert "already there: a.npy" in capsys.readouterr().out
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_a_person_at_a_terminal_sees_how_far_it_is(fetch, monkeypatch, stream):
+    monkeypatch.setattr("sys.stderr", shown := stream())
+    # Drawn anew with every chunk, however soon it comes.
+    monkeypatch.setattr(transfer, "tqdm", partial(tqdm, mininterval=0))
+    fetch()
+    percent = [int(number) for number in re.findall(r"a\.npy \(1/1\): +(\d+)%", shown.getvalue())]
+    if stream is Terminal:
+        assert percent == sorted(percent)
+        assert percent[0] == 0
+        assert percent[-1] > 90
+        assert "/1.02M [" in shown.getvalue()
+    else:
+        # Nothing fills a log.
+        assert shown.getvalue() == ""
 
 
 def test_changed_file_is_fetched_again(fetch, out):

@@ -315,7 +315,6 @@ def test_checkpoints_load_and_go_on_training(tmp_path):
     assert {"loss", "ce", "auc_hinge", "vat", "auc", "fpr_at_tpr90"} <= set(logs)
 
 
-@pytest.mark.slow
 def test_backup_and_restore_goes_on_where_it_stopped(tmp_path):
     labels = np.tile([0, 1], 8).astype(np.int32)
     stamps = draw_stamps(16, labels=labels)
