@@ -17,6 +17,7 @@ from rbkeras import evaluate, find_label_errors, fit, predict, stage1
 from rbkeras.data.records import open_records
 from rbkeras.data.write_records import convert_survey
 from rbkeras.inference import load_classifier
+from rbkeras.merit import FIGURES
 
 
 @pytest.fixture
@@ -285,7 +286,7 @@ def test_evaluate_repeats_the_run_s_metrics(run, survey, tmp_path, capsys):
     assert f"beside {run / 'model.keras'}:" in capsys.readouterr().out
     comparison = pd.read_csv(tmp_path / "evaluation" / "comparison.csv")
     assert (comparison["difference"] == 0).all()
-    assert len(comparison) == 5
+    assert comparison["figure"].tolist() == list(FIGURES)
     again = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
     assert again == json.loads((run / "evaluation" / "metrics.json").read_text())
     # Alone, what was said beside another model is of the past.
