@@ -131,10 +131,14 @@ def _differences(earlier: Any, now: Any, path: str = "") -> Iterator[str]:
         for key in sorted(earlier.keys() | now.keys()):
             below = f"{path}.{key}" if path else str(key)
             yield from _differences(earlier.get(key), now.get(key), below)
-    elif earlier != now and all(one is None or _is_digest(one) for one in (earlier, now)):
+    elif earlier != now and _is_digest(earlier) and _is_digest(now):
         yield f"other {path}"
     elif earlier != now:
-        yield f"{path} was {earlier}, is {now}"
+        yield f"{path} was {_shown(earlier)}, is {_shown(now)}"
+
+
+def _shown(value: Any) -> Any:
+    return "given" if _is_digest(value) else value
 
 
 def _is_digest(value: Any) -> bool:

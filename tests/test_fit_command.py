@@ -271,13 +271,13 @@ def test_predict_refuses_stamps_of_another_shape(run, tmp_path, capsys, shape):
     wrong = tmp_path / "wrong.npy"
     np.save(wrong, np.zeros(shape, np.float32))
     out = tmp_path / "scores.csv"
-    out.write_text("earlier")
+    out.write_text("source,score\nearlier,1\n")
     assert predict.main([str(run), str(wrong), "--out", str(out)]) == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1
     assert "wrong.npy" in message
     assert str(shape[1:]) in message
-    assert out.read_text() == "earlier"
+    assert out.read_text() == "source,score\nearlier,1\n"
 
 
 def test_evaluate_repeats_the_run_s_metrics(run, survey, tmp_path, capsys):

@@ -89,7 +89,7 @@ def test_stage_two_begins_with_them(tiny_survey, tiny_run, tmp_path, fails_with)
     assert fit.main([*arguments, "--training.start_from", str(tmp_path / "copy.keras")]) == 0
     others = [*arguments, "--training.start_from", str(tiny_run / "folds" / "0")]
     assert "other start" in fails_with(fit.main, others)
-    assert "start was" in fails_with(fit.main, arguments)
+    assert "start was given, is None" in fails_with(fit.main, arguments)
 
 
 def test_folds_begin_with_them(tiny_survey, tiny_run, tmp_path):
