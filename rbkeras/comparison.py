@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from rbkeras.merit import FIGURE_NAMES, FIGURES, Fraction
+from rbkeras.merit import BOGUS_NEEDED, FIGURE_NAMES, FIGURES, Fraction
 from rbkeras.metrics import binomial_interval
 from rbkeras.statistics import Scores, estimate, paired_fractions, resample, widened
 
@@ -32,7 +32,8 @@ def compare_scores(
         A row per figure of merit: figure, ours, theirs, difference, low, high, p_value. Interval
         and p-value of a rate are at least those of `paired_fractions`, which take the thresholds
         for given. The interval of a rate that is the same on all resamples is what exact ones of
-        both leave; with a single real or bogus it is -1 to 1. With some ten of a class intervals
+        both leave; with a single real or bogus, or fewer bogus than `BOGUS_NEEDED`, it is -1 to 1
+        and the p-value 1. With some ten of a class intervals
         are too narrow: of twelve reals one in ten excludes no difference where there is none.
 
     Raises
@@ -52,8 +53,8 @@ def compare_scores(
         )
         found = estimate(one - other, confidence=confidence)
         low, high, p_value = found.low, found.high, found.p_value
-        if min(sizes) < 2 and not same:
-            # One sample of a class tells nothing of others.
+        if (min(sizes) < 2 or sizes[1] < BOGUS_NEEDED.get(name, 0)) and not same:
+            # One sample of a class tells nothing of others, nor do few at a low rate.
             low, high, p_value = -1.0, 1.0, 1.0
         elif isinstance(figure, Fraction) and not same:
             tested = sizes[figure.of]

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 _KEY = re.compile(
     r'(?:Parser key|Problem with given) "(?P<key>[^"]+)"(?: element \d+)?: (?P<rest>.*)'
 )
-_GIVEN = re.compile(r"(?:Got value|Given value): (?P<value>.*)$")
+_GIVEN = re.compile(r"(?:Got value|Given value):(?P<value>.*)$")
 _LITERAL = re.compile(r"typing\.Literal\[(?P<words>[^\]]*)\]")
 _UNKNOWN = re.compile(r"unrecognized arguments: (?P<flag>--[\w.]+)")
 #: In the order in which they are told.
@@ -37,7 +37,7 @@ def in_words(message: str, flags: Collection[str]) -> str:
         return message
     # A file that is at fault stands before the key.
     start, value = message[: key.start()], given["value"].strip()
-    return f"{start}--{key['key']}: expected {' or '.join(expected)}, got {value}"
+    return f"{start}--{key['key']}: expected {' or '.join(expected)}, got {value or 'nothing'}"
 
 
 def _expected(text: str) -> list[str]:

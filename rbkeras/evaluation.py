@@ -12,7 +12,7 @@ from rbkeras.errors import InputError
 from rbkeras.files import whole_file, write_json
 from rbkeras.inference import score_array
 from rbkeras.models.classifier import RealBogusClassifier
-from rbkeras.operating_points import partial_auc_interval, threshold_at_fpr
+from rbkeras.operating_points import RESOLVED, partial_auc_interval, threshold_at_fpr
 
 #: In the folder of an evaluation: which files its stamps are from.
 SOURCE = "source.json"
@@ -34,7 +34,8 @@ def summarise(
         auc, auc_ci95, partial_auc and partial_auc_ci95 (below a false positive rate of 0.01),
         fpr_at_tpr90, fpr_at_tpr90_ci95, threshold_at_tpr90, fpr_at_tpr95, fpr_at_tpr99,
         tpr_at_fpr1e-2, tpr_at_fpr1e-3, tpr_at_fpr1e-4, threshold_at_fpr1e-2,
-        threshold_at_fpr1e-3, threshold_at_fpr1e-4, n_real, n_bogus.
+        threshold_at_fpr1e-3, threshold_at_fpr1e-4 (these None with too few bogus), n_real,
+        n_bogus.
 
     Raises
     ------
@@ -59,12 +60,19 @@ def summarise(
         "tpr_at_fpr1e-2": metrics.tpr_at_fpr(real_scores, bogus_scores, 1e-2),
         "tpr_at_fpr1e-3": metrics.tpr_at_fpr(real_scores, bogus_scores, 1e-3),
         "tpr_at_fpr1e-4": metrics.tpr_at_fpr(real_scores, bogus_scores, 1e-4),
-        "threshold_at_fpr1e-2": threshold_at_fpr(bogus_scores, 1e-2),
-        "threshold_at_fpr1e-3": threshold_at_fpr(bogus_scores, 1e-3),
-        "threshold_at_fpr1e-4": threshold_at_fpr(bogus_scores, 1e-4),
+        "threshold_at_fpr1e-2": _threshold(bogus_scores, 1e-2),
+        "threshold_at_fpr1e-3": _threshold(bogus_scores, 1e-3),
+        "threshold_at_fpr1e-4": _threshold(bogus_scores, 1e-4),
         "n_real": len(real_scores),
         "n_bogus": len(bogus_scores),
     }
+
+
+def _threshold(bogus_scores: np.ndarray, fpr: float) -> float | None:
+    """Give the threshold of a rate, unless so few bogus would be taken for many times fewer."""
+    if fpr * len(bogus_scores) < RESOLVED:
+        return None
+    return threshold_at_fpr(bogus_scores, fpr)
 
 
 def require_scores(real_scores: np.ndarray, bogus_scores: np.ndarray) -> None:

@@ -101,8 +101,10 @@ def beside(path: Path, kind: str) -> Path:
 _BESIDE = re.compile(r"\.\d+-[0-9a-f]{8}\.(part|old)\..+", re.DOTALL)
 
 
-def remove_abandoned(folder: str | os.PathLike[str], *, older_than: float = 3600.0) -> None:
-    """Remove what killed processes have left under names of `beside`, here and in folders below.
+def remove_abandoned(
+    folder: str | os.PathLike[str], *, older_than: float = 3600.0, below: bool = True
+) -> None:
+    """Remove what killed processes have left under names of `beside`, also in folders `below`.
 
     Others, on machines whose processes nobody sees here, may be writing; so what has changed in the
     last `older_than` seconds stays. Where one process is at work alone, that can be 0.
@@ -118,6 +120,8 @@ def remove_abandoned(folder: str | os.PathLike[str], *, older_than: float = 3600
                     shutil.rmtree(path)
                 else:
                     path.unlink()
+        if not below:
+            return
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:

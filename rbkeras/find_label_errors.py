@@ -1,11 +1,12 @@
 """`python -m rbkeras.find_label_errors`: stage 1 alone, or one fold of it."""
 
+import re
 from collections.abc import Sequence
 
-from rbkeras.cli import continues, load_tensorflow, run_command
+from rbkeras.cli import continues, load_tensorflow, run_command, words_of
 from rbkeras.distribution import check_dask
 from rbkeras.errors import InputError
-from rbkeras.options import add_dask_flag, checked, make_parser, parse_config, with_settings
+from rbkeras.options import add_dask_flag, checked, make_parser, parse_config
 
 _EXAMPLES = """\
 examples:
@@ -15,7 +16,7 @@ examples:
   python -m rbkeras.find_label_errors --data RECORDS --out RUN --merge
       makes label_errors.csv and label_errors.html anew, without training
   python -m rbkeras.find_label_errors --data RECORDS --out RUN --repeats 2
-      two cross-validations, whose predictions are averaged
+      two cross-validations, whose predictions are averaged (--label_errors.repeats)
   python -m rbkeras.find_label_errors --data RECORDS --out RUN --dask tcp://host:8786
       the folds by the workers of a Dask scheduler
 """
@@ -30,17 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         unlisted=("label_errors.table",),
     )
     parser.add_argument("--fold", type=int | None, default=None, help="train this fold alone")
-    parser.add_argument(
-        "--repeats",
-        type=int | None,
-        default=None,
-        help="cross-validations to average: short for --label_errors.repeats",
-    )
     parser.add_argument("--merge", action="store_true", help="train nothing, merge the folds")
     add_dask_flag(parser, "the folds")
-    config, parsed = parse_config(parser, argv)
-    if parsed.repeats is not None:
-        config = with_settings(config, {"label_errors.repeats": parsed.repeats})
+    # Here the settings of stage 1 are the command's own.
+    words = [re.sub("^--repeats(?=$|=)", "--label_errors.repeats", word) for word in words_of(argv)]
+    config, parsed = parse_config(parser, words)
 
     def work() -> None:
         checked(config)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rbkeras import metrics
-from rbkeras.operating_points import threshold_at_fpr
+from rbkeras.operating_points import RESOLVED, threshold_at_fpr
 from rbkeras.statistics import Figure
 
 
@@ -51,6 +51,12 @@ FIGURES: dict[str, Figure | Fraction] = {
     "tpr_at_fpr1e-4": _real_at(1e-4),
     "partial_auc": metrics.partial_auc,
     "auc": metrics.auc,
+}
+#: So many bogus a figure needs for its bootstrap: where fewer decide, resamples are too alike.
+BOGUS_NEEDED = {
+    "tpr_at_fpr1e-3": RESOLVED / 1e-3,
+    "tpr_at_fpr1e-4": RESOLVED / 1e-4,
+    "partial_auc": 10 * RESOLVED / 0.01,
 }
 FIGURE_NAMES = {
     "fpr_at_tpr90": "FPR at TPR 0.9",

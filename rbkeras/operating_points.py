@@ -22,11 +22,18 @@ _QUANTILES = (0.025, 0.975)
 
 
 def threshold_at_fpr(bogus_scores: np.ndarray, fpr: float) -> float:
-    """Lowest threshold that at most a fraction `fpr` of the bogus reaches; 1-d, not empty."""
+    """Lowest threshold that at most a fraction `fpr` of the bogus reaches; 1-d, not empty.
+
+    Of scores in single precision, whatever the array's own, it is a number of that precision: one
+    between them would be rounded to the bogus below, where the two are compared.
+    """
     allowed = int(np.floor(fpr * len(bogus_scores) + 1e-9))
     if allowed >= len(bogus_scores):
         return float(np.min(bogus_scores))
     limit = float(-np.partition(-bogus_scores, allowed)[allowed])
+    single = bogus_scores.astype(np.float32)
+    if (single == bogus_scores).all():
+        return float(np.nextafter(np.float32(limit), np.float32(np.inf)))
     return float(np.nextafter(limit, np.inf))
 
 

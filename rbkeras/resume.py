@@ -138,7 +138,7 @@ def _differences(earlier: Any, now: Any, path: str = "") -> Iterator[str]:
 
 
 def _shown(value: Any) -> Any:
-    return "given" if _is_digest(value) else value
+    return "given" if isinstance(value, dict) or _is_digest(value) else value
 
 
 def _is_digest(value: Any) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 from rbkeras import evaluation, stage1, stage2
 from rbkeras.callbacks import log_figure
 from rbkeras.config import FitConfig
-from rbkeras.data.records import DATA_INFO, MANIFEST, open_records
+from rbkeras.data.records import open_records, require_no_records
 from rbkeras.descriptions import describe, described
 from rbkeras.distribution import do_on_dask, is_local
 from rbkeras.early_checks import (
@@ -15,7 +15,6 @@ from rbkeras.early_checks import (
     check_start_of_stage2,
     check_test_files,
 )
-from rbkeras.errors import InputError
 from rbkeras.files import remove_abandoned
 from rbkeras.model_file import STAGE2_MARKER
 from rbkeras.models.classifier import RealBogusClassifier
@@ -131,8 +130,7 @@ def find_label_errors(
 
 def _start(config: FitConfig, dask: str | None) -> tuple[FitConfig, Run]:
     """Make the run directory, simulate a survey if there are no data, check test files."""
-    if any((config.out / name).exists() for name in (MANIFEST, DATA_INFO)):
-        raise InputError(f"{config.out}: expected a run directory for --out, found records")
+    require_no_records(config.out)
     config.out.mkdir(parents=True, exist_ok=True)
     remove_abandoned(config.out)
     if config.data is None:

@@ -32,7 +32,7 @@ def require_scores_or_nothing(path: Path) -> None:
         return
     try:
         names = pq.read_schema(path).names if path.suffix == ".parquet" else _header(path)
-    except (OSError, ValueError):
+    except (OSError, ValueError, csv.Error):
         names = []
     if not {"source", "score"} <= set(names):
         raise InputError(

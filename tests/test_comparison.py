@@ -78,6 +78,20 @@ def test_few_false_positives_may_be_chance(more, chance):
     assert (found.low <= 0) == chance
 
 
+@pytest.mark.parametrize(("bogus", "certain"), [(3600, False), (3700, True)])
+def test_few_bogus_tell_nothing_at_a_low_rate(bogus, certain):
+    """Where none but the highest bogus decide, every resample says much the same."""
+    rng = np.random.default_rng(0)
+    ours = rng.normal(4, 1, 400), rng.normal(-4, 1, bogus)
+    theirs = rng.normal(2, 1, 400), rng.normal(-1, 1, bogus)
+    table = compare_scores(ours, theirs)
+    for figure in ("tpr_at_fpr1e-3", "partial_auc"):
+        found = row(table, figure)
+        assert ((found.low, found.high, found.p_value) == (-1, 1, 1)) == (not certain)
+    assert row(table, "tpr_at_fpr1e-4").p_value == 1
+    assert row(table).p_value < 0.01
+
+
 def test_scores_in_single_precision_that_tie_count_against_the_classifier():
     real, bogus = np.float32([0.1, 0.1, 0.3]), np.float32([0.1, 0.0])
     assert FIGURES["tpr_at_fpr1e-3"](real, bogus) == metrics.tpr_at_fpr(real, bogus) == 1 / 3

@@ -29,10 +29,17 @@ def test_scores_that_cannot_be_summarised_are_named(real, bogus, message):
 def test_the_lowest_false_positive_rate_lets_one_bogus_in_ten_thousand_pass(real, expected):
     found = summarise(np.array([real]), np.arange(10_000.0))
     assert found["tpr_at_fpr1e-4"] == expected
-    for name in ("1e-2", "1e-3", "1e-4"):
+    assert found["threshold_at_fpr1e-4"] is None
+    for name in ("1e-2", "1e-3"):
         threshold = found[f"threshold_at_fpr{name}"]
         assert np.mean(np.arange(10_000.0) >= threshold) == float(name)
         assert (real >= threshold) == found[f"tpr_at_fpr{name}"]
+
+
+def test_a_threshold_of_too_few_bogus_is_none():
+    found = summarise(np.ones(5), np.linspace(-1, 0, 3600))
+    assert found["threshold_at_fpr1e-3"] is found["threshold_at_fpr1e-4"] is None
+    assert found["threshold_at_fpr1e-2"] < 0
 
 
 def test_figures_never_stand_beside_other_scores(tmp_path, monkeypatch):

@@ -72,7 +72,9 @@ def test_what_killed_processes_have_left_is_removed_once_it_is_old(tmp_path):
     remove_abandoned(tmp_path)
     assert not any(path.exists() for path in old)
     assert all(path.exists() for path in [young, *others])
-    remove_abandoned(tmp_path, older_than=0)
+    deeper = leave(tmp_path / "folds", "part", age=4000)
+    remove_abandoned(tmp_path, older_than=0, below=False)
+    assert deeper.exists()
     assert not young.exists()
     assert all(path.exists() for path in others)
 

@@ -335,6 +335,7 @@ def test_a_table_of_something_else_is_not_replaced(
     for name, content in (
         ("verdicts.csv", "unique_index,verdict\n3,real\n"),
         ("params1.csv", "object_type\nreal\n"),
+        ("long.csv", "x" * 200_000),
         ("image.parquet", "no table"),
     ):
         out = tmp_path / name
@@ -354,12 +355,15 @@ def test_a_folder_of_arrays_is_its_files_in_the_order_of_their_numbers(
     run, engine, arrays, tmp_path, random_stamps, fails_with, model
 ):
     folder = tmp_path / "night"
-    folder.mkdir()
+    (folder / "ccd²").mkdir(parents=True)
     for number in (10, 9, 1):
         np.save(folder / f"ccd{number}.npy", random_stamps(2, SHAPE, number))
+    np.save(folder / ".hidden.npy", random_stamps(2, SHAPE, 4))
+    np.save(folder / "ccd²" / "last.npy", random_stamps(1, SHAPE, 11))
     (folder / "notes.txt").write_text("cloudy")
     names = [str(folder / f"ccd{number}.npy") for number in (1, 9, 10) for _ in range(2)]
-    for given in (folder, f"{folder}/ccd*.npy", f"{tmp_path}/n?ght"):
+    names.append(str(folder / "ccd²" / "last.npy"))
+    for given in (folder, f"{folder}/**/*.npy", f"{tmp_path}/n?ght"):
         out = tmp_path / "scores.csv"
         assert run([given], out) == 0
         assert pd.read_csv(out)["source"].tolist() == names

@@ -1,6 +1,7 @@
 """Rates at thresholds, against the functions they summarise and against resampled arrays."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -12,6 +13,7 @@ from rbkeras.operating_points import (
     roc_band,
     threshold_at_fpr,
 )
+from rbkeras.score_table import decided
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +24,23 @@ def scores():
 
 def test_threshold_at_fpr_by_hand():
     bogus = np.arange(10.0)
-    assert threshold_at_fpr(bogus, 0.2) == np.nextafter(7.0, np.inf)
+    assert threshold_at_fpr(bogus, 0.2) == np.nextafter(np.float32(7), np.float32(8))
+    assert threshold_at_fpr(bogus + 0.1, 0.2) == np.nextafter(7.1, np.inf)
     assert (bogus >= threshold_at_fpr(bogus, 0.2)).sum() == 2
     assert threshold_at_fpr(bogus, 0.01) > 9
     assert threshold_at_fpr(bogus, 1.0) == 0.0
+
+
+def test_threshold_at_fpr_in_single_precision_lets_no_tie_pass():
+    bogus = np.random.default_rng(0).normal(size=5000).astype(np.float32)
+    bogus[:300] = bogus.max()
+    for scores in (bogus, bogus.astype(np.float64)):
+        for rate in (1e-3, 0.05, 0.07):
+            threshold = threshold_at_fpr(scores, rate)
+            assert np.float32(threshold) == threshold
+            assert (scores >= threshold).sum() <= rate * len(scores)
+    table = decided(None, pd.DataFrame({"score": bogus}), threshold=threshold, prevalence=None)
+    assert table["decision"].sum() == 350
 
 
 def test_rates_are_those_of_the_metrics(scores):

@@ -89,7 +89,7 @@ def parse_labels(assignments: Sequence[str]) -> dict[str, int]:
         name, equals, value = assignment.rpartition("=")
         if not equals or not name or value not in _VALUES:
             raise InputError(
-                "--labels: expected NAME=VALUE with VALUE 0 (bogus), 1 (real) or -1 (unlabelled), "
+                "--labels: expected NAME=VALUE with VALUE bogus (0), real (1) or unlabelled (-1), "
                 f"got {assignment!r}"
             )
         labels[name] = _VALUES[value]
@@ -112,6 +112,6 @@ def encode_labels(names: pd.Series, labels: Mapping[str, int], *, source: str) -
         raise InputError(
             f"{source}: column object_type holds names that no label is known for: {shown}; "
             f"known are {', '.join(sorted(labels))}; map others with --labels NAME=VALUE, such as "
-            f"{unknown[0] + '=1'!r} where it is real"
+            f"{f'{unknown[0]}=1'!r} where it is real"
         )
     return encoded.to_numpy(dtype=np.int8)

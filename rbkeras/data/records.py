@@ -148,6 +148,12 @@ def open_records(directory: str | Path) -> Records:
     )
 
 
+def require_no_records(out: str | Path) -> None:
+    """Raise `InputError` where a folder for something else holds records."""
+    if any((Path(out) / name).exists() for name in (MANIFEST, DATA_INFO)):
+        raise InputError(f"{out}: expected a folder of its own for --out, found records")
+
+
 def read_manifest(directory: Path) -> dict:
     """Read and check the manifest's version and keys."""
     path = directory / MANIFEST

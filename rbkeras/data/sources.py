@@ -62,18 +62,23 @@ class Source(Protocol):
 
 
 def expanded(paths: Sequence[str | Path]) -> list[Path]:
-    """Put the `.npy` files of a folder in its place, and what a pattern in quotes stands for.
+    """Put the `.npy` files in and below a folder in its place, and what a pattern stands for.
 
     A survey directory is such a folder. Files come in the order of the numbers in their names.
     """
-    found: list[Path] = []
-    for path in map(Path, paths):
-        if not path.exists() and glob.has_magic(str(path)):
-            # What matches nothing is told as what it is, a file that is not there.
-            found += _by_number(Path(name) for name in glob.glob(str(path))) or [path]
-        else:
-            found.append(path)
-    return [file for path in found for file in (_arrays_of(path) or [path])]
+    return [file for path in map(Path, paths) for file in _expanded(path)]
+
+
+def _expanded(path: Path) -> list[Path]:
+    """Expand one path; what cannot be opened stays as it is, to be told by who opens it."""
+    found = [path]
+    try:
+        if glob.has_magic(str(path)) and not path.exists():
+            names = glob.glob(str(path), recursive=True)
+            found = _by_number(map(Path, names)) or found
+        return [file for one in found for file in (_arrays_of(one) or [one])]
+    except OSError:
+        return found
 
 
 def _arrays_of(path: Path) -> list[Path]:
@@ -82,13 +87,16 @@ def _arrays_of(path: Path) -> list[Path]:
         return []
     if any((path / name).exists() for name in (MANIFEST, DATA_INFO)):
         return []
-    return _by_number(path.glob("[!.]*.npy"))
+    below = (file for file in path.rglob("*.npy") if file.is_file())
+    return _by_number(
+        file for file in below if not any(part[0] == "." for part in file.relative_to(path).parts)
+    )
 
 
 def _by_number(paths: Iterable[Path]) -> list[Path]:
     def key(path: Path) -> list[tuple[int, str]]:
         words = re.split(r"(\d+)", str(path))
-        return [(int(word), "") if word.isdigit() else (-1, word) for word in words]
+        return [(int(word), "") if word.isdecimal() else (-1, word) for word in words]
 
     return sorted(paths, key=key)
 

@@ -31,7 +31,8 @@ def stratified_folds(
         Seed of the shuffling; the same seed gives the same folds.
     groups
         Optional (N,) of any hashable kind (object names, nights). Samples of a group share a
-        fold; stratification is then as even as whole groups allow. A missing value is a group of
+        fold; stratification is then as even as whole groups allow, and by label alone of what a
+        detector has fewer than `folds` of. A missing value is a group of
         its own.
 
     Returns
@@ -104,7 +105,7 @@ def _grouped_folds(labels, detector_ids, groups, folds, seed) -> np.ndarray:
     # Label and detector, as far as there are samples for it: scikit-learn spreads each stratum by
     # itself, so that many small ones of a rare class would all lie in the same few folds.
     strata = pd.MultiIndex.from_arrays([labels, detector_ids]).factorize()[0]
-    large = np.bincount(strata)[strata] >= 2 * folds
+    large = np.bincount(strata)[strata] >= folds
     candidates = (
         pd.MultiIndex.from_arrays([labels, large, np.where(large, strata, 0)]).factorize()[0],
         pd.factorize(labels)[0],

@@ -98,7 +98,7 @@ def write_records(
     options = {"labels": labels, "compress": compress, "overwrite": overwrite}
     with alone(out):
         # A killed conversion could not tidy up.
-        remove_abandoned(out, older_than=0)
+        remove_abandoned(out, older_than=0, below=False)
         _write_records(detectors, out, source=source, progress=progress, **options)
 
 

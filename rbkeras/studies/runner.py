@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from rbkeras.config import FitConfig
 from rbkeras.data.labels import BOGUS, REAL
+from rbkeras.data.records import require_no_records
 from rbkeras.distribution import do_on_dask
 from rbkeras.errors import InputError
 from rbkeras.files import whole_file
@@ -118,6 +119,7 @@ def check_study(study: Study) -> None:
     InputError
         Naming the flag.
     """
+    require_no_records(study.config.out)
     if not study.seeds or len(set(study.seeds)) < len(study.seeds):
         raise InputError(f"--seeds: expected different seeds, at least one, got {study.seeds}")
     for seed in study.seeds:

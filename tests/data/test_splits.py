@@ -141,6 +141,16 @@ def test_grouped_tiny_strata_are_stratified_by_label():
     assert spread(assigned, 5, labels == 1) <= 1
 
 
+def test_small_detectors_are_in_every_fold():
+    # 64 detectors with 8 of either class, objects of two detections.
+    labels, detectors = np.tile(np.repeat([0, 1], 8), 64), np.repeat(np.arange(64), 16)
+    groups = np.arange(len(labels)) // 2
+    assigned = stratified_folds(labels, detectors, folds=5, seed=0, groups=groups)
+    for detector in range(64):
+        shares = np.bincount(assigned[detectors == detector], minlength=5) / 16
+        assert shares.max() <= 0.25
+
+
 @pytest.mark.parametrize("folds", [5, 10])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_rare_class_of_many_detectors_is_in_every_fold(folds, seed):
