@@ -65,12 +65,10 @@ def headline(findings: Findings) -> Section:
     if rows:
         blocks.append(
             Table(
-                "The same for every set of samples, with 95% intervals. Out-of-fold predictions "
-                "and the validation part are measured against labels of which some may be wrong.",
-                [
-                    *("samples", "real", "bogus", "AUC", "AUC below FPR 0.01"),
-                    "false positive rate at 0.9",
-                ],
+                "The same for every set of samples, with 95% intervals; FPR and TPR are the false "
+                "and the true positive rate. Out-of-fold predictions and the validation part are "
+                "measured against labels of which some may be wrong.",
+                ["samples", "real", "bogus", "AUC", "AUC below FPR 0.01", "FPR at TPR 0.9"],
                 rows,
             )
         )
