@@ -161,11 +161,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise InputError(
                 f"--policies: expected the study {' or '.join(_WITH_POLICIES)} with it"
             )
-        own = lookup(_unsaid(config), "model.network")
-        if parsed.networks is not None and config.model.network != own:
-            raise InputError(
-                f"--model.network: expected none with --networks, got {config.model.network}"
-            )
         errors = tuple(parsed.errors or _ERRORS.get(parsed.study, [1.0]))
         study = Study(
             name=parsed.study,
@@ -188,17 +183,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _of_all(config: FitConfig, study: str) -> FitConfig:
     """Refuse what every training has of its own."""
-    unsaid = _unsaid(config)
+    unsaid = with_settings(FitConfig(), PRESETS[config.preset or "default"])
     for flag, reason in (_OF_EACH_TRAINING | _OF_STUDY.get(study, {})).items():
         value = lookup(config, flag)
         if value not in (lookup(unsaid, flag), PLAIN_LOSS.get(flag)):
             raise InputError(f"--{flag}: expected none, since {reason}, got {value}")
     return config
-
-
-def _unsaid(config: FitConfig) -> FitConfig:
-    """Give the settings where nothing is said beside the preset."""
-    return with_settings(FitConfig(), PRESETS[config.preset or "default"])
 
 
 if __name__ == "__main__":

@@ -288,12 +288,6 @@ def test_what_tells_the_trainings_of_a_study_apart_is_no_flag_of_it(
     assert why in line
 
 
-def test_networks_are_named_once(tmp_path, fails_with):
-    arguments = ["label-errors", "--out", tmp_path, "--networks", "simple"]
-    line = fails_with(experiment.main, [*arguments, "--model.network", "complex"])
-    assert "--model.network: expected none with --networks, got complex" in line
-
-
 def test_a_study_is_not_made_among_records(records_dir, fails_with):
     line = fails_with(experiment.main, ["label-errors", "--out", records_dir, "--plan"])
     assert "expected a folder of its own for --out, found records" in line

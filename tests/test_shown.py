@@ -142,8 +142,8 @@ def test_too_many_suspects_are_a_warning(tmp_path):
     assert lines[1] == "suspects labelled bogus       3 of 10 (30.0%)"
     assert lines[2] == "suspects labelled real        4 of 10 (40.0%)"
     (warning,) = [line for line in lines if line.startswith("warning")]
-    assert "so many suspects labelled real" in warning
-    assert "raise --label_errors.min_steps" in warning
+    assert "40% of the labels real are suspect" in warning
+    assert "a higher --label_errors.min_steps" in warning
 
 
 def test_the_summary_without_stage_one_and_test_set_says_where_everything_is(tmp_path):
