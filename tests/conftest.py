@@ -172,6 +172,26 @@ def made_once(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def conditions():
+    """A plain, empty field: what a test sees comes from what it put in."""
+    from rbkeras.data.simulation.sky import Conditions, Psf
+
+    return Conditions(
+        psf=Psf(3.0, 3.5),
+        reference_psf=Psf(2.5, 3.5),
+        sky=500.0,
+        gain=2.0,
+        read_noise=8.0,
+        coadds=16,
+        crowding=0.0,
+        misalignment=0.05,
+        mismatch=0.01,
+        saturation=4e4,
+        zero_point=25.0,
+    )
+
+
+@pytest.fixture(scope="session")
 def tiny_survey(made_once):
     """A simulated survey in `sim` and its `records`, not to be changed."""
     from rbkeras.data.simulation import simulate_survey

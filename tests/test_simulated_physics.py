@@ -8,27 +8,10 @@ import pytest
 from scipy import stats
 
 from rbkeras.data.simulation import simulate_stamps, simulate_survey, sources
-from rbkeras.data.simulation.sky import Conditions, Layers, Matching, Psf, draw_conditions
+from rbkeras.data.simulation.sky import Layers, Matching, Psf, draw_conditions
 from rbkeras.data.simulation.stamps import _expose
 
 DETECTORS = 4
-
-
-@pytest.fixture(scope="module")
-def conditions():
-    return Conditions(
-        psf=Psf(3.0, 3.5),
-        reference_psf=Psf(2.5, 3.5),
-        sky=500.0,
-        gain=2.0,
-        read_noise=8.0,
-        coadds=16,
-        crowding=0.0,
-        misalignment=0.05,
-        mismatch=0.01,
-        saturation=4e4,
-        zero_point=25.0,
-    )
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from rbkeras import simulate
 from rbkeras.data.simulation import bogus, simulate_stamps, simulate_survey, sources
 from rbkeras.data.simulation import survey as survey_module
 from rbkeras.data.simulation.sky import (
-    Conditions,
     Matching,
     Psf,
     draw_conditions,
@@ -25,24 +24,6 @@ SIZE = 29
 MIDDLE = SIZE // 2
 KINDS = (("images", "npy"), ("params", "csv"))
 SMALL = {"detectors": 3, "per_detector": 40, "test_real": 7, "test_bogus": 11, "progress": False}
-
-
-@pytest.fixture(scope="module")
-def conditions():
-    """A plain, empty field: what a test sees comes from what it put in."""
-    return Conditions(
-        psf=Psf(3.0, 3.5),
-        reference_psf=Psf(2.5, 3.5),
-        sky=500.0,
-        gain=2.0,
-        read_noise=8.0,
-        coadds=16,
-        crowding=0.0,
-        misalignment=0.05,
-        mismatch=0.01,
-        saturation=4e4,
-        zero_point=25.0,
-    )
 
 
 @pytest.fixture(scope="module")
