@@ -43,8 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     path = arguments.path
 
     def work() -> None:
-        from rbkeras.data.checking import check_records, check_survey, is_records, is_survey
+        from rbkeras.data.checking import check_records, check_survey, is_survey
         from rbkeras.data.labels import parse_labels
+        from rbkeras.data.records import is_records
 
         labels = parse_labels(arguments.labels)
         reports = {}

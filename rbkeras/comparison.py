@@ -33,8 +33,8 @@ def compare_scores(
         and p-value of a rate are at least those of `paired_fractions`, which take the thresholds
         for given. The interval of a rate that is the same on all resamples is what exact ones of
         both leave; with a single real or bogus, or fewer bogus than `BOGUS_NEEDED`, it is -1 to 1
-        and the p-value 1. With some ten of a class intervals
-        are too narrow: of twelve reals one in ten excludes no difference where there is none.
+        and the p-value 1. With some ten of a class intervals are too narrow: of twelve reals one
+        in ten excludes no difference where there is none.
 
     Raises
     ------

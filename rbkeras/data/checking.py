@@ -62,11 +62,6 @@ def remarks_on_shape(shape: Sequence[int]) -> Iterator[str]:
         yield f"stamps are height x width x channels, so these have {shape[2]} channels"
 
 
-def is_records(directory: str | Path) -> bool:
-    """Whether a directory looks like records."""
-    return any((Path(directory) / name).exists() for name in (MANIFEST, DATA_INFO))
-
-
 def is_survey(directory: str | Path) -> bool:
     """Whether a directory looks like a survey."""
     directory = Path(directory)

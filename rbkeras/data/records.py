@@ -148,9 +148,14 @@ def open_records(directory: str | Path) -> Records:
     )
 
 
+def is_records(directory: str | Path) -> bool:
+    """Whether a directory looks like records."""
+    return any((Path(directory) / name).exists() for name in (MANIFEST, DATA_INFO))
+
+
 def require_no_records(out: str | Path) -> None:
     """Raise `InputError` where a folder for something else holds records."""
-    if any((Path(out) / name).exists() for name in (MANIFEST, DATA_INFO)):
+    if is_records(out):
         raise InputError(f"{out}: expected a folder of its own for --out, found records")
 
 

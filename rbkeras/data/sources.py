@@ -16,7 +16,7 @@ from rbkeras.data.alert_source import AlertSource
 from rbkeras.data.avro import is_alerts
 from rbkeras.data.blocks import has_blocks, ordered_blocks
 from rbkeras.data.fits_source import FitsSource, is_fits_table
-from rbkeras.data.records import DATA_INFO, MANIFEST, damaged, open_records, read_manifest
+from rbkeras.data.records import MANIFEST, damaged, is_records, open_records, read_manifest
 from rbkeras.data.survey import open_stamps
 from rbkeras.errors import InputError
 
@@ -83,9 +83,7 @@ def _expanded(path: Path) -> list[Path]:
 
 def _arrays_of(path: Path) -> list[Path]:
     """List the `.npy` files of a folder that holds nothing else that can be opened."""
-    if not path.is_dir() or is_alerts(path) or is_fits_table(path):
-        return []
-    if any((path / name).exists() for name in (MANIFEST, DATA_INFO)):
+    if not path.is_dir() or is_alerts(path) or is_fits_table(path) or is_records(path):
         return []
     below = (file for file in path.rglob("*.npy") if file.is_file())
     return _by_number(
