@@ -283,6 +283,12 @@ def test_mixed_precision_trains_on_raw_counts(network, policy):
     assert int(inner.iterations) == 2 or (network == "complex" and scaled)
 
 
+def test_networks_compute_in_whole_float32():
+    tf.config.experimental.enable_tensor_float_32_execution(True)
+    build_classifier((21, 21, 3), network="simple")
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
+
+
 @pytest.mark.parametrize(
     "network", ["simple", "compact", pytest.param("residual", marks=pytest.mark.slow)]
 )
