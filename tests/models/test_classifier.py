@@ -456,7 +456,6 @@ def test_a_model_with_a_decision_trains_on(tmp_path):
     assert model.decision == measured()
 
 
-@pytest.mark.slow
 def test_half_precision_learns_as_much_as_single_precision():
     stamps = draw_stamps(8)
     moved = {}
@@ -479,6 +478,7 @@ def test_half_precision_learns_as_much_as_single_precision():
     assert np.linalg.norm(moved["float32"]) > 1e-3
 
 
+@pytest.mark.slow
 def test_two_replicas_train_as_one_device_does():
     code = """
         import sys
