@@ -14,6 +14,7 @@ from rbkeras.data.fits_source import FitsSource
 from rbkeras.data.labels import DEFAULT_LABELS, encode_labels
 from rbkeras.data.samples import Sample
 from rbkeras.errors import InputError
+from rbkeras.tables import spreadsheet_row
 
 _SIZES_SHOWN = 5
 
@@ -57,7 +58,8 @@ def check_fits(path: str | Path, *, labels: Mapping[str, int] = DEFAULT_LABELS) 
         found = ", ".join(map(str, sorted(counts.channels)))
         problems.append(f"{path}: expected stamps of as many planes each, found {found}")
     problems += [
-        f"{path}: expected every stamp once, but that of row {row} has been there before"
+        f"{path}: expected every stamp once, but that of row {spreadsheet_row(row)} has been there "
+        "before"
         for row in np.flatnonzero(source.repeated(source.table))
     ]
     summary = counts.summary()

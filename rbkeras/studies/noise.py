@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from rbkeras.errors import InputError
-from rbkeras.tables import read_table
+from rbkeras.tables import read_table, spreadsheet_row
 from rbkeras.verdicts import VERDICTS
 
 BIN_COLUMNS = ["r1", "r2", "probability"]
@@ -178,7 +178,7 @@ def read_bins(path: str | Path) -> pd.DataFrame:
     table = table[BIN_COLUMNS].apply(pd.to_numeric, errors="coerce")
     bad = ~((table >= 0) & (table <= 1)).all(axis=1) | ~(table["r1"] < table["r2"])
     if bad.any() or table.empty:
-        row = f"row {bad.idxmax() + 1}" if bad.any() else "none"
+        row = f"row {spreadsheet_row(bad.idxmax())}" if bad.any() else "none"
         raise InputError(
             f"{path}: expected rows with 0 <= r1 < r2 <= 1 and a probability in [0, 1], found {row}"
         )

@@ -113,8 +113,8 @@ def test_bins_are_read_in_any_order(tmp_path):
     [
         ("", "cannot be read"),
         ("r1,r2\n0,1\n", "missing"),
-        ("r1,r2,probability\n0,1,1.5\n", "row 1"),
-        ("r1,r2,probability\n0,1,0.5\n0.5,0.4,x\n", "row 2"),
+        ("r1,r2,probability\n0,1,1.5\n", "row 2"),
+        ("r1,r2,probability\n0,1,0.5\n0.5,0.4,x\n", "row 3"),
         ("r1,r2,probability\n", "found none"),
         ("r1,r2,probability\n0,0.6,0.1\n0.5,1,0.1\n", "overlap"),
     ],
