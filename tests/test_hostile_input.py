@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rbkeras import check, convert, fit, predict, report
+from rbkeras import check, convert, fit, predict
 from rbkeras.config import FitConfig, TrainingConfig
 from rbkeras.data.fits_source import FitsSource
 from rbkeras.data.labels import BOGUS, REAL, UNLABELLED
@@ -16,6 +16,7 @@ from rbkeras.data.records import open_records
 from rbkeras.data.survey import open_stamps
 from rbkeras.errors import InputError
 from rbkeras.models.classifier import build_classifier
+from rbkeras.report import command as report
 from rbkeras.rundir import Run
 from rbkeras.stage2 import train_final
 from rbkeras.validation import validate
