@@ -1,3 +1,4 @@
+import io
 import itertools
 
 import numpy as np
@@ -165,6 +166,17 @@ def test_a_file_cut_short_after_it_was_opened_is_found(records):
     records.files[0].write_bytes(content[:-10])
     with pytest.raises(tf.errors.InvalidArgumentError, match="truncated record"):
         list(dataset)
+
+
+def test_short_reads_are_no_end_of_a_file(records, monkeypatch):
+    class Slow(io.FileIO):
+        def readinto(self, buffer):
+            return super().readinto(memoryview(buffer).cast("B")[:1000])
+
+    monkeypatch.setattr("pathlib.Path.open", lambda path, *_, **__: Slow(path))
+    found = list(selected_blocks(records, targets_of(range(111))))
+    assert sum(len(index) for _, index in found) == 111
+    assert all((stamps == index[:, None, None, None]).all() for stamps, index in found)
 
 
 def test_only_records_of_our_layout_have_blocks(survey, records, tmp_path):
