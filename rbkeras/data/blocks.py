@@ -128,15 +128,20 @@ def ordered_blocks(records: Records, *, start: int, size: int) -> Iterator[Block
     """
     targets = np.where(np.arange(len(records)) < start, SKIP, 0)
     kept: list[Block] = []
+    count = 0
     for block in selected_blocks(records, targets):
         kept.append(block)
+        count += len(block[1])
+        # Joined once there are enough: joining at every read would copy what is kept each time.
+        if count < size:
+            continue
         stamps, index = _joined(kept)
-        whole = len(index) // size * size
+        whole = count // size * size
         for first in range(0, whole, size):
             yield stamps[first : first + size], index[first : first + size]
-        kept = [(stamps[whole:], index[whole:])]
-    if kept and len(kept[0][1]):
-        yield kept[0]
+        kept, count = [(stamps[whole:], index[whole:])], count - whole
+    if count:
+        yield _joined(kept)
 
 
 def _joined(blocks: list[Block]) -> Block:

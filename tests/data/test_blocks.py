@@ -99,6 +99,18 @@ def test_ordered_blocks_have_one_size_whatever_the_files(records, start, size):
     assert all((stamps[:, 0, 0, 0] == index).all() for stamps, index in found)
 
 
+def test_large_ordered_blocks_are_joined_once(records, monkeypatch):
+    joined = []
+
+    def counting(kept, join=blocks._joined):
+        joined.append(sum(len(index) for _, index in kept))
+        return join(kept)
+
+    monkeypatch.setattr(blocks, "_joined", counting)
+    assert len(list(ordered_blocks(records, start=0, size=500))) == 1
+    assert joined == [111]
+
+
 @pytest.mark.parametrize("pool_size", [1, 8, 30, 1000])
 def test_every_epoch_has_each_selected_stamp_once_in_another_order(records, pool_size):
     selected = [i for i in range(111) if i % 5]
