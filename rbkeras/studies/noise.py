@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binned_statistic
 
 from rbkeras.errors import InputError
 from rbkeras.tables import read_table, spreadsheet_row
@@ -84,13 +85,12 @@ def bin_probabilities(
         last one also p = 1.
     """
     edges = np.linspace(0, 1, 21) if edges is None else np.asarray(edges, np.float64)
-    position = _bin_of(np.asarray(probability_real), edges)
-    counts = np.bincount(position, minlength=len(edges) - 1)
-    errors = np.bincount(position, weights=np.asarray(wrong, float), minlength=len(edges) - 1)
-    table = pd.DataFrame(
-        {"r1": edges[:-1], "r2": edges[1:], "probability": errors / np.maximum(counts, 1)}
-    )
-    return table[counts > 0].reset_index(drop=True)
+    # In float32 one beside an edge would count on the other side of it than it is looked up.
+    values = np.asarray(probability_real, np.float64)
+    rate = binned_statistic(values, np.asarray(wrong, float), "mean", bins=edges).statistic
+    table = pd.DataFrame({"r1": edges[:-1], "r2": edges[1:], "probability": rate})
+    # A bin without samples has no mean.
+    return table.dropna(ignore_index=True)
 
 
 def reviewed_bins(
