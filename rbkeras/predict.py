@@ -34,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from rbkeras.engines import model_file
 
         # The other engines do without it, and start much faster for it.
-        if model_file(arguments["model"], arguments["engine"])[1] == "keras":
+        _, engine = model_file(arguments["model"], arguments["engine"], check_origin=False)
+        if engine == "keras":
             load_tensorflow()
         from rbkeras.scoring import score_inputs
 

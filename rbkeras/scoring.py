@@ -102,7 +102,7 @@ def score_inputs(
     if not overwrite:
         require_scores_or_nothing(out)
     network = load_engine(model, engine=engine, threads=threads, once=once)
-    file, engine = model_file(model, engine)
+    file, engine = model_file(model, engine, check_origin=False)  # which loading has done
     threshold = chosen_threshold(network.decision, chosen, source=model, prevalence=prevalence)
     sources, bad = _open_all(network, inputs, skip_bad=skip_bad)
     options = {
