@@ -18,6 +18,12 @@ COMMANDS = {
 }
 
 
+def module_of(verb: str) -> str:
+    """Name the module whose `main` a verb is."""
+    # A package for others to import does not load its command.
+    return "rbkeras.report.command" if verb == "report" else f"rbkeras.{verb}"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that the first argument names."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -35,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         expected = ", ".join(COMMANDS)
         print(f"error: expected one of {expected}; got {verb!r}", file=sys.stderr)
         return 2
-    return importlib.import_module(f"rbkeras.{verb}").main(arguments[1:])
+    return importlib.import_module(module_of(verb)).main(arguments[1:])
 
 
 if __name__ == "__main__":

@@ -104,11 +104,17 @@ def load_engine(
     return LookingAgain(network)
 
 
-def model_file(path: str | Path, engine: EngineName) -> tuple[Path, EngineName]:
-    """Find the file that an engine shall run, and the engine that its ending asks for."""
+def model_file(
+    path: str | Path, engine: EngineName, *, check_origin: bool = True
+) -> tuple[Path, EngineName]:
+    """Find the file that an engine shall run, and the engine that its ending asks for.
+
+    Of an exported file `check_origin` has the model beside it read, to see that it was made of it.
+    """
     path = Path(path)
     if path.is_dir():
-        if any(path.glob("**/saved_model.pb")) and not (path / "model.keras").exists():
+        # A run directory is not looked through, however much lies in it.
+        if not (path / "model.keras").exists() and any(path.glob("**/saved_model.pb")):
             raise InputError(
                 f"{path}: expected a run directory, .keras, .onnx or .tflite file, found a "
                 "SavedModel, which TensorFlow Serving takes"
@@ -132,7 +138,7 @@ def model_file(path: str | Path, engine: EngineName) -> tuple[Path, EngineName]:
             )
         engine = own
         model = folder.parent / "model.keras"
-        if folder.name == EXPORTED and path.exists() and model.exists():
+        if check_origin and folder.name == EXPORTED and path.exists() and model.exists():
             _check_origin(path, model)
     elif engine != "keras":
         if not path.exists():
@@ -143,7 +149,8 @@ def model_file(path: str | Path, engine: EngineName) -> tuple[Path, EngineName]:
                 f"{path}: expected an exported model, found none; "
                 f"`python -m rbkeras.export {model} --formats {engine}` makes it"
             )
-        _check_origin(path, model)
+        if check_origin:
+            _check_origin(path, model)
     if not path.exists():
         raise InputError(f"{path}: expected a trained model, found none")
     return path, engine

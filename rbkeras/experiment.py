@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+from jsonargparse import ArgumentParser, Namespace
 
 from rbkeras.cli import continues, load_tensorflow, run_command
 from rbkeras.config import FitConfig, NetworkName, lookup
@@ -11,6 +13,9 @@ from rbkeras.errors import InputError
 from rbkeras.options import add_dask_flag, checked, make_parser, parse_config, with_settings
 from rbkeras.presets import PRESETS
 from rbkeras.studies.grid import PLAIN_LOSS, POLICIES, STUDIES
+
+if TYPE_CHECKING:
+    from rbkeras.studies.runner import Study
 
 _DESCRIPTION = """\
 Train the networks of a study, several seeds each, and compare them.
@@ -65,6 +70,27 @@ _OF_STUDY = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see `--help`."""
+    config, parsed = parse_config(_parser(), argv, preset_without_data="default")
+
+    def work() -> None:
+        checked(config)
+        check_dask(parsed.dask)
+        load_tensorflow()
+        from rbkeras.studies.noise_settings import check_noise
+        from rbkeras.studies.runner import check_study, plan, run_study
+
+        study = _study(config, parsed)
+        check_study(study)
+        check_noise(study.noise, config, study.errors)
+        if parsed.plan:
+            print("\n".join(plan(study)))
+        else:
+            run_study(study, dask=parsed.dask)
+
+    return run_command(work, interrupted=continues(overwrite=config.overwrite))
+
+
+def _parser() -> ArgumentParser:
     parser = make_parser(
         prog="rbkeras experiment",
         description=_DESCRIPTION,
@@ -128,57 +154,50 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add_dask_flag(parser, "surveys, folds and trainings")
     parser.add_argument("--plan", action="store_true", help="name the trainings and stop")
-    config, parsed = parse_config(parser, argv, preset_without_data="default")
+    return parser
 
-    def work() -> None:
-        checked(config)
-        check_dask(parsed.dask)
-        load_tensorflow()
-        from rbkeras.studies.noise_settings import Noise, check_noise
-        from rbkeras.studies.runner import Study, check_study, plan, run_study
 
-        noise = Noise(
-            kind=parsed.noise,
-            rate=parsed.noise_rate,
-            table=parsed.noise_table,
-            reviewed=parsed.noise_reviewed,
-            truth=parsed.truth,
+def _study(config: FitConfig, parsed: Namespace) -> "Study":
+    """Make a study of the settings and of the command's own flags."""
+    from rbkeras.studies.noise_settings import Noise
+    from rbkeras.studies.runner import Study
+
+    noise = Noise(
+        kind=parsed.noise,
+        rate=parsed.noise_rate,
+        table=parsed.noise_table,
+        reviewed=parsed.noise_reviewed,
+        truth=parsed.truth,
+    )
+    _refuse_flags_of_others(parsed, noisy=noise != Noise(truth=noise.truth))
+    return Study(
+        name=parsed.study,
+        config=_of_all(config, parsed.study),
+        seeds=tuple(parsed.seeds),
+        networks=tuple(parsed.networks or [config.model.network]),
+        errors=tuple(parsed.errors or _ERRORS.get(parsed.study, [1.0])),
+        policies=None if parsed.policies is None else tuple(parsed.policies),
+        noise=noise,
+    )
+
+
+def _refuse_flags_of_others(parsed: Namespace, *, noisy: bool) -> None:
+    """Refuse flags that this study has no use for; `noisy` where one of added errors is given."""
+    with_errors = " or ".join(_ERRORS)
+    if parsed.errors is not None and parsed.study not in _ERRORS:
+        raise InputError(f"--errors: expected the study {with_errors} with it")
+    if noisy and parsed.study not in _ERRORS:
+        raise InputError(
+            f"--noise and what belongs to it: expected the study {with_errors} with "
+            f"it, got {parsed.study}, which adds no label errors"
         )
-        if parsed.errors is not None and parsed.study not in _ERRORS:
-            raise InputError(f"--errors: expected the study {' or '.join(_ERRORS)} with it")
-        added = noise != Noise(truth=noise.truth)
-        if added and parsed.study not in _ERRORS:
-            raise InputError(
-                f"--noise and what belongs to it: expected the study {' or '.join(_ERRORS)} with "
-                f"it, got {parsed.study}, which adds no label errors"
-            )
-        if added and max(parsed.errors or _ERRORS[parsed.study]) == 1:
-            raise InputError(
-                "--noise and what belongs to it: expected --errors above 1 with it, since label "
-                "errors are added by these factors, got 1"
-            )
-        if parsed.policies is not None and parsed.study not in _WITH_POLICIES:
-            raise InputError(
-                f"--policies: expected the study {' or '.join(_WITH_POLICIES)} with it"
-            )
-        errors = tuple(parsed.errors or _ERRORS.get(parsed.study, [1.0]))
-        study = Study(
-            name=parsed.study,
-            config=_of_all(config, parsed.study),
-            seeds=tuple(parsed.seeds),
-            networks=tuple(parsed.networks or [config.model.network]),
-            errors=errors,
-            policies=None if parsed.policies is None else tuple(parsed.policies),
-            noise=noise,
+    if noisy and max(parsed.errors or _ERRORS[parsed.study]) == 1:
+        raise InputError(
+            "--noise and what belongs to it: expected --errors above 1 with it, since label "
+            "errors are added by these factors, got 1"
         )
-        check_study(study)
-        check_noise(noise, config, errors)
-        if parsed.plan:
-            print("\n".join(plan(study)))
-        else:
-            run_study(study, dask=parsed.dask)
-
-    return run_command(work, interrupted=continues(overwrite=config.overwrite))
+    if parsed.policies is not None and parsed.study not in _WITH_POLICIES:
+        raise InputError(f"--policies: expected the study {' or '.join(_WITH_POLICIES)} with it")
 
 
 def _of_all(config: FitConfig, study: str) -> FitConfig:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from rbkeras.data.labels import SKIP, UNLABELLED
+from rbkeras.data.labels import CLASS_NAMES, SKIP, UNLABELLED
 from rbkeras.errors import InputError
 from rbkeras.files import whole_file
 from rbkeras.suspicion import RULES, error_probability, find_suspects, noise_rates
@@ -203,7 +203,7 @@ def _check_numbers(path: str | Path, rated: pd.DataFrame) -> None:
 def suspects_per_class(rated: pd.DataFrame) -> pd.DataFrame:
     """Count labels and suspects: rows 'bogus' and 'real', columns labelled and suspects."""
     grouped = rated.groupby("label")["suspect"].agg(labelled="size", suspects="sum")
-    return grouped.reindex([0, 1], fill_value=0).rename(index={0: "bogus", 1: "real"})
+    return grouped.reindex(list(CLASS_NAMES), fill_value=0).rename(index=CLASS_NAMES)
 
 
 def doubts_of_suspects(rated: pd.DataFrame) -> list[str]:

@@ -27,6 +27,27 @@ OUT.parts, until it is whole: the same command goes on where an earlier one was 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see `--help`."""
+    arguments = vars(_parser().parse_args(words_of(argv)))
+
+    def work() -> int:
+        check_dask(arguments["dask"])
+        from rbkeras.engines import model_file
+
+        # The other engines do without it, and start much faster for it.
+        _, engine = model_file(arguments["model"], arguments["engine"], check_origin=False)
+        if engine == "keras":
+            load_tensorflow()
+        from rbkeras.scoring import score_inputs
+
+        skipped = score_inputs(arguments.pop("model"), arguments.pop("inputs"), **arguments)
+        for sentence in skipped:
+            print(f"skipped: {sentence}", file=sys.stderr)
+        return 1 if skipped else 0
+
+    return run_command(work, interrupted=continues(overwrite=arguments["overwrite"]))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rbkeras predict",
         description="Score stamps with a trained model, and decide which are real.",
@@ -99,23 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="have the inputs scored on Dask: local:N workers here, a scheduler's address, or its "
         "file",
     )
-    arguments = vars(parser.parse_args(words_of(argv)))
-
-    def work() -> int:
-        check_dask(arguments["dask"])
-        from rbkeras.engines import model_file
-
-        # The other engines do without it, and start much faster for it.
-        if model_file(arguments["model"], arguments["engine"])[1] == "keras":
-            load_tensorflow()
-        from rbkeras.scoring import score_inputs
-
-        skipped = score_inputs(arguments.pop("model"), arguments.pop("inputs"), **arguments)
-        for sentence in skipped:
-            print(f"skipped: {sentence}", file=sys.stderr)
-        return 1 if skipped else 0
-
-    return run_command(work, interrupted=continues(overwrite=arguments["overwrite"]))
+    return parser
 
 
 if __name__ == "__main__":

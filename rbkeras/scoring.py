@@ -95,48 +95,41 @@ def score_inputs(
         with other settings has left its parts.
     """
     out = Path(out)
-    if out.suffix not in ENDINGS:
-        raise InputError(f"{out}: expected an output ending in .csv or .parquet")
-    _require_text(out)
-    for flag, value in (("--batch_size", batch_size), ("--threads", threads)):
-        if value is not None and value < 1:
-            raise InputError(f"{flag}: expected at least 1, got {value}")
-    if prevalence is not None and not 0 < prevalence < 1:
-        raise InputError(f"--prevalence: expected a fraction in (0, 1), got {prevalence}")
+    _check_options(out, batch_size=batch_size, threads=threads, prevalence=prevalence)
     chosen = Chosen(threshold, true_positive_rate, probability)
     inputs = expanded(inputs)
     _require_no_input(out, inputs)
     if not overwrite:
         require_scores_or_nothing(out)
     network = load_engine(model, engine=engine, threads=threads, once=once)
-    file, engine = model_file(model, engine)
+    file, engine = model_file(model, engine, check_origin=False)  # which loading has done
     threshold = chosen_threshold(network.decision, chosen, source=model, prevalence=prevalence)
     sources, bad = _open_all(network, inputs, skip_bad=skip_bad)
-    states = {
-        str(path): _state(path, sources.get(number), out) for number, path in enumerate(inputs)
-    }
-    sources = _together(sources)
-    settings = {
-        "rbkeras": __version__,
-        "model": checksum(file),
+    options = {
         "engine": engine,
         "once": once,
         "batch_size": batch_size,
         "threshold": threshold,
         "prevalence": prevalence,
+    }
+    settings = {
+        "rbkeras": __version__,
+        "model": checksum(file),
+        **options,
         "decision": _digest(network.decision and network.decision.to_json()),
-        "inputs": states,
+        "inputs": {
+            str(path): _state(path, sources.get(number), out) for number, path in enumerate(inputs)
+        },
         "order": _digest(list(map(str, inputs))),
     }
+    sources = _together(sources)
     finish = partial(decided, network.decision, threshold=threshold, prevalence=prevalence)
     with Parts.claimed(out, settings, overwrite=overwrite) as parts:
         done, total = sum(map(parts.rows, sources)), sum(map(len, sources.values()))
         if done:
             print(f"{out}: {done} of {total} stamps are scored already", file=sys.stderr)
         if dask is not None:
-            options = {"engine": engine, "batch_size": batch_size, "threshold": threshold}
-            options |= {"prevalence": prevalence, "skip_bad": skip_bad, "threads": threads}
-            options |= {"once": once}
+            options |= {"skip_bad": skip_bad, "threads": threads}
             left = {n: one for n, one in sources.items() if parts.rows(n) < len(one)}
             do_on_dask(scoring_pieces(file, left, out, options), dask, title="scoring")
             # What is missing now is at fault, and is told by trying once more.
@@ -151,13 +144,22 @@ def score_inputs(
             progress=progress,
         )
         whole = [number for number in sources if number not in faults]
-        skipped = [text for number in whole for text in parts.texts(number, FAULT)]
-        unseen = sum(parts.gaps(number, "score") for number in whole) - len(skipped)
-        if unseen:
-            what = "stamps have no score: those without a finite pixel get none"
-            print(f"{out}: {unseen} {what}", file=sys.stderr)
+        skipped = _without_scores(parts, whole, out)
         parts.write(whole, empty=finish(no_scores()), last=LAST_COLUMNS)
     return [*bad, *faults.values(), *skipped]
+
+
+def _check_options(
+    out: Path, *, batch_size: int, threads: int | None, prevalence: float | None
+) -> None:
+    if out.suffix not in ENDINGS:
+        raise InputError(f"{out}: expected an output ending in .csv or .parquet")
+    _require_text(out)
+    for flag, value in (("--batch_size", batch_size), ("--threads", threads)):
+        if value is not None and value < 1:
+            raise InputError(f"{flag}: expected at least 1, got {value}")
+    if prevalence is not None and not 0 < prevalence < 1:
+        raise InputError(f"--prevalence: expected a fraction in (0, 1), got {prevalence}")
 
 
 def _require_no_input(out: Path, inputs: Sequence[str | Path]) -> None:
@@ -200,6 +202,16 @@ def _together(sources: Mapping[int, Source]) -> dict[int, Source]:
         else:
             joined[latest].append(source)
     return joined
+
+
+def _without_scores(parts: Parts, numbers: Sequence[int], out: Path) -> list[str]:
+    """Collect what is said of packets at fault; count on stderr what has no score besides."""
+    skipped = [text for number in numbers for text in parts.texts(number, FAULT)]
+    unseen = sum(parts.gaps(number, "score") for number in numbers) - len(skipped)
+    if unseen:
+        what = "stamps have no score: those without a finite pixel get none"
+        print(f"{out}: {unseen} {what}", file=sys.stderr)
+    return skipped
 
 
 def _require_text(path: str | Path) -> None:

@@ -5,6 +5,7 @@ import pandas as pd
 
 from rbkeras import evaluation, stage1
 from rbkeras.callbacks import log_figure
+from rbkeras.data.labels import CLASS_NAMES
 from rbkeras.data.pipeline import read_stamps
 from rbkeras.data.records import reading
 from rbkeras.files import write_json
@@ -49,9 +50,8 @@ def _show_suspects(run: Run, rated: pd.DataFrame) -> None:
         )
     if chosen.empty:
         return
-    names = {0: "bogus", 1: "real"}
     captions = [
-        f"labelled {names[row.label]}, P(real) {row.probability_real:.3f}"
+        f"labelled {CLASS_NAMES[row.label]}, P(real) {row.probability_real:.3f}"
         for row in chosen.itertuples()
     ]
     figure = stamps_figure(stamps[np.searchsorted(wanted, chosen["unique_index"])], captions)

@@ -79,6 +79,14 @@ def read_table(
     return table
 
 
+def spreadsheet_row(position: int) -> int:
+    """Count a row as a spreadsheet does, whose row 1 is the header; `position` begins at 0.
+
+    Whatever tells a person of a row of a CSV table counts it so.
+    """
+    return position + 2
+
+
 def separator_of(header: str) -> str | None:
     """Name what separates the columns of a first line without commas, if anything does."""
     names = {";": "semicolons", "\t": "tabulators", "|": "bars"}

@@ -10,7 +10,7 @@ import pandas as pd
 
 from rbkeras.data.labels import BOGUS, REAL, UNLABELLED
 from rbkeras.errors import InputError
-from rbkeras.tables import separator_of
+from rbkeras.tables import separator_of, spreadsheet_row
 
 # What a verdict makes of the label; None leaves the given one.
 VERDICTS: dict[str, int | None] = {
@@ -129,14 +129,14 @@ def _series(verdicts: dict[int, str]) -> pd.Series:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Rows, verdicts in lower case, with their numbers; the header is row 1."""
+    """Rows, verdicts in lower case, with their numbers in a spreadsheet."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             header = [name.strip() for name in next(reader, [])]
             _check_header(path, header)
             place = header.index("verdict")
-            for number, cells in enumerate(reader, start=2):
+            for number, cells in enumerate(reader, spreadsheet_row(0)):
                 if not any(cells):
                     continue
                 if len(cells) != len(header):

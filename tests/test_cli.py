@@ -71,7 +71,7 @@ def test_every_verb_is_a_module_with_main(capsys):
     import importlib
 
     for verb in __main__.COMMANDS:
-        assert callable(importlib.import_module(f"rbkeras.{verb}").main)
+        assert callable(importlib.import_module(__main__.module_of(verb)).main)
     assert __main__.main([]) == 0
     shown = capsys.readouterr().out
     assert all(verb in shown for verb in __main__.COMMANDS)
@@ -93,7 +93,7 @@ def test_the_dispatcher_passes_arguments_on(tmp_path, capsys):
 def test_help_does_not_load_tensorflow(verb):
     code = (
         "import sys, importlib\n"
-        f"module = importlib.import_module('rbkeras.{verb}')\n"
+        f"module = importlib.import_module('{__main__.module_of(verb)}')\n"
         "try:\n    module.main(['--help'])\nexcept SystemExit as stop:\n    assert stop.code == 0\n"
         "assert 'tensorflow' not in sys.modules, 'tensorflow'\n"
         "assert 'pandas' not in sys.modules, 'pandas'\n"

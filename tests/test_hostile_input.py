@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rbkeras import check, convert, fit, predict, report
+from rbkeras import check, convert, fit, predict
 from rbkeras.config import FitConfig, TrainingConfig
 from rbkeras.data.fits_source import FitsSource
 from rbkeras.data.labels import BOGUS, REAL, UNLABELLED
@@ -16,6 +16,7 @@ from rbkeras.data.records import open_records
 from rbkeras.data.survey import open_stamps
 from rbkeras.errors import InputError
 from rbkeras.models.classifier import build_classifier
+from rbkeras.report import command as report
 from rbkeras.rundir import Run
 from rbkeras.stage2 import train_final
 from rbkeras.validation import validate
@@ -178,7 +179,7 @@ def test_a_manifest_without_end(own_records):
 @pytest.mark.parametrize("number", ["1e30", "99999999999999999999", "-5"])
 def test_detectors_of_fits_stamps_that_there_cannot_be(number, tmp_path):
     (tmp_path / "stamps.csv").write_text(f"file,detector_id\na.fits,{number}\n")
-    with pytest.raises(InputError, match="integer detector_id of at least 0 in row 0"):
+    with pytest.raises(InputError, match="integer detector_id of at least 0 in row 2"):
         FitsSource(tmp_path)
 
 
@@ -186,7 +187,7 @@ def test_names_of_fits_files(tmp_path):
     (tmp_path / "stamps.csv").write_text("file\n0101\n")
     assert [path.name for path in FitsSource(tmp_path).files()] == ["0101"]
     (tmp_path / "stamps.csv").write_bytes(b"file\na\x00b\n")
-    with pytest.raises(InputError, match="row 0"):
+    with pytest.raises(InputError, match="row 2"):
         list(FitsSource(tmp_path).samples())
 
 

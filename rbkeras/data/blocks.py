@@ -5,6 +5,7 @@ them is one read, seen as an array, and shuffling is copying its rows to random 
 """
 
 from collections.abc import Iterator
+from io import RawIOBase
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,7 @@ def _read(
         try:
             with path.open("rb", buffering=0) as file:
                 file.seek(first * length)
-                size = file.readinto(buffer[:count])
+                size = _fill(buffer[:count].reshape(-1), file)
         except OSError as error:
             # TensorFlow carries the text of a ValueError, and little of other errors.
             raise ValueError(f"unreadable record at {path.name}: {error.strerror}") from None
@@ -94,6 +95,15 @@ def _read(
         except ValueError as error:
             raise ValueError(f"{error}, in {path.name}, {first} or later") from None
         yield pixels, rows, index
+
+
+def _fill(buffer: np.ndarray, file: RawIOBase) -> int:
+    """Read until the buffer (n,) is full or the file ends; return the number of bytes."""
+    size = 0
+    # One read may be short long before the end, as on file systems of a network.
+    while size < len(buffer) and (count := file.readinto(buffer[size:])):
+        size += count
+    return size
 
 
 def _spans(
@@ -118,15 +128,20 @@ def ordered_blocks(records: Records, *, start: int, size: int) -> Iterator[Block
     """
     targets = np.where(np.arange(len(records)) < start, SKIP, 0)
     kept: list[Block] = []
+    count = 0
     for block in selected_blocks(records, targets):
         kept.append(block)
+        count += len(block[1])
+        # Joined once there are enough: joining at every read would copy what is kept each time.
+        if count < size:
+            continue
         stamps, index = _joined(kept)
-        whole = len(index) // size * size
+        whole = count // size * size
         for first in range(0, whole, size):
             yield stamps[first : first + size], index[first : first + size]
-        kept = [(stamps[whole:], index[whole:])]
-    if kept and len(kept[0][1]):
-        yield kept[0]
+        kept, count = [(stamps[whole:], index[whole:])], count - whole
+    if count:
+        yield _joined(kept)
 
 
 def _joined(blocks: list[Block]) -> Block:

@@ -11,9 +11,10 @@ from rbkeras.data.alert_labels import own_names
 from rbkeras.data.alert_source import AlertSource
 from rbkeras.data.checking import Report
 from rbkeras.data.fits_source import FitsSource
-from rbkeras.data.labels import DEFAULT_LABELS, encode_labels
+from rbkeras.data.labels import BOGUS, DEFAULT_LABELS, LABEL_NAMES, REAL, UNLABELLED, encode_labels
 from rbkeras.data.samples import Sample
 from rbkeras.errors import InputError
+from rbkeras.tables import spreadsheet_row
 
 _SIZES_SHOWN = 5
 
@@ -57,14 +58,16 @@ def check_fits(path: str | Path, *, labels: Mapping[str, int] = DEFAULT_LABELS) 
         found = ", ".join(map(str, sorted(counts.channels)))
         problems.append(f"{path}: expected stamps of as many planes each, found {found}")
     problems += [
-        f"{path}: expected every stamp once, but that of row {row} has been there before"
+        f"{path}: expected every stamp once, but that of row {spreadsheet_row(row)} has been there "
+        "before"
         for row in np.flatnonzero(source.repeated(source.table))
     ]
     summary = counts.summary()
     try:
         values = encode_labels(own_names(source.table), labels, source=str(source.path))
-        names = {"real": 1, "bogus": 0, "unlabelled": -1}
-        summary |= {name: int((values == value).sum()) for name, value in names.items()}
+        summary |= {
+            LABEL_NAMES[label]: int((values == label).sum()) for label in (REAL, BOGUS, UNLABELLED)
+        }
     except InputError as error:
         problems.append(str(error))
     return Report(problems, summary)

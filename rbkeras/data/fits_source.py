@@ -12,7 +12,7 @@ from rbkeras.data.cutouts import decode_cutout, decode_planes
 from rbkeras.data.samples import Block, OnBad, Sample, ignore_bad, report_bad, stamp_blocks
 from rbkeras.data.survey import LABEL_COLUMN
 from rbkeras.errors import InputError
-from rbkeras.tables import LONGEST_EXACT, moved_aside, read_table
+from rbkeras.tables import LONGEST_EXACT, moved_aside, read_table, spreadsheet_row
 
 TABLE = "stamps.csv"
 STACK = "file"
@@ -135,16 +135,16 @@ class FitsSource:
         for column, name in zip(self._columns, names, strict=True):
             if not isinstance(name, str) or "\0" in name:
                 raise InputError(
-                    f"{self.path}: expected a file name in row {row}, column {column}, "
-                    f"found {'none' if pd.isna(name) else repr(name)}"
+                    f"{self.path}: expected a file name in row {spreadsheet_row(row)}, "
+                    f"column {column}, found {'none' if pd.isna(name) else repr(name)}"
                 )
             path = self.path.parent / name
             try:
                 payloads.append((path.read_bytes(), str(path)))
             except OSError as error:
                 raise InputError(
-                    f"{path}: expected a readable FITS file, as row {row} of {self.path.name} "
-                    f"names, got {error.strerror}"
+                    f"{path}: expected a readable FITS file, as row {spreadsheet_row(row)} of "
+                    f"{self.path.name} names, got {error.strerror}"
                 ) from None
         if self._columns == (STACK,):
             (payload, where), *_ = payloads
@@ -181,8 +181,8 @@ def _read(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     if wrong.size:
         found = table["detector_id"].iloc[wrong[0]]
         raise InputError(
-            f"{path}: expected an integer detector_id of at least 0 in row {wrong[0]}, "
-            f"found {found}"
+            f"{path}: expected an integer detector_id of at least 0 in row "
+            f"{spreadsheet_row(wrong[0])}, found {found}"
         )
     table["detector_id"] = numbers.astype(np.int64)
     return table, columns

@@ -11,6 +11,9 @@ from rbkeras.errors import InputError
 REAL = 1
 BOGUS = 0
 UNLABELLED = -1
+#: The words for the two classes, and for all labels, that people read and write.
+CLASS_NAMES = {BOGUS: "bogus", REAL: "real"}
+LABEL_NAMES = CLASS_NAMES | {UNLABELLED: "unlabelled"}
 # Target of a sample that is not selected at all; below every label.
 SKIP = -2
 
@@ -23,15 +26,15 @@ DEFAULT_LABELS = {
     "unlabelled": UNLABELLED,
 }
 #: What labels are called on the command line.
-_VALUES = {"real": REAL, "bogus": BOGUS, "unlabelled": UNLABELLED}
+_VALUES = {name: value for value, name in LABEL_NAMES.items()}
 _VALUES |= {str(value): value for value in _VALUES.values()}
 
 
 def missing_class(labels: np.ndarray) -> str | None:
     """Name the class, 'real' or 'bogus', that labels (N,) have none of; None where both are."""
-    for name, label in (("real", REAL), ("bogus", BOGUS)):
+    for label in (REAL, BOGUS):
         if not (labels == label).any():
-            return name
+            return CLASS_NAMES[label]
     return None
 
 

@@ -6,9 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from rbkeras.data.labels import BOGUS, REAL, SKIP, UNLABELLED
-
-_NAMES = {REAL: "real", BOGUS: "bogus", UNLABELLED: "unlabelled"}
+from rbkeras.data.labels import BOGUS, LABEL_NAMES, REAL, SKIP, UNLABELLED
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Part:
     @property
     def name(self) -> str:
         """The kinds in words."""
-        return " or ".join(_NAMES[kind] for kind in self.kinds)
+        return " or ".join(LABEL_NAMES[kind] for kind in self.kinds)
 
     def select(self, targets: np.ndarray) -> np.ndarray:
         """Return targets, int8 (N,), with SKIP where the stamps are of other kinds."""
@@ -133,7 +131,7 @@ def _mixture(parts: list[Part], prevalence: float | None, devices: int) -> Mixtu
 
 
 def _counts(targets: np.ndarray) -> tuple[int, int, int]:
-    real, bogus, unlabelled = (int(np.sum(targets == kind)) for kind in _NAMES)
+    real, bogus, unlabelled = (int(np.sum(targets == kind)) for kind in (REAL, BOGUS, UNLABELLED))
     return real, bogus, unlabelled
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from rbkeras.data.labels import DEFAULT_LABELS, encode_labels
 from rbkeras.errors import InputError
 from rbkeras.file_states import checksum, state_of
-from rbkeras.tables import DAMAGED, read_table
+from rbkeras.tables import DAMAGED, read_table, spreadsheet_row
 
 LABEL_COLUMN = "object_type"
 
@@ -139,8 +139,8 @@ def read_params(path: str | Path) -> pd.DataFrame:
     missing = np.flatnonzero(table[LABEL_COLUMN].isna())
     if missing.size:
         raise InputError(
-            # As a spreadsheet counts, whose first row is the header.
-            f"{path}: expected a label name in every row, found none in row {missing[0] + 2}"
+            f"{path}: expected a label name in every row, found none in row "
+            f"{spreadsheet_row(missing[0])}"
         )
     table[LABEL_COLUMN] = table[LABEL_COLUMN].astype(str).str.strip()
     # A table saved with its row numbers brings them back as a column without a name.

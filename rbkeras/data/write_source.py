@@ -16,6 +16,7 @@ from rbkeras.data.spool import SpooledStamps, StampSpool
 from rbkeras.data.survey import LABEL_COLUMN
 from rbkeras.data.write_records import write_records
 from rbkeras.errors import InputError
+from rbkeras.tables import spreadsheet_row
 
 _CHUNK = 512
 
@@ -90,7 +91,7 @@ def convert_source(
         if repeated is not None:
             again = repeated(table)
             for row in table[again].itertuples():
-                kind, name = "stamp", f"that of row {row.sample_index}"
+                kind, name = "stamp", f"that of row {spreadsheet_row(row.sample_index)}"
                 if "alert_id" in table:
                     kind, name = "alert", f"{row.alert_id}, number {row.sample_index + 1},"
                 fault = (

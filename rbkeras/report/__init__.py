@@ -4,7 +4,3 @@
 tables, galleries), and `page` fills the template. What is missing leaves a section with a
 sentence in place of its content.
 """
-
-from rbkeras.report.command import main
-
-__all__ = ["main"]

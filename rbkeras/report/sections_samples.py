@@ -5,7 +5,7 @@ import pandas as pd
 
 from rbkeras import metrics
 from rbkeras.calibration import probabilities_of
-from rbkeras.data.labels import BOGUS, REAL
+from rbkeras.data.labels import BOGUS, CLASS_NAMES, REAL
 from rbkeras.data.samples import NAME_COLUMNS
 from rbkeras.errors import InputError
 from rbkeras.label_errors import doubts_of_suspects, most_suspicious
@@ -27,7 +27,6 @@ from rbkeras.report.rates import rates_by_bin, rates_by_group
 from rbkeras.report.sections_scores import NO_SCORES, suspects_table
 from rbkeras.report.words import clipped, rate, signed
 
-_CLASSES = {BOGUS: "bogus", REAL: "real"}
 _PLURALS = {BOGUS: "Bogus", REAL: "Reals"}
 _MOST_ROWS = 24
 _PANELS = "Channels side by side, each stretched on its own"
@@ -141,7 +140,7 @@ def families(findings: Findings) -> Section:
                 index=False
             )
         ]
-        caption = f"Kinds of {_CLASSES[label]}, {how}, with exact 95% intervals."
+        caption = f"Kinds of {CLASS_NAMES[label]}, {how}, with exact 95% intervals."
         blocks.append(Table(caption, [column, "stamps", "passed", name], rows))
     return Section("families", title, [Figures(figures), *blocks])
 
@@ -165,7 +164,7 @@ def suspects(findings: Findings, *, most: int = 24) -> Section:
         return Section("suspects", title, [*blocks, Text(why, quiet=True)])
     texts = [
         [
-            f"labelled {_CLASSES[row.label]}",
+            f"labelled {CLASS_NAMES[row.label]}",
             f"out of fold, P(real) {words.probability(row.probability_real)}",
             f"detector {clipped(row.detector_id)}, row {row.sample_index}",
         ]
@@ -281,7 +280,7 @@ def _lines(row: dict, findings: Findings) -> list[str]:
     if pd.notna(row.get("detector_id")):
         where = f"detector {clipped(row['detector_id'])}, {where}"
     names = [clipped(row[name]) for name in NAME_COLUMNS if pd.notna(row.get(name))]
-    title = f"{_CLASSES[row['label']]}, score {signed(score, 1)}"
+    title = f"{CLASS_NAMES[row['label']]}, score {signed(score, 1)}"
     lines = [f"P(real) {words.probability(float(probability))}", ", ".join(facts), where, *names]
     return [title, *(line for line in lines if line)]
 

@@ -11,14 +11,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.image import imsave
 
+from rbkeras.data.labels import CLASS_NAMES
 from rbkeras.data.samples import NAME_COLUMNS
 from rbkeras.files import whole_file
 from rbkeras.label_errors import doubts_of_suspects, most_suspicious
 from rbkeras.pages import page_template, png_address
 from rbkeras.pictures import CHANNEL_NAMES, grey_map, side_by_side
 from rbkeras.verdicts import VERDICTS
-
-_CLASSES = {0: "bogus", 1: "real"}
 
 
 def write_gallery(
@@ -58,7 +57,7 @@ def write_gallery(
         title=title,
         channels=_channel_names(stamps.shape[-1]),
         words=list(VERDICTS),
-        classes=_CLASSES,
+        classes=CLASS_NAMES,
         labelled=len(rated),
         suspects=int(rated["suspect"].sum()),
         doubts=doubts_of_suspects(rated),
@@ -83,7 +82,7 @@ def write_gallery(
 def _card(rank: int, row: Any, stamp: np.ndarray, verdicts: pd.Series) -> dict[str, Any]:
     return {
         "rank": rank,
-        "label": _CLASSES[row.label],
+        "label": CLASS_NAMES[row.label],
         "suspect": bool(row.suspect),
         "detector_id": row.detector_id,
         "sample_index": row.sample_index,

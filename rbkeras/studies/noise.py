@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binned_statistic
 
 from rbkeras.errors import InputError
-from rbkeras.tables import read_table
+from rbkeras.tables import read_table, spreadsheet_row
 from rbkeras.verdicts import VERDICTS
 
 BIN_COLUMNS = ["r1", "r2", "probability"]
@@ -84,13 +85,12 @@ def bin_probabilities(
         last one also p = 1.
     """
     edges = np.linspace(0, 1, 21) if edges is None else np.asarray(edges, np.float64)
-    position = _bin_of(np.asarray(probability_real), edges)
-    counts = np.bincount(position, minlength=len(edges) - 1)
-    errors = np.bincount(position, weights=np.asarray(wrong, float), minlength=len(edges) - 1)
-    table = pd.DataFrame(
-        {"r1": edges[:-1], "r2": edges[1:], "probability": errors / np.maximum(counts, 1)}
-    )
-    return table[counts > 0].reset_index(drop=True)
+    # In float32 one beside an edge would count on the other side of it than it is looked up.
+    values = np.asarray(probability_real, np.float64)
+    rate = binned_statistic(values, np.asarray(wrong, float), "mean", bins=edges).statistic
+    table = pd.DataFrame({"r1": edges[:-1], "r2": edges[1:], "probability": rate})
+    # A bin without samples has no mean.
+    return table.dropna(ignore_index=True)
 
 
 def reviewed_bins(
@@ -178,7 +178,7 @@ def read_bins(path: str | Path) -> pd.DataFrame:
     table = table[BIN_COLUMNS].apply(pd.to_numeric, errors="coerce")
     bad = ~((table >= 0) & (table <= 1)).all(axis=1) | ~(table["r1"] < table["r2"])
     if bad.any() or table.empty:
-        row = f"row {bad.idxmax() + 1}" if bad.any() else "none"
+        row = f"row {spreadsheet_row(bad.idxmax())}" if bad.any() else "none"
         raise InputError(
             f"{path}: expected rows with 0 <= r1 < r2 <= 1 and a probability in [0, 1], found {row}"
         )

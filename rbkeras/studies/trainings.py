@@ -1,6 +1,5 @@
 """One training of a study: its labels, its two stages, its scores; done once."""
 
-import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import precision_recall_fscore_support
 
 from rbkeras.config import FitConfig
 from rbkeras.data.labels import SKIP, UNLABELLED
@@ -256,15 +256,19 @@ def slug(name: str, part: int | str | None = None) -> str:
 
 
 def suspect_quality(rated: pd.DataFrame, truth: np.ndarray) -> dict[str, float]:
-    """Recall, precision and F1 of the suspects, where the true labels (N,) are known."""
+    """Recall, precision and F1 of the suspects, where the true labels (N,) are known.
+
+    NaN where there are no errors, no suspects, or neither.
+    """
     wrong = rated["label"].to_numpy() != truth[rated["unique_index"]]
     suspect = rated["suspect"].to_numpy() == 1
-    found = int((wrong & suspect).sum())
-    total = int(wrong.sum()) + int(suspect.sum())
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        wrong, suspect, average="binary", zero_division=np.nan
+    )
     return {
         "errors": int(wrong.sum()),
         "suspects": int(suspect.sum()),
-        "recall": found / wrong.sum() if wrong.any() else math.nan,
-        "precision": found / suspect.sum() if suspect.any() else math.nan,
-        "f1": 2 * found / total if total else math.nan,
+        "recall": float(recall),
+        "precision": float(precision),
+        "f1": float(f1),
     }

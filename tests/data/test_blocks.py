@@ -1,3 +1,4 @@
+import io
 import itertools
 
 import numpy as np
@@ -98,6 +99,18 @@ def test_ordered_blocks_have_one_size_whatever_the_files(records, start, size):
     assert all((stamps[:, 0, 0, 0] == index).all() for stamps, index in found)
 
 
+def test_large_ordered_blocks_are_joined_once(records, monkeypatch):
+    joined = []
+
+    def counting(kept, join=blocks._joined):
+        joined.append(sum(len(index) for _, index in kept))
+        return join(kept)
+
+    monkeypatch.setattr(blocks, "_joined", counting)
+    assert len(list(ordered_blocks(records, start=0, size=500))) == 1
+    assert joined == [111]
+
+
 @pytest.mark.parametrize("pool_size", [1, 8, 30, 1000])
 def test_every_epoch_has_each_selected_stamp_once_in_another_order(records, pool_size):
     selected = [i for i in range(111) if i % 5]
@@ -165,6 +178,17 @@ def test_a_file_cut_short_after_it_was_opened_is_found(records):
     records.files[0].write_bytes(content[:-10])
     with pytest.raises(tf.errors.InvalidArgumentError, match="truncated record"):
         list(dataset)
+
+
+def test_short_reads_are_no_end_of_a_file(records, monkeypatch):
+    class Slow(io.FileIO):
+        def readinto(self, buffer):
+            return super().readinto(memoryview(buffer).cast("B")[:1000])
+
+    monkeypatch.setattr("pathlib.Path.open", lambda path, *_, **__: Slow(path))
+    found = list(selected_blocks(records, targets_of(range(111))))
+    assert sum(len(index) for _, index in found) == 111
+    assert all((stamps == index[:, None, None, None]).all() for stamps, index in found)
 
 
 def test_only_records_of_our_layout_have_blocks(survey, records, tmp_path):

@@ -65,9 +65,12 @@ def test_stamps_that_are_named_twice_are_told_and_left_out(tmp_path, fails_with,
     table.loc[4, "reference"] = table.loc[3, "reference"]
     again = table.iloc[[2]].assign(new="./" + table["new"][2])
     write_table(folder, pd.concat([table, again]).assign(object_type="real"))
-    twice = "expected every stamp once, but that of row 5 has been there before"
+    twice = "expected every stamp once, but that of row 7 has been there before"
     records = tmp_path / "records"
-    assert "found 1 problem" in fails_with(check.main, [folder])
+    assert check.main([str(folder)]) == 2
+    told = capsys.readouterr()
+    assert twice in told.out
+    assert "found 1 problem" in told.err
     assert twice in fails_with(convert.main, [folder, records])
     assert convert.main([str(folder), str(records), "--skip_bad"]) == 1
     assert f"skipped: {folder}: {twice}" in capsys.readouterr().err
@@ -117,7 +120,7 @@ def test_columns_ride_along_and_detectors_are_integers(tmp_path):
 
 def remove(folder):
     (folder / "s2.fits").unlink()
-    return r"s2.fits: expected a readable FITS file, as row 2 of stamps.csv names, got No such"
+    return r"s2.fits: expected a readable FITS file, as row 4 of stamps.csv names, got No such"
 
 
 def cut(folder):
@@ -145,7 +148,7 @@ def forget_name(folder):
     table = pd.read_csv(folder / "stamps.csv")
     table.loc[2, "file"] = None
     table.to_csv(folder / "stamps.csv", index=False)
-    return r"stamps.csv: expected a file name in row 2, column file, found none"
+    return r"stamps.csv: expected a file name in row 4, column file, found none"
 
 
 @pytest.mark.parametrize("damage", [remove, cut, flatten, lose_a_plane, grow, forget_name])
@@ -181,9 +184,9 @@ def test_no_sound_stamp(tmp_path):
         ("file\n", "expected a row per stamp, found none"),
         (
             "file,detector_id\na.fits,3\nb.fits,C4\n",
-            "of at least 0 in row 1, found C4",
+            "of at least 0 in row 3, found C4",
         ),
-        ("file,detector_id\na.fits,\n", "integer detector_id of at least 0 in row 0, found nan"),
+        ("file,detector_id\na.fits,\n", "integer detector_id of at least 0 in row 2, found nan"),
     ],
 )
 def test_a_table_at_fault(tmp_path, text, words):

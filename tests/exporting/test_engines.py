@@ -5,12 +5,13 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rbkeras.decision import SecondLook
-from rbkeras.engines import LookingAgain, load_engine
+from rbkeras.engines import LookingAgain, load_engine, model_file
 from rbkeras.errors import InputError
 from rbkeras.exporting import job
 from rbkeras.exporting.parity import awkward_stamps
@@ -152,6 +153,11 @@ def test_no_model_is_named(tmp_path, engine):
         load_engine(tmp_path, engine=engine)
     with pytest.raises(InputError, match="no such file"):
         load_engine(tmp_path / "model", engine=engine)
+
+
+def test_a_run_directory_is_not_looked_through(exported, monkeypatch):
+    monkeypatch.setattr(Path, "glob", lambda *_: pytest.fail("looked through"))
+    assert model_file(exported[0], "keras") == (exported[0] / "model.keras", "keras")
 
 
 def test_a_saved_model_is_for_others(exported):

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rbkeras import predict
+from rbkeras import engines, predict
+from rbkeras.file_states import checksum
 from rbkeras.parts import parts_folder
 
 
@@ -47,6 +48,13 @@ def test_engines_write_the_same_table(exported, run, tmp_path):
     assert run(tmp_path / "once.csv", "--engine", "onnx", "--once") == 0
     once = pd.read_csv(tmp_path / "once.csv")
     np.testing.assert_allclose(once["score"], logits[:, 1] - logits[:, 0], atol=1e-4)
+
+
+def test_the_model_beside_an_exported_file_is_read_once(run, tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(engines, "checksum", lambda path: read.append(path) or checksum(path))
+    assert run(tmp_path / "out.csv", "--engine", "onnx") == 0
+    assert [path.name for path in read] == ["model.keras"]
 
 
 def test_workers_write_the_same_bytes(run, tmp_path):

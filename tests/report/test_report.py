@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 from tiny import data_flags
 
-from rbkeras import evaluate, report
+from rbkeras import evaluate
 from rbkeras.label_errors import COLUMNS
-from rbkeras.report import charts, gather, words
+from rbkeras.report import charts, command, gather, words
 from rbkeras.report.blocks import Card, Gallery, Section, Settings, Table, Text
 from rbkeras.report.gather import gather_evaluation, gather_run
 from rbkeras.report.page import render, write_report
@@ -75,7 +75,7 @@ def own_run(tiny_run, tmp_path):
 
 def reported(run, tmp_path):
     out = tmp_path / "page.html"
-    assert report.main([str(run), "--out", str(out)]) == 0
+    assert command.main([str(run), "--out", str(out)]) == 0
     return Page(out.read_text())
 
 
@@ -324,7 +324,7 @@ def test_hostile_names_are_texts(own_run, tmp_path, tiny_survey):
 
 
 def test_a_folder_that_is_no_run_is_status_2(tmp_path, fails_with):
-    assert "expected a run directory" in fails_with(report.main, [tmp_path])
+    assert "expected a run directory" in fails_with(command.main, [tmp_path])
 
 
 def test_evaluate_writes_one_too(tiny_run, tiny_survey, tmp_path):

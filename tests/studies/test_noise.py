@@ -97,6 +97,14 @@ def test_flips_by_bin_are_as_many_as_the_errors(values, seed):
     assert found.sum() == pytest.approx(wrong.sum())
 
 
+def test_bins_hold_what_is_looked_up_in_them_whatever_the_type():
+    # 0.35 in float32 lies below the edge.
+    probability = np.array([0.32, 0.35, 0.38], np.float32)
+    table = bin_probabilities(probability, np.array([0, 0, 1]))
+    assert table["probability"].tolist() == [0, 1]
+    assert probability_by_bin(probability, table).tolist() == [0, 0, 1]
+
+
 def write(tmp_path, text):
     path = tmp_path / "bins.csv"
     path.write_text(text)
@@ -113,8 +121,8 @@ def test_bins_are_read_in_any_order(tmp_path):
     [
         ("", "cannot be read"),
         ("r1,r2\n0,1\n", "missing"),
-        ("r1,r2,probability\n0,1,1.5\n", "row 1"),
-        ("r1,r2,probability\n0,1,0.5\n0.5,0.4,x\n", "row 2"),
+        ("r1,r2,probability\n0,1,1.5\n", "row 2"),
+        ("r1,r2,probability\n0,1,0.5\n0.5,0.4,x\n", "row 3"),
         ("r1,r2,probability\n", "found none"),
         ("r1,r2,probability\n0,0.6,0.1\n0.5,1,0.1\n", "overlap"),
     ],

@@ -112,3 +112,10 @@ def test_suspect_quality_by_hand():
     # Wrong: 0 and 3; suspected: 0 and 1.
     found = suspect_quality(rated, np.array([0, 0, 1, 0, 0]))
     assert found == {"errors": 2, "suspects": 2, "recall": 0.5, "precision": 0.5, "f1": 0.5}
+    # Nothing was suspected, then nothing was wrong either.
+    rated["suspect"] = 0
+    found = suspect_quality(rated, np.array([0, 0, 1, 0, 0]))
+    assert (found["recall"], found["f1"]) == (0, 0)
+    assert np.isnan(found["precision"])
+    found = suspect_quality(rated, np.array([1, 0, 1, 1, 0]))
+    assert np.isnan([found["recall"], found["precision"], found["f1"]]).all()
