@@ -1,6 +1,7 @@
 """A night through `predict`: streamed, resumed, whole or absent. The network is a stand-in."""
 
 import errno
+import re
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rbkeras import predict, scoring, streaming
+from rbkeras import __version__, predict, scoring, streaming
 from rbkeras.decision import Decision, OperatingPoint
 from rbkeras.parts import Parts, parts_folder
 
@@ -158,6 +159,23 @@ def test_an_interrupted_night_goes_on(engine, run, arrays, tmp_path, at, ending,
     assert engine.seen == ids(1, 20)[stored[0] :] + ids(3, 7)[stored[2] :]
     if sum(stored):
         assert f"{sum(stored)} of 27 stamps are scored already" in capsys.readouterr().err
+
+
+def test_the_bar_begins_where_the_night_was_left(engine, run, arrays, tmp_path, capsys):
+    interrupted(engine, run, arrays, tmp_path / "scores.csv", at=1014)
+    capsys.readouterr()
+    assert run(arrays, tmp_path / "scores.csv") == 0
+    shown = capsys.readouterr().err
+    # 12 of 27 at first, and the rate is of what is done now.
+    assert re.search(r"scoring: +44%.* 12\.0/27\.0", shown)
+    assert re.search(r"scoring: 100%.* 27\.0/27\.0 .* stamps/s", shown)
+
+
+def test_another_version_does_not_go_on(engine, run, arrays, tmp_path, capsys, monkeypatch):
+    interrupted(engine, run, arrays, tmp_path / "scores.csv", at=1014)
+    monkeypatch.setattr(scoring, "__version__", "0.0.1")
+    assert run(arrays, tmp_path / "scores.csv") == 2
+    assert f"rbkeras was {__version__}, is 0.0.1" in capsys.readouterr().err
 
 
 def test_only_a_part_is_lost(engine, run, arrays, tmp_path):

@@ -70,11 +70,7 @@ def test_alert_files_share_pieces(model, tmp_path, monkeypatch, capsys):
     for out, dask in (("alone.csv", []), ("shared.csv", ["--dask", "local:2"])):
         assert run(model, files, out, "--skip_bad", *dask) == 1
         said.append(capsys.readouterr().err.splitlines()[-1])
-    assert (
-        said[0]
-        == said[1]
-        == ("skipped: 3.avro: packet 1: expected a cutoutScience, found none")
-    )
+    assert said[0] == said[1] == ("skipped: 3.avro: packet 1: expected a cutoutScience, found none")
     alone, shared = (pd.read_csv(f"{name}.csv") for name in ("alone", "shared"))
     assert shared["source"].tolist() == files
     pd.testing.assert_frame_equal(alone, shared, rtol=1e-4, atol=1e-5)

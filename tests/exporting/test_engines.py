@@ -4,16 +4,18 @@ import copy
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from rbkeras.decision import SecondLook
 from rbkeras.engines import LookingAgain, load_engine, model_file
 from rbkeras.errors import InputError
-from rbkeras.exporting import job
+from rbkeras.exporting import job, runtimes
 from rbkeras.exporting.parity import awkward_stamps
 
 ENGINES = ("keras", "onnx", "litert")
@@ -138,6 +140,23 @@ def test_exported_engines_do_without_tensorflow(exported, tmp_path):
     subprocess.run([sys.executable, "-c", code, str(run), str(tmp_path)], check=True)
     for name in ("onnx", "litert"):
         np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), logits, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["keras", "onnx", "litert"])
+def test_an_engine_takes_as_many_threads_as_it_is_given(exported, monkeypatch, name):
+    taken = []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, threads, *arguments):
+            taken.append(threads)
+            super().__init__(threads, *arguments)
+
+    monkeypatch.setattr(runtimes, "ThreadPoolExecutor", Pool)
+    for kind in ("intra", "inter"):
+        place = f"set_{kind}_op_parallelism_threads"
+        monkeypatch.setattr(tf.config.threading, place, taken.append)
+    load_engine(exported[0], engine=name, threads=3)
+    assert taken == ([3, 3] if name == "keras" else [3])
 
 
 @pytest.mark.parametrize("name", ["onnx", "litert"])

@@ -50,6 +50,20 @@ def test_engines_write_the_same_table(exported, run, tmp_path):
     np.testing.assert_allclose(once["score"], logits[:, 1] - logits[:, 0], atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["onnx", "litert"])
+def test_predict_with_an_exported_file_does_without_tensorflow(exported, night, tmp_path, name):
+    code = (
+        "import sys\n"
+        "for name in ('tensorflow', 'keras'):\n"
+        "    sys.modules[name] = None\n"
+        "from rbkeras import predict\n"
+        "sys.exit(predict.main(sys.argv[1:]))\n"
+    )
+    arguments = [exported[0], *night, "--engine", name, "--out", tmp_path / "scores.csv"]
+    subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True)
+    assert len(pd.read_csv(tmp_path / "scores.csv")) == len(exported[2])
+
+
 def test_the_model_beside_an_exported_file_is_read_once(run, tmp_path, monkeypatch):
     read = []
     monkeypatch.setattr(engines, "checksum", lambda path: read.append(path) or checksum(path))
