@@ -101,20 +101,23 @@ class Batches:
             self._cache(targets).mkdir(parents=True, exist_ok=True)
         count, mixture = int(np.sum(targets != SKIP)), self.mixture(targets)
         seed = repeat_seed(self.seed, begun)
-        shuffled = partial(self._shuffled, folder=self._cache(targets), seed=seed)
+        shuffled = partial(self._shuffled, folder=self._cache(targets))
         if mixture is None:
             samples = count - count % devices
-            return shuffled(targets, name="stamps", batch_size=own.batch_size, samples=samples)
+            size = own.batch_size
+            return shuffled(targets, name="stamps", batch_size=size, samples=samples, seed=seed)
         # An epoch has as many batches as it would otherwise.
         steps = -(-count // own.batch_size)
+        # Of one seed the parts would all be turned and flipped alike.
         parts = [
             shuffled(
                 part.select(targets),
                 name=part.name,
                 batch_size=part.size,
                 samples=steps * part.size,
+                seed=repeat_seed(seed, number),
             )
-            for part in mixture.parts
+            for number, part in enumerate(mixture.parts)
         ]
         return mixed_batches(*parts, devices=devices)
 

@@ -82,6 +82,12 @@ def run_command(work: Callable[[], int | None], *, interrupted: str | None = Non
         where = f"{what} {error.filename}" if error.filename else what
         print(f"error: {where}: {os.strerror(error.errno)}", file=sys.stderr)
         return 1
+    except Exception as error:
+        # TensorFlow's exception, by its name: here TensorFlow is not loaded.
+        if type(error).__name__ != "ResourceExhaustedError":
+            raise
+        print("error: not enough memory for a batch: lower the batch size", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("; ".join(filter(None, ("interrupted", interrupted))), file=sys.stderr)
         return 1
@@ -117,7 +123,15 @@ def load_tensorflow() -> None:
 
     Some of them are printed by native code before any log level is obeyed, so file descriptor 2
     itself is turned away while it loads; what was printed is shown if loading fails.
+
+    Raises
+    ------
+    InputError
+        When the environment asks for another backend of Keras.
     """
+    backend = os.environ["KERAS_BACKEND"]
+    if backend != "tensorflow":
+        raise InputError(f"KERAS_BACKEND: expected tensorflow, found {backend!r}: unset it")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     machine.prepare()
     with _native_stderr_held_back():

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
+import tensorflow as tf
+
 from rbkeras import __version__
 from rbkeras.config import FitConfig
 from rbkeras.errors import InputError
@@ -59,5 +61,13 @@ def _environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
+        "gpus": _gpus(),
         "packages": {name: metadata.version(name) for name in _PACKAGES},
     }
+
+
+def _gpus() -> str:
+    """Name the graphics processors that TensorFlow computes on."""
+    found = tf.config.list_physical_devices("GPU")
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in found]
+    return ", ".join(each.get("device_name", "unknown") for each in details) or "none"

@@ -49,7 +49,8 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     # Not by the process's number alone, which one on another machine may have too.
     temporary = beside(path, "part")
     try:
-        yield temporary
+        with named_in_errors(path):
+            yield temporary
         if path.is_dir() and temporary.is_file():
             raise InputError(f"{path}: expected a file to write, found a folder")
         if path.is_dir() and not path.is_symlink() and temporary.exists():
@@ -60,15 +61,22 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             shutil.rmtree(replaced)
         else:
             os.replace(temporary, path)
-    except OSError as error:
-        if error.errno is None or error.filename is not None:
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def named_in_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Name `path` in an `OSError` of the block that names nothing, as of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 #: What file systems, and devices, answer that cannot reserve.

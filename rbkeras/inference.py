@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from rbkeras.averaging import mean_prediction
 from rbkeras.data.pipeline import array_dataset, stamp_dataset
 from rbkeras.data.records import Records, reading
 from rbkeras.data.sources import require_stamp_shape
@@ -63,10 +64,9 @@ def predict_logits(
 ) -> np.ndarray:
     """Run the model over batches of stamps (N, H, W, C); float32 logits (N, 2) in their order.
 
-    With `symmetries`, the mean over all rotations and flips of each stamp, at eight times the cost
-    (four for a rectangle): what a network still makes of orientation cancels. With `again_from`,
-    stamps that score above that get the mean probability of all of these, see
-    `rbkeras.second_look`.
+    With `symmetries`, logits of the mean probability over all rotations and flips of each stamp, at
+    eight times the cost (four for a rectangle): what a network still makes of orientation cancels.
+    With `again_from`, stamps that score above that alone get it, see `rbkeras.second_look`.
     """
     # Called directly rather than through Model.predict, which would build its loop anew, and
     # trace the network again, for every one of many inputs.
@@ -79,7 +79,8 @@ def predict_logits(
     for batch in batches:
         if symmetries:
             views = symmetric_views(np.asarray(batch))
-            outputs.append(np.mean([logits_of(view) for view in views], axis=0))
+            mean = mean_prediction(np.stack([logits_of(view) for view in views]))
+            outputs.append(mean.astype(np.float32))
             continue
         logits = logits_of(batch)
         if again_from is not None:

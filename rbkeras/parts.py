@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from rbkeras.errors import InputError
 from rbkeras.file_states import checksum
-from rbkeras.files import beside, whole_file
+from rbkeras.files import beside, named_in_errors, whole_file
 from rbkeras.locks import NO_LOCKS
 from rbkeras.resume import claim
 
@@ -148,7 +148,7 @@ class Parts:
         # In the folder of parts, so that a kill leaves nothing else behind.
         whole = self._folder / f"whole{self._out.suffix}"
         try:
-            with _writer(whole, schema) as writer:
+            with named_in_errors(self._out), _writer(whole, schema) as writer:
                 for path in paths:
                     part = _with_texts(pq.read_table(path).replace_schema_metadata(None), schema)
                     rows = pa.concat_tables(

@@ -167,6 +167,12 @@ class Run:
                 f"--training.batch_size: expected a multiple of {count}, the number of devices, "
                 f"got {own.batch_size}"
             )
+        if count > 1 and own.jit_compile:
+            # XLA compiles for one device, and finds weights of the others in its program.
+            raise InputError(
+                "--training.jit_compile: expected one device, "
+                f"got --training.devices {own.devices}; leave one of the two away"
+            )
         return strategy
 
     def epochs(self, epochs: int, min_steps: int, targets: np.ndarray) -> int:

@@ -101,8 +101,10 @@ def score_inputs(
     _require_no_input(out, inputs)
     if not overwrite:
         require_scores_or_nothing(out)
+    file, engine = model_file(model, engine, check_origin=False)  # which loading does
+    # Before it is read: should it change meanwhile, no score is taken for one of the new model.
+    digest = checksum(file)
     network = load_engine(model, engine=engine, threads=threads, once=once)
-    file, engine = model_file(model, engine, check_origin=False)  # which loading has done
     threshold = chosen_threshold(network.decision, chosen, source=model, prevalence=prevalence)
     sources, bad = _open_all(network, inputs, skip_bad=skip_bad)
     options = {
@@ -114,7 +116,7 @@ def score_inputs(
     }
     settings = {
         "rbkeras": __version__,
-        "model": checksum(file),
+        "model": digest,
         **options,
         "decision": _digest(network.decision and network.decision.to_json()),
         "inputs": {
@@ -131,7 +133,9 @@ def score_inputs(
         if dask is not None:
             options |= {"skip_bad": skip_bad, "threads": threads}
             left = {n: one for n, one in sources.items() if parts.rows(n) < len(one)}
-            do_on_dask(scoring_pieces(file, left, out, options), dask, title="scoring")
+            do_on_dask(
+                scoring_pieces(file, left, out, options, digest=digest), dask, title="scoring"
+            )
             # What is missing now is at fault, and is told by trying once more.
             parts = Parts(out)
         faults = stream_scores(
@@ -225,7 +229,9 @@ def _require_text(path: str | Path) -> None:
 def _state(path: str | Path, source: Source | None, out: Path) -> dict[str, Any]:
     # A table is not all that its stamps depend on.
     also = source.files() if isinstance(source, FitsSource) else ()
-    return state_of(path, besides=(out, parts_folder(out)), also=also)
+    # A file may be readable when scoring goes on, and its packets move all that follow.
+    stamps = None if source is None else len(source)
+    return state_of(path, besides=(out, parts_folder(out)), also=also) | {"stamps": stamps}
 
 
 def _digest(content: Any) -> str:

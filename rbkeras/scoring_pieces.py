@@ -1,5 +1,7 @@
 """Scoring inputs by other processes: each fills its part of the table that a command gathers."""
 
+import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,6 +11,8 @@ from rbkeras.cli import load_tensorflow
 from rbkeras.data.alert_source import AlertFiles, is_one_file
 from rbkeras.data.sources import Source, open_source
 from rbkeras.engines import EngineName, load_engine
+from rbkeras.errors import InputError
+from rbkeras.file_states import checksum
 from rbkeras.locks import alone
 from rbkeras.parts import Parts, parts_folder
 from rbkeras.pieces import Piece
@@ -21,9 +25,14 @@ def scoring_pieces(
     sources: Mapping[int, Source],
     out: Path,
     options: dict[str, Any],
+    *,
+    digest: str,
 ) -> list[Piece]:
-    """Make a piece of every source, by their numbers; `options` are those of the network."""
-    where = {"model": str(model.absolute()), "out": str(out.absolute())}
+    """Make a piece of every source, by their numbers.
+
+    `options` are those of the network, `digest` the checksum of its file.
+    """
+    where = {"model": str(model.absolute()), "digest": digest, "out": str(out.absolute())}
     return [
         Piece(
             name=f"{number}: {source.name}",
@@ -32,8 +41,8 @@ def scoring_pieces(
             | options
             | {
                 "number": number,
-                # Sources are called what they were given as, which may be from here.
-                "paths": [str(Path(one.name).absolute()) for one in _members(source)],
+                # Sources, and what is said of them, are called what they were given as.
+                "folder": os.getcwd(),
                 "names": [one.name for one in _members(source)],
             },
             log=parts_folder(out) / f"{number:06d}.log",
@@ -49,10 +58,11 @@ def _members(source: Source) -> Sequence[Source]:
 def score_piece(
     *,
     model: str,
+    digest: str,
     engine: EngineName,
     out: str,
     number: int,
-    paths: list[str],
+    folder: str,
     names: list[str],
     batch_size: int,
     threshold: float | None,
@@ -63,18 +73,25 @@ def score_piece(
 ) -> None:
     """Score one input, or alert files from the `number`-th on, into the parts of `out`.
 
-    Its command has claimed them.
+    Its command has claimed them, in the working directory `folder`.
+
+    Raises
+    ------
+    InputError
+        When the model is not that of the checksum `digest` any more, or as `stream_scores`.
     """
+    # Another machine may lack it, and need it for none of the names.
+    with contextlib.suppress(OSError):
+        os.chdir(folder)
     if engine == "keras":
         load_tensorflow()
     network = load_engine(model, engine=engine, threads=threads, once=once)
+    if checksum(model) != digest:
+        raise InputError(f"{model}: expected the model that scoring began with, found another")
     members = [
-        open_source(path, stamp_shape=network.stamp_shape, keep_bad=skip_bad) for path in paths
+        open_source(name, stamp_shape=network.stamp_shape, keep_bad=skip_bad) for name in names
     ]
-    are_files = is_one_file(members[0])
-    for member, name in zip(members, names, strict=True):
-        member.name = name
-    source = AlertFiles(members) if are_files else members[0]
+    source = AlertFiles(members) if is_one_file(members[0]) else members[0]
     # A worker that was given up, or whose command was killed, may be at the same input still.
     with alone(parts_folder(Path(out)) / f"{number:06d}"):
         stream_scores(

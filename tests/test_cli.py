@@ -6,9 +6,10 @@ import subprocess
 import sys
 
 import pytest
+import tensorflow as tf
 
 from rbkeras import __main__, __version__
-from rbkeras.cli import continues, run_command
+from rbkeras.cli import continues, load_tensorflow, run_command
 from rbkeras.errors import InputError
 
 
@@ -31,6 +32,7 @@ def raising(error):
         (IsADirectoryError(errno.EISDIR, "", "in"), 2, "error: in: expected a file"),
         (OSError(errno.EFBIG, "", "out"), 1, "cannot write out: File too large"),
         (KeyboardInterrupt(), 1, "interrupted\n"),
+        (tf.errors.ResourceExhaustedError(None, None, "OOM\nat"), 1, "lower the batch size"),
     ],
 )
 def test_expected_failures_are_one_line_and_a_status(error, status, said, capsys):
@@ -52,6 +54,12 @@ def test_what_goes_on_after_an_interruption_says_so(capsys):
 def test_defects_are_raised(error):
     with pytest.raises(type(error), match="defect"):
         run_command(raising(error))
+
+
+def test_another_backend_of_keras_is_refused(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    with pytest.raises(InputError, match="KERAS_BACKEND: expected tensorflow, found 'jax'"):
+        load_tensorflow()
 
 
 def test_work_that_is_done_is_status_0_unless_it_says_otherwise():

@@ -40,6 +40,16 @@ def test_a_good_survey_of_any_numbers_is_converted(tmp_path, make_survey, dtype,
     }
 
 
+def test_room_for_all_records_is_taken_before_the_first(tmp_path, make_survey, monkeypatch):
+    taken = []
+    monkeypatch.setattr(os, "posix_fallocate", lambda _, start, size: taken.append((start, size)))
+    monkeypatch.setattr(write_records, "_CHUNK", 5)
+    survey = make_survey(tmp_path / "survey", detectors=(1, 2))
+    assert run(survey, tmp_path / "out") == 0
+    sizes = [(tmp_path / "out" / f"data{i}.tfrecord").stat().st_size for i in (1, 2)]
+    assert taken == [(0, size) for size in sizes]
+
+
 def test_label_names_can_be_given_and_overridden(survey, tmp_path):
     table = pd.read_csv(survey / "params1.csv")
     table.loc[:5, "object_type"] = "asteroid"

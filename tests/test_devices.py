@@ -65,6 +65,49 @@ def test_batches_have_to_be_divisible(records_dir, tmp_path, monkeypatch):
         _ = Run(config, open_records(records_dir)).strategy
 
 
+def test_several_devices_and_xla_exclude_each_other(records_dir, tmp_path):
+    code = """
+        from pathlib import Path
+        from rbkeras.config import FitConfig, TrainingConfig
+        from rbkeras.data.records import open_records
+        from rbkeras.errors import InputError
+        from rbkeras.rundir import Run
+
+        records = open_records(sys.argv[1])
+        training = TrainingConfig(devices=2, jit_compile=True)
+        run = Run(FitConfig(out=Path(sys.argv[2]), training=training), records)
+        try:
+            run.strategy
+        except InputError as error:
+            print(error)
+    """
+    said = run_python(code, records_dir, tmp_path)
+    assert said.startswith("--training.jit_compile: expected one device, got --training.devices 2")
+
+
+def test_a_run_shares_its_batches_among_its_devices(records_dir, tmp_path):
+    code = """
+        from pathlib import Path
+        from rbkeras.config import FitConfig, TrainingConfig
+        from rbkeras.data.records import open_records
+        from rbkeras.losses import RealBogusLoss
+        from rbkeras.rundir import Run
+
+        records = open_records(sys.argv[1])
+        assert len(records) == 36
+        training = TrainingConfig(devices=2, batch_size=10)
+        run = Run(FitConfig(out=Path(sys.argv[2]), training=training), records)
+        model = run.compiled({"network": "simple", "padding": "same"}, RealBogusLoss(), 10)
+        assert model.distribute_strategy.num_replicas_in_sync == 2
+        # An odd stamp is left out, so that the last batch has two equal shares.
+        targets = np.where(np.arange(36) < 35, 0, -2).astype(np.int8)
+        targets[:17] = 1
+        batches = run.batches.dataset(targets, training=True)
+        print([len(labels) for _, labels in batches.as_numpy_iterator()])
+    """
+    assert run_python(code, records_dir, tmp_path) == "[10, 10, 10, 4]"
+
+
 def test_one_device_by_number_is_the_same_training_as_by_default(records_dir, tmp_path):
     records = open_records(records_dir)
     settings = [

@@ -286,7 +286,7 @@ def test_a_disk_full_at_the_end_leaves_no_half_file(engine, run, arrays, tmp_pat
     content = out.read_bytes()
     (parts_folder(out) / f"whole.{ending}").symlink_to("/dev/full")
     assert run(arrays, out) == 1
-    assert "No space left" in capsys.readouterr().err
+    assert f"cannot write {out}: No space left" in capsys.readouterr().err
     assert out.read_bytes() == content
     # With room again, nothing has to be scored.
     engine.seen.clear()

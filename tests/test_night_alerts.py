@@ -1,5 +1,8 @@
 """Alert packets and FITS stamps through `predict`."""
 
+import errno
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -150,6 +153,54 @@ def test_faults_among_files_given_one_by_one(engine, run, files, tmp_path, capsy
     faults = table[table["fault"].notna()]
     assert faults["source"].tolist() == [str(files[1]), str(files[4])]
     assert faults["sample_index"].tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("grown", [True, False])
+def test_a_file_that_changes_meanwhile_moves_no_other(
+    engine, run, files, tmp_path, monkeypatch, grown
+):
+    """The third of three packets is there when they are counted, or comes a moment later."""
+    count = 4 if grown else 2
+    numbers = range(4, 4 + count)
+    opened = scoring._together
+
+    def meanwhile(sources):
+        write_packets(files[2], [ztf_packet(number) for number in numbers])
+        return opened(sources)
+
+    monkeypatch.setattr(scoring, "_together", meanwhile)
+    out = tmp_path / "scores.csv"
+    assert run(files, out, "--skip_bad") == (0 if grown else 1)
+    table = pd.read_csv(out)
+    assert table["source"].tolist() == np.repeat(list(map(str, files)), [1, 2, 3, 4, 1]).tolist()
+    found = table["score"].dropna()
+    assert found.tolist() == expected(*(n for n in range(1, 12) if grown or n != 6))
+    if not grown:
+        assert f"{files[2]}: expected 3 packets, found 2" in table["fault"].tolist()
+
+
+def test_a_file_that_can_be_read_again_is_noticed(
+    engine, run, files, tmp_path, capsys, monkeypatch
+):
+    """Its packets would move all that follow it."""
+    out = tmp_path / "scores.csv"
+    unreadable = Path.open
+
+    def refused(path, *arguments, **options):
+        if path == files[2]:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return unreadable(path, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refused)
+        engine.fail_at = expected(10)[0]
+        assert run(files, out, "--skip_bad") == 1
+    engine.fail_at = None
+    capsys.readouterr()
+    assert run(files, out, "--skip_bad") == 2
+    assert f"inputs.{files[2]}.stamps was 1, is 3" in capsys.readouterr().err
+    assert run(files, out, "--skip_bad", "--overwrite") == 0
+    assert pd.read_csv(out)["score"].tolist() == expected(*range(1, 12))
 
 
 def test_fits_stamps(engine, run, tmp_path):

@@ -1,20 +1,32 @@
 """`predict` on Dask, by real worker processes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from packets import write_packets, ztf_packet
 
 from rbkeras import predict, scoring
+from rbkeras.data.sources import open_source
 from rbkeras.data.write_records import convert_survey
+from rbkeras.decision import Decision, OperatingPoint, SecondLook
+from rbkeras.errors import InputError
 from rbkeras.models.classifier import build_classifier
 from rbkeras.parts import parts_folder
+from rbkeras.scoring_pieces import score_piece, scoring_pieces
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "model.keras"
-    build_classifier((11, 11, 3), network="compact", width=0.25).save(path)
+    classifier = build_classifier((11, 11, 3), network="compact", width=0.25)
+    # Every stamp gets a second look, and half of all calls real.
+    point = OperatingPoint(true_positive_rate=0.9, threshold=0.0, false_positive_rate=0.1)
+    own = Decision(operating_point=point, n_real=9, n_bogus=9, training_prevalence=0.5)
+    again = SecondLook(from_score=-1e3, share=1.0, decision=own)
+    classifier.decision = replace(own, second_look=again)
+    classifier.save(path)
     return path
 
 
@@ -32,18 +44,20 @@ def run(model, inputs, out, *flags):
     return predict.main([str(one) for one in (model, *inputs, "--out", out, *flags)])
 
 
-def test_workers_write_the_table_that_one_process_writes(model, night, tmp_path):
-    common = ["--threshold", 0, "--batch_size", 16]
+@pytest.mark.parametrize("flags", [[], ["--once"]])
+def test_workers_write_the_table_that_one_process_writes(model, night, tmp_path, flags):
+    common = ["--batch_size", 16, "--prevalence", 1e-3, *flags]
     assert run(model, night, tmp_path / "alone.csv", *common) == 0
     assert run(model, night, tmp_path / "shared.csv", "--dask", "local:2", *common) == 0
     alone, shared = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("alone", "shared"))
     assert len(shared) == 87
+    assert shared["probability_real"].max() < 0.01
     # The number of threads may change the order of sums.
     pd.testing.assert_frame_equal(alone, shared, rtol=1e-4, atol=1e-5)
     assert not parts_folder(tmp_path / "shared.csv").exists()
 
 
-def test_alert_files_share_pieces(model, tmp_path, monkeypatch):
+def test_alert_files_share_pieces(model, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(scoring, "_PACKETS_TOGETHER", 3)
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
@@ -51,11 +65,28 @@ def test_alert_files_share_pieces(model, tmp_path, monkeypatch):
     for number, name in enumerate(files):
         images = [rng.normal(size=(13, 13)).astype(np.float32) for _ in range(3)]
         write_packets(tmp_path / name, [ztf_packet(number, images=images)])
-    assert run(model, files, "alone.csv") == 0
-    assert run(model, files, "shared.csv", "--dask", "local:2") == 0
+    write_packets(tmp_path / files[3], [ztf_packet(3) | {"cutoutScience": None}])
+    said = []
+    for out, dask in (("alone.csv", []), ("shared.csv", ["--dask", "local:2"])):
+        assert run(model, files, out, "--skip_bad", *dask) == 1
+        said.append(capsys.readouterr().err.splitlines()[-1])
+    assert (
+        said[0]
+        == said[1]
+        == ("skipped: 3.avro: packet 1: expected a cutoutScience, found none")
+    )
     alone, shared = (pd.read_csv(f"{name}.csv") for name in ("alone", "shared"))
     assert shared["source"].tolist() == files
     pd.testing.assert_frame_equal(alone, shared, rtol=1e-4, atol=1e-5)
+
+
+def test_a_piece_takes_no_other_model_than_its_command_had(model, night, tmp_path):
+    options = {"engine": "keras", "threshold": None, "prevalence": None, "batch_size": 16}
+    options |= {"skip_bad": False, "threads": None, "once": False}
+    sources = {0: open_source(night[0], stamp_shape=(11, 11, 3))}
+    (piece,) = scoring_pieces(model, sources, tmp_path / "s.csv", options, digest="of another")
+    with pytest.raises(InputError, match="expected the model that scoring began with"):
+        score_piece(**piece.arguments)
 
 
 @pytest.mark.slow

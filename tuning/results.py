@@ -1,15 +1,15 @@
 """From the results of all trials to a table, the best settings and the Pareto front."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
-from rbkeras.config import FitConfig
-from rbkeras.files import plain, whole_file
+from rbkeras.files import whole_file
+from rbkeras.options import as_plain
 from tuning.cost import pareto_front
 from tuning.plan import Plan
 from tuning.space import settings_of
@@ -86,25 +86,8 @@ def given_result(
     return next(alike, None)
 
 
-def best_settings(best: dict[str, Any], plan: Plan) -> FitConfig:
-    """Give the settings of the best trial for `fit`, which run from any directory."""
-    config = plan.configured(best["values"])
-    table = config.label_errors.table
-    config = replace(
-        config,
-        out=(plan.folder / "best").resolve(),
-        # What the sweep was told about its own folder.
-        overwrite=False,
-        label_errors=replace(config.label_errors, table=table and table.resolve()),
-    )
-    paths = {
-        name: getattr(config, name) for name in ("data", "test_real", "test_bogus", "verdicts")
-    }
-    return replace(config, **{name: path and path.resolve() for name, path in paths.items()})
-
-
 def write_best(path: Path, best: dict[str, Any], plan: Plan, *, policy: str) -> None:
-    """Write `best.yaml`, which `fit --config` takes.
+    """Write `best.yaml`, which `fit --config` takes in any directory.
 
     Parameters
     ----------
@@ -115,7 +98,9 @@ def write_best(path: Path, best: dict[str, Any], plan: Plan, *, policy: str) -> 
     policy
         That of the command's flags, which `fit` shall follow.
     """
-    settings = asdict(replace(best_settings(best, plan), policy=policy))
+    # What the sweep was told about its own folder does not hold for its best.
+    best_run = replace(plan.configured(best["values"]), out=plan.folder / "best", overwrite=False)
+    settings = as_plain(replace(best_run, policy=policy))
     lines = [
         f"# Trial {best['trial']}: {plan.goal.title} {best['score']:.6g}, the mean over "
         f"{len(best['parts'])} validation parts.",
@@ -129,6 +114,6 @@ def write_best(path: Path, best: dict[str, Any], plan: Plan, *, policy: str) -> 
         )
     if plan.config.label_errors.table is None and policy != "keep":
         lines.append("# The search took labels as given; fit will do stage 1 first.")
-    text = "\n".join(lines) + "\n" + yaml.safe_dump(plain(settings), sort_keys=False)
+    text = "\n".join(lines) + "\n" + yaml.safe_dump(settings, sort_keys=False)
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -1,5 +1,6 @@
 """Alert packets as a source of stamps, for conversion, checking and scoring."""
 
+import itertools
 from collections.abc import Generator, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -131,7 +132,7 @@ class AlertSource:
         begin = max(start - first, 0)
         number = begin - 1
         try:
-            for number, packet in read_packets(path, begin):
+            for number, packet in self._counted(path, begin):
                 where = f"{path}: packet {number + 1}"
                 identity = self._place(path, first, number)
                 try:
@@ -149,6 +150,18 @@ class AlertSource:
                 yield Sample(str(path), self._place(path, first, missing), (), (), str(error))
             return self._count(path)
         return number + 1
+
+    def _counted(self, path: Path, begin: int) -> Iterator[tuple[int, Any]]:
+        """Read packets, with `keep_bad` as many as were counted: a file may change meanwhile."""
+        packets = read_packets(path, begin)
+        if not self._keep_bad:
+            yield from packets
+            return
+        count, number = self._count(path), begin - 1
+        for number, packet in itertools.islice(packets, max(count - begin, 0)):
+            yield number, packet
+        if number + 1 < count:
+            raise InputError(f"{path}: expected {count} packets, found {number + 1}")
 
     def _place(self, path: Path, first: int, number: int) -> dict[str, Any]:
         """Say of a packet what is known without reading it, a name of last resort included."""

@@ -215,7 +215,7 @@ def _write_detector(
                 )
                 if not (first or compress):
                     # All records are of one length.
-                    reserve(file, len(frames) // len(chunk) * size)
+                    reserve(file, frames.shape[1] * size)
                 file.write(frames)
                 bar.update(len(chunk))
             if not compress:

@@ -96,6 +96,7 @@ def export_model(
     if classifier is not trained:
         say("the network was trained in half precision; exported files compute in float32")
     folder = Path(out) if out is not None else (path if path.is_dir() else path.parent) / EXPORTED
+    _need_room(folder / FILES["saved_model"])
     shape = tuple(classifier.input_shape[1:])
     given = {
         name: None if file is None else Path(file)
@@ -154,11 +155,11 @@ def _write(
     quantized = name in CALIBRATED
     precision = "int8" if quantized else "float32"
     notes = own_notes.make_notes(shape, model.decision, precision=precision)
-    with whole_file(path) as temporary, _without_patterns(temporary) as plain:
+    with whole_file(path) as temporary, _without_patterns(temporary, name=path) as plain:
         if name == "saved_model":
             from rbkeras.exporting.serving import write_saved_model
 
-            write_saved_model(model, plain)
+            write_saved_model(model, plain, name=path)
             write_json(plain / own_notes.SAVED_MODEL_NOTES, notes)
             outputs_of = _saved_model_outputs(plain)
         elif name in ("onnx", "onnx_int8"):
@@ -186,8 +187,11 @@ def _write(
 
 
 @contextlib.contextmanager
-def _without_patterns(folder: Path) -> Iterator[Path]:
-    """Give a place to write a folder to whose path TensorFlow takes for no pattern of files."""
+def _without_patterns(folder: Path, *, name: Path) -> Iterator[Path]:
+    """Give a place to write a folder to whose path TensorFlow takes for no pattern of files.
+
+    `name` is what errors call the folder.
+    """
     if not re.search(r"[*?\[\]\\]", str(folder.absolute())):
         yield folder
         return
@@ -198,7 +202,7 @@ def _without_patterns(folder: Path) -> Iterator[Path]:
             try:
                 shutil.copytree(staged, folder)
             except shutil.Error as error:
-                raise WorkError(f"{folder}: cannot be written: {error.args[0][0][2]}") from None
+                raise WorkError(f"{name}: cannot be written: {error.args[0][0][2]}") from None
 
 
 def _saved_model_outputs(folder: Path) -> Outputs:
@@ -215,6 +219,13 @@ def _saved_model_outputs(folder: Path) -> Outputs:
         return {name: np.concatenate([each[name] for each in found]) for name in OUTPUTS}
 
     return outputs_of
+
+
+def _need_room(folder: Path) -> None:
+    """See that a SavedModel takes the place of nothing but a SavedModel."""
+    ours = (folder / own_notes.SAVED_MODEL_NOTES).exists()
+    if folder.is_dir() and any(folder.iterdir()) and not ours:
+        raise InputError(f"{folder}: expected a model of rbkeras.export or nothing, found a folder")
 
 
 def _need_packages(formats: Sequence[str]) -> None:

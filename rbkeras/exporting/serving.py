@@ -59,8 +59,12 @@ def _interpolated(x: tf.Tensor, at: tuple[float, ...], values: tuple[float, ...]
     return np.float32(values[0]) + tf.reduce_sum(ramps * rises, axis=1) + 0.0 * x
 
 
-def write_saved_model(model: RealBogusClassifier, folder: Path) -> None:
+def write_saved_model(
+    model: RealBogusClassifier, folder: Path, *, name: Path | None = None
+) -> None:
     """Write a SavedModel whose signatures `serving_default` and `serve` are `serving_function`.
+
+    `name` is what errors call it, where that is another path.
 
     Raises
     ------
@@ -74,5 +78,6 @@ def write_saved_model(model: RealBogusClassifier, folder: Path) -> None:
     try:
         archive.write_out(str(folder), verbose=False)
     except tf.errors.OpError as error:
-        # A full disk, which TensorFlow does not tell as others do.
-        raise WorkError(f"{folder}: cannot be written: {first_line(error)}") from error
+        # A full disk, which TensorFlow does not tell as others do: behind a path of its own.
+        reason = first_line(error).rpartition("; ")[2]
+        raise WorkError(f"{name or folder}: cannot be written: {reason}") from error

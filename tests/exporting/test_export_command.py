@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rbkeras import export
+from rbkeras import __version__, export
 from rbkeras.engines import load_engine
 from rbkeras.exporting import job, parity, serving
 from rbkeras.file_states import checksum
@@ -84,6 +84,9 @@ def test_files_score_alike_without_rbkeras(exported, tmp_path, blocked, code, wi
     if within < 1e-3:
         expected = model.decision.probability(score)
         np.testing.assert_allclose(found["probability"], expected, atol=1e-4)
+    assert notes["rbkeras"] == __version__
+    assert notes["classes"] == ["bogus", "real"]
+    assert notes["precision"] == ("int8" if within > 1e-3 else "float32")
     assert notes["stamp_shape"] == list(stamps.shape[1:])
     assert notes["channels"] == 2
     assert notes["labels"] == {"star": 1}
@@ -142,15 +145,33 @@ def test_a_file_is_of_the_model_that_was_read(model, tmp_path, monkeypatch):
     assert entry["model_sha256"] == digest
 
 
-def test_a_file_that_scores_otherwise_gets_no_name(model, tmp_path, fails_with, monkeypatch):
-    monkeypatch.setattr(parity, "TOLERANCE", 1e-12)
-    monkeypatch.setattr(parity, "RELATIVE_TOLERANCE", 0.0)
-    (tmp_path / "exported").mkdir()
-    (tmp_path / "exported" / "model.onnx").write_text("what was there before")
-    said = fails_with(export.main, [*model, "--formats", "onnx"])
-    assert "model.onnx: expected scores within 1e-12" in said
-    assert [file.name for file in (tmp_path / "exported").iterdir()] == ["model.onnx"]
-    assert (tmp_path / "exported" / "model.onnx").read_text() == "what was there before"
+@pytest.mark.parametrize("name", ["onnx", "litert", "saved_model"])
+def test_a_file_that_scores_otherwise_gets_no_name(
+    model, exported, tmp_path, fails_with, monkeypatch, name
+):
+    before = exported[0] / "exported"
+    shutil.copytree(before, tmp_path / "exported")
+    keras_logits = job.predict_logits
+    monkeypatch.setattr(job, "predict_logits", lambda *a: keras_logits(*a) + np.float32([0, 1e-3]))
+    said = fails_with(export.main, [*model, "--formats", name])
+    assert f"{job.FILES[name]}: expected scores within 0.0001 of Keras's" in said
+    names = {path.relative_to(before) for path in before.rglob("*")}
+    assert {p.relative_to(tmp_path / "exported") for p in (tmp_path / "exported").rglob("*")} == (
+        names
+    )
+    file = before / job.FILES[name]
+    file = file / "saved_model.pb" if name == "saved_model" else file
+    same = tmp_path / "exported" / file.relative_to(before)
+    assert same.read_bytes() == file.read_bytes()
+
+
+def test_a_folder_of_other_things_is_not_replaced(model, tmp_path, fails_with):
+    theirs = tmp_path / "out" / "saved_model" / "1" / "mine.txt"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("mine")
+    said = fails_with(export.main, [model[0], "--out", tmp_path / "out"])
+    assert "expected a model of rbkeras.export or nothing" in said
+    assert theirs.read_text() == "mine"
 
 
 def test_a_file_with_another_probability_gets_no_name(model, tmp_path, fails_with, monkeypatch):
@@ -248,7 +269,8 @@ class FullArchive:
         pass
 
     def write_out(self, *_, **__):
-        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+        reason = "somewhere/.1.part/variables; No space left on device"
+        raise tf.errors.ResourceExhaustedError(None, None, reason)
 
 
 def no_room(*_, **__):
@@ -267,5 +289,5 @@ def test_a_full_disk_is_one_sentence(model, tmp_path, fails_with, monkeypatch, n
     monkeypatch.setattr(place, fails)
     out = tmp_path / name
     said = fails_with(export.main, [model[0], "--formats", "saved_model", "--out", out], 1)
-    assert "cannot be written: No space left on device" in said
+    assert f"error: {out / 'saved_model' / '1'}: cannot be written: No space left on device" in said
     assert not (out / "saved_model" / "1").exists()

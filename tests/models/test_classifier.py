@@ -283,6 +283,12 @@ def test_mixed_precision_trains_on_raw_counts(network, policy):
     assert int(inner.iterations) == 2 or (network == "complex" and scaled)
 
 
+def test_networks_compute_in_whole_float32():
+    tf.config.experimental.enable_tensor_float_32_execution(True)
+    build_classifier((21, 21, 3), network="simple")
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
+
+
 @pytest.mark.parametrize(
     "network", ["simple", "compact", pytest.param("residual", marks=pytest.mark.slow)]
 )
@@ -448,6 +454,28 @@ def test_a_model_with_a_decision_trains_on(tmp_path):
     stamps = draw_stamps(16, labels=labels)
     model.fit(stamps, labels, epochs=2, verbose=0, callbacks=[backup])
     assert model.decision == measured()
+
+
+def test_half_precision_learns_as_much_as_single_precision():
+    stamps = draw_stamps(8)
+    moved = {}
+    for policy in ("float32", "mixed_float16"):
+        previous = keras.mixed_precision.dtype_policy()
+        keras.mixed_precision.set_dtype_policy(policy)
+        try:
+            model = make_model(RealBogusLoss(), network="simple", dropout=0.0)
+            model.compile(keras.optimizers.SGD(0.1), loss=RealBogusLoss())
+        finally:
+            keras.mixed_precision.set_dtype_policy(previous)
+        start = np.concatenate([weights.ravel() for weights in model.get_weights()])
+        step(model, stamps, LABELS)
+        end = np.concatenate([weights.ravel() for weights in model.get_weights()])
+        moved[policy] = end - start
+    # Its loss is scaled by 2**15, and its gradients back.
+    np.testing.assert_allclose(
+        np.linalg.norm(moved["mixed_float16"]), np.linalg.norm(moved["float32"]), rtol=0.05
+    )
+    assert np.linalg.norm(moved["float32"]) > 1e-3
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Tables, best settings, page and HParams of made-up trials."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -121,6 +122,12 @@ def test_best_settings_are_a_config_file(plan, results, tmp_path):
     assert config.data.is_absolute()
     assert config.out == plan.folder.resolve() / "best"
     assert "stage 1 first" in (tmp_path / "best.yaml").read_text()
+    for name in ("table", "start_from"):
+        errors = replace(plan.config.label_errors, **{name: Path("given")})
+        own = replace(plan, config=replace(plan.config, label_errors=errors))
+        write_best(tmp_path / "best.yaml", results[3], own, policy="unlabel")
+        config = read_settings(tmp_path / "best.yaml")
+        assert getattr(config.label_errors, name) == Path("given").absolute()
     write_best(tmp_path / "off.yaml", results[10], plan, policy="keep")
     config = read_settings(tmp_path / "off.yaml")
     assert (config.loss.lambda_auc, config.model.network) == (0.0, "simple")
