@@ -237,13 +237,18 @@ class Run:
     ) -> RealBogusClassifier:
         """Build a network as `built` does, and compile it for so many steps."""
         own = self.config.training
-        keras.mixed_precision.set_dtype_policy(own.precision)
-        with self.strategy.scope():
-            classifier = self.built(model, start)
-            optimizer = make_optimizer(total_steps=total_steps, **asdict(self.config.optimizer))
-            compile_classifier(
-                classifier, optimizer=optimizer, loss=loss, jit_compile=own.jit_compile
-            )
+        previous = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(own.precision)
+        try:
+            with self.strategy.scope():
+                classifier = self.built(model, start)
+                optimizer = make_optimizer(total_steps=total_steps, **asdict(self.config.optimizer))
+                compile_classifier(
+                    classifier, optimizer=optimizer, loss=loss, jit_compile=own.jit_compile
+                )
+        finally:
+            # Layers keep the policy that they were made under; other networks are none of ours.
+            keras.config.set_dtype_policy(previous)
         return classifier
 
     @cached_property

@@ -19,7 +19,8 @@ class _ScoreHistogram(keras.metrics.Metric):
     """Counts of the scores of reals and bogus; subclasses read a figure off them.
 
     Exact to the bin width of 64 / 8192 in log-odds, of fixed size however much data passes, and
-    summed over replicas. Labels (N,) in {0, 1, -1}, logits (N, 2); -1 is passed over, and so are
+    summed over replicas. Counts are float32: of more than 2^24 stamps of a class in an epoch, 17
+    million, they round. Labels (N,) in {0, 1, -1}, logits (N, 2); -1 is passed over, and so are
     stamps whose score is not finite.
     """
 

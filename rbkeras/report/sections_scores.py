@@ -27,9 +27,15 @@ NO_SCORES = "The run has neither a scored test set nor a validation part."
 
 def headline(findings: Findings) -> Section:
     """Numbers with their intervals, and the same for every set of samples there is."""
-    best, cards = findings.best, []
-    if best is not None:
-        figures = _figures(best, findings)
+    # Once each, since intervals take their time.
+    measured = [
+        (scored, _figures(scored, findings))
+        for scored in (findings.test, findings.validation, findings.out_of_fold)
+        if scored is not None
+    ]
+    cards = []
+    if findings.best is not None:
+        figures = next(figures for scored, figures in measured if scored is findings.best)
         low, high = figures["fpr_at_tpr90_ci95"]
         cards = [
             Card(
@@ -57,19 +63,14 @@ def headline(findings: Findings) -> Section:
         lines = ["suspected label errors", f"{suspects / total:.1%} of {total:,} labels"]
         cards.append(Card(f"{suspects:,}", lines))
     blocks: list[Block] = [Headline(cards)] if cards else []
-    rows = [
-        _row(scored, _figures(scored, findings))
-        for scored in (findings.test, findings.validation, findings.out_of_fold)
-        if scored is not None
-    ]
-    if rows:
+    if measured:
         blocks.append(
             Table(
                 "The same for every set of samples, with 95% intervals; FPR and TPR are the false "
                 "and the true positive rate. Out-of-fold predictions and the validation part are "
                 "measured against labels of which some may be wrong.",
                 ["samples", "real", "bogus", "AUC", "AUC below FPR 0.01", "FPR at TPR 0.9"],
-                rows,
+                [_row(scored, figures) for scored, figures in measured],
             )
         )
     if findings.rated is not None:

@@ -1,6 +1,8 @@
 """Sources: blocks from any start, whatever the kind, and faults that are named."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -9,6 +11,11 @@ import pytest
 from rbkeras.data.records import open_records
 from rbkeras.data.sources import open_source, require_stamp_shape
 from rbkeras.errors import InputError
+
+
+def test_astropy_is_loaded_for_fits_files_alone():
+    code = "import sys, rbkeras.data.sources; assert 'astropy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def read(source, start=0, size=5):

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.image import imread
 from scipy.stats import binomtest
 
-from rbkeras import saliency
+from rbkeras import metrics, saliency
 from rbkeras.data.records import open_records
 from rbkeras.decision import Decision, OperatingPoint
 from rbkeras.evaluation import scores_of_arrays
@@ -30,6 +30,19 @@ from rbkeras.report.sections_scores import curves, headline, thresholds
 def findings(real, bogus, **more):
     test = Scored("test set", scores_of_arrays(np.asarray(real), np.asarray(bogus)))
     return Findings(title="made up", test=test, **more)
+
+
+def test_the_figures_of_scores_are_measured_once(monkeypatch):
+    measured = []
+
+    def counting(real, bogus, measure=metrics.auc_interval):
+        measured.append(len(real))
+        return measure(real, bogus)
+
+    monkeypatch.setattr(metrics, "auc_interval", counting)
+    page = headline(findings([1.0, 2.0, 3.0], [-1.0, 0.0, 1.5]))
+    assert measured == [3]
+    assert len(page.blocks[0].cards) == 3
 
 
 def model(shape=(), **calibrated):
