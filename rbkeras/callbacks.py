@@ -15,6 +15,7 @@ from rbkeras.data.labels import BOGUS, REAL
 from rbkeras.decision import Decision
 from rbkeras.errors import InputError
 from rbkeras.files import read_json, whole_file, write_json
+from rbkeras.inference import predict_logits
 from rbkeras.losses import score
 
 
@@ -273,7 +274,7 @@ class ValidationPictures(keras.callbacks.Callback):
         all_labels, all_scores = [], []
         worst: list[tuple[float, np.ndarray, str]] = []
         for stamps, labels in self.validation.as_numpy_iterator():
-            scores = np.asarray(score(self.model(stamps, training=False)))
+            scores = np.asarray(score(predict_logits(self.model, [stamps])))
             labelled = labels >= 0
             all_labels.append(labels[labelled])
             all_scores.append(scores[labelled])

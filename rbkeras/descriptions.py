@@ -1,7 +1,6 @@
 """What a run directory says of how its model came about: settings, versions, the machine."""
 
 import contextlib
-import os
 import platform
 from collections.abc import Iterator
 from importlib import metadata
@@ -13,6 +12,7 @@ from rbkeras import __version__
 from rbkeras.config import FitConfig
 from rbkeras.errors import InputError
 from rbkeras.files import whole_file, write_json
+from rbkeras.machine import processors
 from rbkeras.options import write_config
 from rbkeras.resume import OtherSettingsError
 
@@ -60,7 +60,7 @@ def _environment() -> dict[str, Any]:
         "rbkeras": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpus": os.cpu_count(),
+        "cpus": processors(),
         "gpus": _gpus(),
         "packages": {name: metadata.version(name) for name in _PACKAGES},
     }

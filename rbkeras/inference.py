@@ -18,6 +18,7 @@ from rbkeras.data.symmetries import symmetric_views
 from rbkeras.errors import InputError, first_line
 from rbkeras.model_file import trained_model
 from rbkeras.models.classifier import RealBogusClassifier
+from rbkeras.models.precision import precision
 from rbkeras.second_look import look_again
 
 
@@ -40,13 +41,16 @@ def load_classifier(path: str | Path, *, compile: bool = False) -> RealBogusClas
     if not zipfile.is_zipfile(path):
         raise InputError(f"{path}: expected a .keras file, found something else or a part of one")
     try:
-        model = keras.saving.load_model(path, compile=compile, safe_mode=True)
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise InputError(
             f"{path}: expected a whole .keras file, but loading says: {first_line(error)}"
         ) from None
     if not isinstance(model, RealBogusClassifier):
         raise InputError(f"{path}: expected a RealBogusClassifier, found {type(model).__name__}")
+    if compile:
+        with precision(model.precision):
+            model = keras.saving.load_model(path, compile=True, safe_mode=True)
     return model
 
 

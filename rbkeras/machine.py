@@ -3,7 +3,12 @@
 import contextlib
 import ctypes
 import os
-import resource
+
+try:
+    import resource
+except ImportError:
+    # Not on Windows, whose files are not counted like that.
+    resource = None
 
 # From glibc's malloc.h.
 _M_TOP_PAD = -2
@@ -30,13 +35,29 @@ def prepare() -> bool:
     """
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    with contextlib.suppress(OSError, AttributeError):
+    # Other systems answer in their own ways that they have none of it.
+    with contextlib.suppress(OSError, AttributeError, TypeError):
         return ctypes.CDLL(None).mallopt(_M_TOP_PAD, 64 << 20) == 1
     return False
 
 
 def allow_open_files() -> None:
     """Let this process open as many files as the system permits: a mapped array keeps one open."""
+    if resource is None:
+        return
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def processors() -> int:
+    """Count the processors that this process may use.
+
+    `OMP_NUM_THREADS` says it where it is set, as for the processes that share a machine.
+    """
+    share = os.environ.get("OMP_NUM_THREADS", "")
+    if share.isdecimal() and int(share) > 0:
+        return int(share)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -5,7 +5,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
@@ -20,6 +19,7 @@ from rbkeras.devices import find_strategy
 from rbkeras.errors import InputError, because_of
 from rbkeras.losses import RealBogusLoss
 from rbkeras.models.classifier import RealBogusClassifier, build_classifier
+from rbkeras.models.precision import precision
 from rbkeras.resume import digest
 from rbkeras.start_weights import StartWeights
 from rbkeras.training import compile_classifier, enough_epochs, make_optimizer
@@ -237,18 +237,12 @@ class Run:
     ) -> RealBogusClassifier:
         """Build a network as `built` does, and compile it for so many steps."""
         own = self.config.training
-        previous = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(own.precision)
-        try:
-            with self.strategy.scope():
-                classifier = self.built(model, start)
-                optimizer = make_optimizer(total_steps=total_steps, **asdict(self.config.optimizer))
-                compile_classifier(
-                    classifier, optimizer=optimizer, loss=loss, jit_compile=own.jit_compile
-                )
-        finally:
-            # Layers keep the policy that they were made under; other networks are none of ours.
-            keras.config.set_dtype_policy(previous)
+        with precision(own.precision), self.strategy.scope():
+            classifier = self.built(model, start)
+            optimizer = make_optimizer(total_steps=total_steps, **asdict(self.config.optimizer))
+            compile_classifier(
+                classifier, optimizer=optimizer, loss=loss, jit_compile=own.jit_compile
+            )
         return classifier
 
     @cached_property

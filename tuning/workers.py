@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 
 from rbkeras.errors import InputError
+from rbkeras.machine import processors
 from rbkeras.pieces import END_WITH_PARENT, thread_limits
 
 _NAMES = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
@@ -113,7 +114,7 @@ def run_workers(argv: Sequence[str], *, workers: int, threads: int | None) -> di
     own = [argument for argument in argv if argument != "--overwrite"]
     command = [sys.executable, "-m", "tuning.search", *own, "--workers", "0"]
     environment = os.environ | dict(zip(_NAMES[1:], ("127.0.0.1", str(port)), strict=True))
-    threads = threads or max((os.cpu_count() or 1) // workers, 1)
+    threads = threads or max(processors() // workers, 1)
     environment |= thread_limits(threads)
 
     def begin(name: str) -> subprocess.Popen:

@@ -1,6 +1,5 @@
 """Engines that run exported files: ONNX Runtime and LiteRT, without TensorFlow."""
 
-import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from rbkeras.decision import Decision
 from rbkeras.errors import InputError, first_line
 from rbkeras.exporting import notes
+from rbkeras.machine import processors
 
 #: Name of the signature in LiteRT files and SavedModels, and of its input and outputs.
 SIGNATURE, INPUT = "serving_default", "stamp"
@@ -40,7 +40,7 @@ class OnnxEngine:
         options = ort.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = 1
-        self._threads = ThreadPoolExecutor(threads or _processors(), "onnx")
+        self._threads = ThreadPoolExecutor(threads or processors(), "onnx")
         try:
             # As bytes: a path would let a file name others to be read as its weights.
             self._session = ort.InferenceSession(
@@ -80,7 +80,7 @@ class LiteRTEngine:
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from None
         # An interpreter belongs to one thread at a time; the content is shared by all.
-        workers = threads or _processors()
+        workers = threads or processors()
         self._idle: SimpleQueue[Any] = SimpleQueue()
         self._threads = ThreadPoolExecutor(workers, "litert")
         try:
@@ -140,13 +140,3 @@ def _package(name: str, path: str | Path, *, extra: str):
 
 def _damaged(path: str | Path, kind: str, error: Exception) -> str:
     return f"{path}: expected a whole {kind} file of rbkeras, but loading says: {first_line(error)}"
-
-
-def _processors() -> int:
-    # What a worker is given of its machine, see `rbkeras.pieces.thread_limits`.
-    share = os.environ.get("OMP_NUM_THREADS", "")
-    if share.isdecimal() and int(share) > 0:
-        return int(share)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -50,6 +50,12 @@ class RealBogusClassifier(keras.Model):
         again = None if self.decision is None else self.decision.second_look
         return None if again is None else again.from_score
 
+    @property
+    def precision(self) -> keras.DTypePolicy:
+        """What the network computes in; the model itself, which holds it, does not remember."""
+        layers = self.get_layer(BACKBONE_LAYER).layers
+        return next(layer.dtype_policy for layer in layers if layer.weights)
+
     def get_config(self) -> dict[str, Any]:
         """Return the functional model's config and, once measured, the decision."""
         config = super().get_config()
@@ -221,7 +227,7 @@ def build_classifier(
     normalisation
         One of `rbkeras.models.normalisation.NORMALISATIONS`; None takes the network's own.
     **options
-        `width`, `depth`, `kernel`, `padding`, `dropout`: see `build_backbone`.
+        Fields of `rbkeras.models.backbones.BackboneOptions`: see `build_backbone`.
 
     Returns
     -------

@@ -1,3 +1,4 @@
+import inspect
 import json
 import os
 import subprocess
@@ -17,6 +18,7 @@ from rbkeras.inference import load_classifier
 from rbkeras.losses import RealBogusLoss, auc_hinge, cross_entropy
 from rbkeras.models.backbones import NETWORKS
 from rbkeras.models.classifier import RealBogusClassifier, build_classifier
+from rbkeras.models.precision import precision
 from rbkeras.streaming_metrics import default_metrics
 
 SHAPE = (13, 13, 2)
@@ -281,6 +283,37 @@ def test_mixed_precision_trains_on_raw_counts(network, policy):
     inner = model.optimizer.inner_optimizer if scaled else model.optimizer
     # The first steps of `complex` overflow at the optimizer's first scale and are skipped.
     assert int(inner.iterations) == 2 or (network == "complex" and scaled)
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (keras.Model, ("_maybe_symbolic_build", "_get_metrics_result_or_logs", "_loss_tracker")),
+        (
+            keras.callbacks.BackupAndRestore,
+            ("_save_model", "_weights_path", "_training_metadata_path"),
+        ),
+    ],
+)
+def test_what_is_overridden_of_keras_is_there(kind, names):
+    """Under another name it would do what Keras does, without a word."""
+    own = [each for each in kind.__mro__ if each.__module__.startswith("keras.")]
+    source = "".join(map(inspect.getsource, own))
+    assert all(name in source for name in names)
+
+
+def test_loading_brings_a_scaled_optimizer_back(tmp_path):
+    with precision("mixed_float16"):
+        model = make_model(network="simple")
+        step(model, draw_stamps(8), LABELS)
+    model.save(tmp_path / "model.keras")
+    loaded = load_classifier(tmp_path / "model.keras", compile=True)
+    assert keras.config.dtype_policy().name == "float32"
+    assert isinstance(loaded.optimizer, keras.optimizers.LossScaleOptimizer)
+    stored = [np.asarray(variable) for variable in model.optimizer.variables]
+    found = [np.asarray(variable) for variable in loaded.optimizer.variables]
+    assert len(stored) == len(found)
+    assert all(np.array_equal(*pair) for pair in zip(stored, found, strict=True))
 
 
 def test_networks_compute_in_whole_float32():
