@@ -86,6 +86,10 @@ def run_command(work: Callable[[], int | None], *, interrupted: str | None = Non
         # TensorFlow's exception, by its name: here TensorFlow is not loaded.
         if type(error).__name__ != "ResourceExhaustedError":
             raise
+        if os.strerror(errno.ENOSPC) in str(error):
+            # It says the same of memory and of disks, and of the latter in many lines.
+            print(f"error: cannot write: {os.strerror(errno.ENOSPC)}", file=sys.stderr)
+            return 1
         print("error: not enough memory for a batch: lower the batch size", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -130,7 +134,7 @@ def load_tensorflow() -> None:
         When the environment asks for another backend of Keras.
     """
     backend = os.environ["KERAS_BACKEND"]
-    if backend != "tensorflow":
+    if backend not in ("", "tensorflow"):
         raise InputError(f"KERAS_BACKEND: expected tensorflow, found {backend!r}: unset it")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     machine.prepare()

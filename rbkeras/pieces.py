@@ -35,7 +35,7 @@ class Piece:
     work
         A function of a module, which returns nothing: what it makes are files.
     arguments
-        Its keyword arguments: plain values, paths absolute.
+        Its keyword arguments: plain values, paths absolute unless it goes to a folder first.
     log
         File that gets all that it prints and, if it fails, its traceback.
     after

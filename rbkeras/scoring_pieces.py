@@ -1,7 +1,7 @@
 """Scoring inputs by other processes: each fills its part of the table that a command gathers."""
 
-import contextlib
 import os
+import platform
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -44,6 +44,7 @@ def scoring_pieces(
                 # Sources, and what is said of them, are called what they were given as.
                 "folder": os.getcwd(),
                 "names": [one.name for one in _members(source)],
+                "counts": [len(one) for one in _members(source)],
             },
             log=parts_folder(out) / f"{number:06d}.log",
         )
@@ -64,6 +65,7 @@ def score_piece(
     number: int,
     folder: str,
     names: list[str],
+    counts: list[int],
     batch_size: int,
     threshold: float | None,
     prevalence: float | None,
@@ -73,16 +75,23 @@ def score_piece(
 ) -> None:
     """Score one input, or alert files from the `number`-th on, into the parts of `out`.
 
-    Its command has claimed them, in the working directory `folder`.
+    Its command has claimed them, in the working directory `folder`, and counted the stamps: an
+    input that has others by now is left to it.
 
     Raises
     ------
     InputError
         When the model is not that of the checksum `digest` any more, or as `stream_scores`.
     """
-    # Another machine may lack it, and need it for none of the names.
-    with contextlib.suppress(OSError):
+    try:
         os.chdir(folder)
+    except OSError as error:
+        # Another machine may lack it, and need it for none of the names.
+        if not all(map(os.path.isabs, names)):
+            where = platform.node()
+            raise InputError(
+                f"{folder}: expected the folder of the command on {where}, got {error.strerror}"
+            ) from None
     if engine == "keras":
         load_tensorflow()
     network = load_engine(model, engine=engine, threads=threads, once=once)
@@ -91,6 +100,11 @@ def score_piece(
     members = [
         open_source(name, stamp_shape=network.stamp_shape, keep_bad=skip_bad) for name in names
     ]
+    for member, count in zip(members, counts, strict=True):
+        if len(member) != count:
+            # The command, by whose count others follow, will score what is missing itself.
+            print(f"{member.name}: expected {count} stamps, found {len(member)}: left alone")
+            return
     source = AlertFiles(members) if is_one_file(members[0]) else members[0]
     # A worker that was given up, or whose command was killed, may be at the same input still.
     with alone(parts_folder(Path(out)) / f"{number:06d}"):

@@ -33,6 +33,11 @@ def raising(error):
         (OSError(errno.EFBIG, "", "out"), 1, "cannot write out: File too large"),
         (KeyboardInterrupt(), 1, "interrupted\n"),
         (tf.errors.ResourceExhaustedError(None, None, "OOM\nat"), 1, "lower the batch size"),
+        (
+            tf.errors.ResourceExhaustedError(None, None, "a\nout/cache; No space left on device"),
+            1,
+            "error: cannot write: No space left on device",
+        ),
     ],
 )
 def test_expected_failures_are_one_line_and_a_status(error, status, said, capsys):

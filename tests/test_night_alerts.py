@@ -176,7 +176,23 @@ def test_a_file_that_changes_meanwhile_moves_no_other(
     found = table["score"].dropna()
     assert found.tolist() == expected(*(n for n in range(1, 12) if grown or n != 6))
     if not grown:
-        assert f"{files[2]}: expected 3 packets, found 2" in table["fault"].tolist()
+        assert f"{files[2]}: expected 3 packets, found fewer" in table["fault"].tolist()
+
+
+def test_a_file_that_can_be_read_a_moment_later_is_told(engine, run, files, tmp_path, monkeypatch):
+    readable, refused = Path.open, []
+
+    def once(path, *arguments, **options):
+        if path == files[2] and not refused:
+            refused.append(path)
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return readable(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", once)
+    assert run(files, tmp_path / "scores.csv", "--skip_bad") == 1
+    table = pd.read_csv(tmp_path / "scores.csv")
+    assert table["score"].dropna().tolist() == expected(1, 2, 3, *range(7, 12))
+    assert "Input/output error" in table["fault"].dropna().item()
 
 
 def test_a_file_that_can_be_read_again_is_noticed(

@@ -12,6 +12,7 @@ from rbkeras.data.sources import open_source
 from rbkeras.data.write_records import convert_survey
 from rbkeras.decision import Decision, OperatingPoint, SecondLook
 from rbkeras.errors import InputError
+from rbkeras.file_states import checksum
 from rbkeras.models.classifier import build_classifier
 from rbkeras.parts import parts_folder
 from rbkeras.scoring_pieces import score_piece, scoring_pieces
@@ -76,13 +77,50 @@ def test_alert_files_share_pieces(model, tmp_path, monkeypatch, capsys):
     pd.testing.assert_frame_equal(alone, shared, rtol=1e-4, atol=1e-5)
 
 
-def test_a_piece_takes_no_other_model_than_its_command_had(model, night, tmp_path):
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"digest": "of another"}, "expected the model that scoring began with"),
+        ({"folder": "/no/such", "names": ["night0.npy"]}, "/no/such: expected the folder of the"),
+    ],
+)
+def test_a_piece_scores_nothing_but_what_its_command_has_seen(
+    model, night, tmp_path, monkeypatch, other, said
+):
+    monkeypatch.chdir(tmp_path)
     options = {"engine": "keras", "threshold": None, "prevalence": None, "batch_size": 16}
     options |= {"skip_bad": False, "threads": None, "once": False}
     sources = {0: open_source(night[0], stamp_shape=(11, 11, 3))}
-    (piece,) = scoring_pieces(model, sources, tmp_path / "s.csv", options, digest="of another")
-    with pytest.raises(InputError, match="expected the model that scoring began with"):
-        score_piece(**piece.arguments)
+    (piece,) = scoring_pieces(model, sources, tmp_path / "s.csv", options, digest=checksum(model))
+    with pytest.raises(InputError, match=said):
+        score_piece(**piece.arguments | other)
+
+
+def test_a_file_that_changes_meanwhile_moves_no_other(model, tmp_path, monkeypatch):
+    """Its command, which has counted it, scores the group of such a file itself."""
+    rng = np.random.default_rng(0)
+    files = [tmp_path / f"{number}.avro" for number in range(3)]
+
+    def write(path, count):
+        images = [rng.normal(size=(13, 13)).astype(np.float32) for _ in range(3)]
+        packets = [ztf_packet(10 * int(path.stem) + n, images=images) for n in range(count)]
+        write_packets(path, packets)
+
+    for path in files:
+        write(path, 3)
+    scored = scoring.do_on_dask
+
+    def meanwhile(*arguments, **options):
+        write(files[1], 4)
+        return scored(*arguments, **options)
+
+    monkeypatch.setattr(scoring, "do_on_dask", meanwhile)
+    out = tmp_path / "scores.csv"
+    assert run(model, files, out, "--skip_bad", "--dask", "local:1") == 0
+    table = pd.read_csv(out)
+    assert table["source"].tolist() == np.repeat(list(map(str, files)), 3).tolist()
+    assert table["sample_index"].tolist() == [0, 1, 2] * 3
+    assert table["score"].notna().all()
 
 
 @pytest.mark.slow

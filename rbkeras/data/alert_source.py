@@ -58,7 +58,8 @@ class AlertSource:
         self._score_field = score_field
         self._on_bad = ignore_bad if keep_bad and on_bad is None else on_bad
         self._keep_bad = keep_bad
-        self._counts: dict[Path, int] = {}
+        # Packets of each file, and the damage that counts as the last of them.
+        self._counts: dict[Path, tuple[int, InputError | None]] = {}
 
     @cached_property
     def stamp_shape(self) -> tuple[int, int, int]:
@@ -115,7 +116,7 @@ class AlertSource:
     def _count(self, path: Path) -> int:
         if path not in self._counts:
             self._counts[path] = count_packets(path)
-        return self._counts[path]
+        return self._counts[path][0]
 
     def _samples(self, start: int, on_bad: OnBad | None) -> Iterator[Sample]:
         first = 0  # number of the file's first packet
@@ -158,10 +159,14 @@ class AlertSource:
             yield from packets
             return
         count, number = self._count(path), begin - 1
-        for number, packet in itertools.islice(packets, max(count - begin, 0)):
+        damage = self._counts[path][1]
+        sound = count if damage is None else count - 1
+        for number, packet in itertools.islice(packets, max(sound - begin, 0)):
             yield number, packet
-        if number + 1 < count:
-            raise InputError(f"{path}: expected {count} packets, found {number + 1}")
+        if number + 1 < sound:
+            raise InputError(f"{path}: expected {count} packets, found fewer")
+        if damage is not None:
+            raise damage
 
     def _place(self, path: Path, first: int, number: int) -> dict[str, Any]:
         """Say of a packet what is known without reading it, a name of last resort included."""

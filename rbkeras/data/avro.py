@@ -57,20 +57,21 @@ def _unreadable(error: OSError) -> None:
     raise InputError(f"{error.filename}: expected a readable folder, got {error.strerror}")
 
 
-def count_packets(path: Path) -> int:
+def count_packets(path: Path) -> tuple[int, InputError | None]:
     """Count a file's packets by its block headers, without decoding them.
 
-    Damage that shows in the headers counts as one packet, and so does a file without any, so that
-    every fault has a number.
+    Damage that shows in the headers counts as one packet, the last, and so does a file without any,
+    so that every fault has a number. The damage is given too: by the time that the packets are
+    read, the file may be another.
     """
     count = 0
     try:
         with _opened(path) as blocks:
             for block in blocks:
                 count += block.num_records
-    except InputError:
-        return count + 1
-    return max(count, 1)
+    except InputError as error:
+        return count + 1, error
+    return max(count, 1), None
 
 
 def read_packets(path: Path, start: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -96,7 +96,8 @@ def export_model(
     if classifier is not trained:
         say("the network was trained in half precision; exported files compute in float32")
     folder = Path(out) if out is not None else (path if path.is_dir() else path.parent) / EXPORTED
-    _need_room(folder / FILES["saved_model"])
+    if "saved_model" in formats:
+        _need_room(folder / FILES["saved_model"])
     shape = tuple(classifier.input_shape[1:])
     given = {
         name: None if file is None else Path(file)

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from rbkeras.decision import Decision
-from rbkeras.errors import WorkError, first_line
+from rbkeras.errors import WorkError
 from rbkeras.exporting.runtimes import INPUT
 from rbkeras.models.classifier import RealBogusClassifier
 
@@ -79,5 +79,5 @@ def write_saved_model(
         archive.write_out(str(folder), verbose=False)
     except tf.errors.OpError as error:
         # A full disk, which TensorFlow does not tell as others do: behind a path of its own.
-        reason = first_line(error).rpartition("; ")[2]
+        reason = str(error.message).partition("\n")[0].rpartition("; ")[2]
         raise WorkError(f"{name or folder}: cannot be written: {reason}") from error

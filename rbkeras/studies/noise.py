@@ -72,7 +72,7 @@ def bin_probabilities(
     ----------
     probability_real
         Out-of-fold probabilities of samples whose labels are known to be right or wrong, (N,),
-        in [0, 1].
+        in [0, 1], of one sample at least; those that are NaN are in no bin.
     wrong
         Whether the label of each is wrong, bool (N,), or the probability of that.
     edges

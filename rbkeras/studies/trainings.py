@@ -256,7 +256,7 @@ def slug(name: str, part: int | str | None = None) -> str:
 
 
 def suspect_quality(rated: pd.DataFrame, truth: np.ndarray) -> dict[str, float]:
-    """Recall, precision and F1 of the suspects, where the true labels (N,) are known.
+    """Recall, precision and F1 of the suspects among labels, one at least, whose truth is known.
 
     NaN where there are no errors, no suspects, or neither.
     """

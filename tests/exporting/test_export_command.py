@@ -172,6 +172,7 @@ def test_a_folder_of_other_things_is_not_replaced(model, tmp_path, fails_with):
     said = fails_with(export.main, [model[0], "--out", tmp_path / "out"])
     assert "expected a model of rbkeras.export or nothing" in said
     assert theirs.read_text() == "mine"
+    assert export.main([str(model[0]), "--out", str(tmp_path / "out"), "--formats", "onnx"]) == 0
 
 
 def test_a_file_with_another_probability_gets_no_name(model, tmp_path, fails_with, monkeypatch):
