@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m rbkeras.simulate",
+        prog="rbkeras simulate",
         description="Write a simulated transient survey: stamps with known truth and label errors.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -16,7 +16,8 @@ _DESCRIPTION = """\
 Search the settings of training and network for those that let the fewest bogus through.
 
 Each trial is cross-validated and judged on the folds held out. All flags of fit hold for every
-trial, except those that are searched, and --policy, which needs --label_errors.table.
+trial, except those that are searched, --policy, which needs --label_errors.table, and
+--training.start_from, since trials differ in their networks.
 """
 _EXAMPLES = """\
 examples:
@@ -94,7 +95,7 @@ def add_flags(parser: ArgumentParser) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see `--help`."""
     parser = make_parser(
-        prog="tuning.search",
+        prog="python -m tuning.search",
         description=_DESCRIPTION,
         examples=_EXAMPLES,
         unlisted=("training.start_from",),
