@@ -56,6 +56,21 @@ def test_few_labelled_stamps_have_their_share_of_every_batch(tmp_path, records_d
     assert not list((tmp_path / "run").rglob("*labelled*"))
 
 
+def test_parts_of_a_batch_are_turned_each_by_itself(tmp_path, records_dir):
+    records = open_records(records_dir)
+    targets = np.full(len(records), -1, np.int8)
+    targets[:4] = [0, 1, 0, 1]
+    training = TrainingConfig(batch_size=8, labelled_share=0.5, shift=0)
+    run = Run(FitConfig(data=records_dir, out=tmp_path / "run", training=training), records)
+    batches = run.batches.dataset(targets, training=True).as_numpy_iterator()
+    stamps = np.stack([stamps for stamps, _ in batches])
+    # The pixel that tells who a stamp is, in the thousands, lies in the corner it was turned to.
+    corners = stamps[:, :, ::6, ::6, 0].reshape(*stamps.shape[:2], 4)
+    turned = np.argmax(np.nan_to_num(corners), axis=2)
+    assert set(turned.ravel()) == {0, 1, 2, 3}
+    assert (turned[:, :4] != turned[:, 4:]).any()
+
+
 @pytest.mark.parametrize("unlabelled", [0, 6])
 def test_the_rarer_class_has_its_share_of_every_batch(tmp_path, records_dir, unlabelled):
     records = open_records(records_dir)
