@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _GZIP = b"\x1f\x8b"
 _GZIP_HEADER = 31  # what zlib calls a gzip stream of any window size
+_PRINTABLE = re.compile(rb"[ -~]*")  # all that a FITS header may have
 _BLOCK = 2880  # a FITS file is a multiple of so many bytes
 _CARD = 80  # bytes of a line of a header
 _ENDS = re.compile(rb"END {77}")
@@ -119,6 +120,9 @@ def _plain_header(cards: bytes) -> tuple[tuple[int, int], Position | None] | Non
     from astropy.io import fits
     from astropy.utils.exceptions import AstropyWarning
 
+    if not _PRINTABLE.fullmatch(cards):
+        # Some other bytes pass for blanks here, and not where units are made.
+        return None
     # What is damaged is left to astropy's units, which say whether something can be made of it.
     with warnings.catch_warnings():
         warnings.simplefilter("error", AstropyWarning)

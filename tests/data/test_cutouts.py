@@ -208,6 +208,19 @@ def test_the_short_way_reads_what_units_read(image, cards):
         assert reference == placed
 
 
+@pytest.mark.parametrize("byte", [0, 9, 11, 29, 127, 133, 160])
+def test_bytes_that_no_header_may_have_are_left_to_units(byte):
+    content = bytearray(fits_bytes(IMAGE, IMAGE + 1))
+    content[content.index(b"NAXIS1") + 10] = byte
+    content = bytes(content)
+    expected = as_units(content)
+    if expected is None:
+        with pytest.raises(InputError):
+            decode_cutout(content, where="x")
+    else:
+        np.testing.assert_array_equal(decode_cutout(content, where="x")[0], expected[0])
+
+
 @given(data=st.data())
 @settings(deadline=None)
 def test_of_damage_the_short_way_makes_what_units_make(data):
