@@ -154,7 +154,10 @@ class Parts:
                     rows = pa.concat_tables(
                         [schema.empty_table(), part], promote_options="permissive"
                     )
-                    writer.write_table(rows.select(schema.names).cast(schema))
+                    rows = rows.select(schema.names).cast(schema)
+                    # Of a chunk without rows pyarrow before 24 makes another header.
+                    if rows.num_rows:
+                        writer.write_table(rows.combine_chunks())
             os.replace(whole, self._out)
         finally:
             whole.unlink(missing_ok=True)
