@@ -183,13 +183,17 @@ def build_backbone(
     _validate(options)
     inputs = keras.Input(shape, name="normalised_stamp")
     try:
-        outputs = chosen.backbone(inputs, options)
+        backbone = keras.Model(inputs, chosen.backbone(inputs, options), name="backbone")
+        # Keras before 3.14 goes on with maps of no pixels.
+        for layer in backbone.layers:
+            if 0 in layer.output.shape:
+                raise ValueError(f"{layer.name} has the shape {layer.output.shape[1:]}")
     except ValueError as error:
         raise ValueError(
             f"network {network!r} with {options} does not fit stamps of {shape[0]} x {shape[1]} "
             f"pixels: {str(error).splitlines()[0]}"
         ) from None
-    return keras.Model(inputs, outputs, name="backbone")
+    return backbone
 
 
 def _validate(options: BackboneOptions) -> None:
