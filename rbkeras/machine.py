@@ -12,6 +12,7 @@ except ImportError:
 
 # From glibc's malloc.h.
 _M_TOP_PAD = -2
+_M_MMAP_THRESHOLD = -3
 
 
 def prepare() -> bool:
@@ -21,9 +22,10 @@ def prepare() -> bool:
     for neural networks alone; it is faster without, too. `TF_ENABLE_ONEDNN_OPTS`, where it is set
     already, is left as it is.
 
-    glibc keeps 64 MiB in reserve. Batches and what networks make of them come and go; by default
-    they are fetched from the system anew, and touching fresh pages for the first time takes longer
-    than filling them. For both see docs/benchmarks.md.
+    glibc keeps 64 MiB in reserve, and takes arrays of up to 32 MiB from it. Batches and what
+    networks make of them come and go; by default they are fetched from the system anew, and
+    touching fresh pages for the first time takes longer than filling them. For both see
+    docs/benchmarks.md.
 
     On a GPU TensorFlow takes memory as it needs it, so that several processes can share one;
     `TF_FORCE_GPU_ALLOW_GROWTH=false` takes all of it at once.
@@ -37,7 +39,10 @@ def prepare() -> bool:
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     # Other systems answer in their own ways that they have none of it.
     with contextlib.suppress(OSError, AttributeError, TypeError):
-        return ctypes.CDLL(None).mallopt(_M_TOP_PAD, 64 << 20) == 1
+        mallopt = ctypes.CDLL(None).mallopt
+        # Told nothing, glibc learns from what is freed which arrays are kept; told of a reserve, it
+        # stops learning, and how far it had come by then is chance.
+        return mallopt(_M_TOP_PAD, 64 << 20) == 1 and mallopt(_M_MMAP_THRESHOLD, 32 << 20) == 1
     return False
 
 
