@@ -4,6 +4,7 @@ Importing this module loads neither; `load_engine` loads the one that is asked f
 """
 
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -147,7 +148,7 @@ def model_file(
         if not path.exists():
             raise InputError(
                 f"{path}: expected an exported model, found none; "
-                f"`python -m rbkeras.export {model} --formats {engine}` makes it"
+                f"`python -m rbkeras.export {quote(str(model))} --formats {engine}` makes it"
             )
         if check_origin:
             _check_origin(path, model)
@@ -168,7 +169,7 @@ def _check_origin(path: Path, model: Path) -> None:
     if digest != checksum(model):
         raise InputError(
             f"{path}: expected it exported from {model}, which is another model by now; "
-            f"`python -m rbkeras.export {model} --formats {file_format}` makes it anew"
+            f"`python -m rbkeras.export {quote(str(model))} --formats {file_format}` makes it anew"
         )
 
 

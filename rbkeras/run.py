@@ -1,5 +1,6 @@
 """What `fit` and `find_label_errors` do, from settings to a finished run directory."""
 
+from shlex import quote
 from typing import Any
 
 from rbkeras import evaluation, stage1, stage2
@@ -64,7 +65,7 @@ def fit(config: FitConfig, *, dask: str | None = None) -> None:
     result = _evaluate(run, model)
     write_report(config.out / "report.html", gather_run(config.out, model=model))
     print("\n".join(summary(config, rated, result)))
-    print(f"open {config.out / 'report.html'}")
+    print(f"open {quote(str(config.out / 'report.html'))}")
 
 
 def _evaluate(run: Run, model: RealBogusClassifier) -> dict[str, Any] | None:

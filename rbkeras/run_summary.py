@@ -1,5 +1,6 @@
 """What a run prints about its outcome."""
 
+from shlex import quote
 from typing import Any
 
 import pandas as pd
@@ -33,7 +34,7 @@ def summary(
     if result is not None:
         lines += [f"test set, {result['n_real']} real and {result['n_bogus']} bogus:"]
         lines += [f"  {line}" for line in evaluation.format_metrics(result)]
-    lines += [f"everything is in {config.out}", f"tensorboard --logdir {config.out}"]
+    lines += [f"everything is in {config.out}", f"tensorboard --logdir {quote(str(config.out))}"]
     return lines
 
 

@@ -151,6 +151,11 @@ def test_the_summary_without_stage_one_and_test_set_says_where_everything_is(tmp
     assert lines == ["", f"everything is in {tmp_path}", f"tensorboard --logdir {tmp_path}"]
 
 
+def test_commands_to_copy_are_quoted(tmp_path):
+    lines = summary(FitConfig(out=tmp_path / "my run"), None, None)
+    assert lines[-1] == f"tensorboard --logdir '{tmp_path}/my run'"
+
+
 # --- progress -------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """What a search says on the terminal while it works and when it is done."""
 
 import sys
+from shlex import quote
 from typing import Any
 
 from tuning.plan import Plan
@@ -68,5 +69,5 @@ def conclude(
     if given is not None:
         print(f"settings as given: trial {int(given['trial'])}, {given['score']:.6g}")
     print(f"everything is in {plan.folder}; open {plan.folder / 'sweep.html'}")
-    print(f"python -m rbkeras.fit --config {plan.folder / 'best.yaml'}")
+    print(f"python -m rbkeras.fit --config {quote(str(plan.folder / 'best.yaml'))}")
     return 0
