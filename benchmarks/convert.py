@@ -8,10 +8,9 @@ docs/benchmarks.md; `--keep` measures with it.
 import argparse
 import itertools
 import shutil
-import tempfile
 from pathlib import Path
 
-from measure import Side, Work, compare, print_comparison, write_results
+from measure import Side, Work, compare, print_comparison, temporary_folder, write_results
 from surveys import write_random_survey
 
 
@@ -62,8 +61,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="folder for temporary files")
     parser.add_argument("--json", type=Path, metavar="FILE", help="store the results")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=arguments.work) as name:
-        folder = Path(name)
+    with temporary_folder(arguments.work) as folder:
         sides = []
         for side, make, stamps in (
             ("ours", ours, arguments.per_detector),

@@ -7,9 +7,10 @@ import platform
 import resource
 import statistics
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
 from multiprocessing.connection import Connection
@@ -56,6 +57,15 @@ class Measurement:
     def as_dict(self) -> dict[str, Any]:
         """Return what --json stores."""
         return vars(self) | {"median_seconds": median(self.seconds), "stamps_per_second": self.rate}
+
+
+@contextmanager
+def temporary_folder(parent: Path | None) -> Iterator[Path]:
+    """Make a folder that goes away again; in `parent`, which is made if it is not there."""
+    if parent is not None:
+        parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=parent) as name:
+        yield Path(name)
 
 
 def timed(function: Callable[[], Any], repeats: int) -> list[float]:

@@ -3,11 +3,10 @@
 import argparse
 import itertools
 import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
-from measure import Side, Work, compare, print_table, write_results
+from measure import Side, Work, compare, print_table, temporary_folder, write_results
 
 
 def predict(model: Path, inputs: list[Path], out: Path, options: dict) -> Work:
@@ -104,8 +103,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="store the results")
     arguments = parser.parse_args()
     options = {name: getattr(arguments, name) for name in ("engine", "threads", "batch_size")}
-    with tempfile.TemporaryDirectory(dir=arguments.work) as name:
-        folder = Path(name)
+    with temporary_folder(arguments.work) as folder:
         model = arguments.model or write_model(folder / "model.keras", network=arguments.network)
         sides = []
         for stamps in arguments.stamps:

@@ -5,11 +5,10 @@ files; the original's way reads its own files.
 """
 
 import argparse
-import tempfile
 from pathlib import Path
 
 import numpy as np
-from measure import Side, Work, compare, print_comparison, write_results
+from measure import Side, Work, compare, print_comparison, temporary_folder, write_results
 from surveys import write_random_survey
 
 
@@ -98,8 +97,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="store the results")
     arguments = parser.parse_args()
     load_tensorflow()
-    with tempfile.TemporaryDirectory(dir=arguments.work) as name:
-        measurements = compare(make_sides(Path(name), arguments), arguments.repeats)
+    with temporary_folder(arguments.work) as work:
+        measurements = compare(make_sides(work, arguments), arguments.repeats)
     counts = {measurement.stamps for measurement in measurements}
     if len(counts) > 1:
         raise SystemExit(f"expected the same number of stamps from all sides, found {counts}")

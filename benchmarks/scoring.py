@@ -1,11 +1,10 @@
 """Stamps per second of each engine, beside eager calls of the Keras model."""
 
 import argparse
-import tempfile
 from pathlib import Path
 
 from exported import random_stamps, write_exported
-from measure import Measurement, Side, Work, compare, print_table, write_results
+from measure import Measurement, Side, Work, compare, print_table, temporary_folder, write_results
 
 ENGINES = ("keras", "onnx", "litert", "int8", "onnx_int8")
 # Engines that a file asks for by its ending.
@@ -99,9 +98,9 @@ def main() -> None:
     arguments = parser.parse_args()
     load_tensorflow()
     everything = []
-    with tempfile.TemporaryDirectory(dir=arguments.work) as name:
+    with temporary_folder(arguments.work) as work:
         for network in arguments.networks:
-            path = write_exported(Path(name) / network, network)
+            path = write_exported(work / network, network)
             for threads in arguments.threads:
                 for batch_size in arguments.batch_sizes:
                     measured = measure(

@@ -4,13 +4,12 @@ import argparse
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 from exported import random_stamps, write_exported
-from measure import Measurement, median, print_table, write_results
+from measure import Measurement, median, print_table, temporary_folder, write_results
 
 ENGINES = ("onnx", "litert", "keras")
 REFERENCE = "loading and calling the Keras model"
@@ -56,8 +55,8 @@ def main() -> None:
     seconds: dict[str, list[float]] = {name: [] for name in codes}
     busy: dict[str, list[float]] = {name: [] for name in codes}
     peak = dict.fromkeys(codes, 0.0)
-    with tempfile.TemporaryDirectory(dir=arguments.work) as name:
-        run = write_exported(Path(name) / "run", arguments.network)
+    with temporary_folder(arguments.work) as work:
+        run = write_exported(work / "run", arguments.network)
         np.save(run / "stamp.npy", random_stamps(1))
         # By turns, the first one to fill the disk cache.
         for turn in range(1 + arguments.repeats):

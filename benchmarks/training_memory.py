@@ -5,10 +5,9 @@ default; `--network compact --vat 1` is what stage 2 does.
 """
 
 import argparse
-import tempfile
 from pathlib import Path
 
-from measure import Side, compare, print_table, write_results
+from measure import Side, compare, print_table, temporary_folder, write_results
 from surveys import write_random_survey
 from training_step import epochs_of
 
@@ -32,10 +31,10 @@ def main() -> None:
 
     settings = {"precision": "float32", "jit_compile": False, "vat_share": 1.0}
     settings |= {key: getattr(arguments, key) for key in ("network", "vat", "batch_size")}
-    with tempfile.TemporaryDirectory(dir=arguments.work) as name:
+    with temporary_folder(arguments.work) as work:
         sides = []
         for stamps in arguments.stamps:
-            folder = Path(name) / str(stamps)
+            folder = work / str(stamps)
             survey = write_random_survey(folder / "survey", detectors=8, per_detector=stamps // 8)
             convert_survey(survey, folder / "records", progress=False)
             count = stamps // 8 * 8

@@ -5,14 +5,22 @@ own GZIP records one by one and lets every term of the loss ask the network itse
 """
 
 import argparse
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from measure import Measurement, Side, Work, compare, median, print_table, write_results
+from measure import (
+    Measurement,
+    Side,
+    Work,
+    compare,
+    median,
+    print_table,
+    temporary_folder,
+    write_results,
+)
 from surveys import write_random_survey
 
 STAMP_SIZE = 29
@@ -152,8 +160,7 @@ def main() -> None:
     keys = ("network", "batch_size", "vat", "vat_share", "precision", "jit_compile")
     settings = {key: getattr(arguments, key) for key in keys}
     settings["stamps"] = arguments.training + arguments.validation
-    with tempfile.TemporaryDirectory(dir=arguments.work) as name:
-        folder = Path(name)
+    with temporary_folder(arguments.work) as folder:
         survey = write_random_survey(
             folder / "survey",
             detectors=1,
