@@ -120,7 +120,7 @@ def _check_own(parser: ArgumentParser, parsed: Namespace) -> None:
 
 
 def _instantiated(parser: ArgumentParser, parsed: Namespace) -> tuple[FitConfig, Namespace]:
-    objects = parser.instantiate_classes(parsed)
+    objects = parser.instantiate(parsed)
     return FitConfig(**{item.name: objects[item.name] for item in fields(FitConfig)}), objects
 
 

@@ -206,7 +206,7 @@ def write(run: Run, rated: pd.DataFrame) -> None:
         table = run.records.samples[names].iloc[rest.index].assign(verdict=rest.to_numpy())
         with whole_file(without_row) as temporary:
             table.to_csv(temporary, index=False)
-    verdicts = rated["unique_index"].map(known).fillna("")
+    verdicts = known.reindex(rated["unique_index"], fill_value="").to_numpy()
     write_label_errors(path, rated.assign(verdict=verdicts))
     if not len(rest):
         without_row.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 import gc
 import os
 import shutil
+import warnings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -24,6 +25,13 @@ def pytest_collection_finish():
     """Leave what was imported out of every search for garbage, as commands do."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def no_deprecated_calls():
+    """What the project calls may not be deprecated; what packages call is theirs to mend."""
+    for category in (DeprecationWarning, FutureWarning):
+        warnings.filterwarnings("error", category=category, module="rbkeras|tuning")
 
 
 NAMES = ("artifact", "galx_artificial_real", "rand_artificial_real", "unlabelled", "bogus", "real")

@@ -108,15 +108,17 @@ EXPERIMENTS = [command for command in commands("Commands") if command[0] == "exp
 
 @pytest.mark.parametrize(
     ("command", "arms"),
-    zip(
-        EXPERIMENTS,
-        [
-            ["simple-each 1", "simple-each 2", "simple-mix mix", "simple-all"],
-            [f"{n}, {p}" for n in ("simple", "complex") for p in POLICY_NAMES.values()],
-            ["simple, all labels", *(f"simple, errors x {k}, all labels" for k in (2, 3, 4))],
-            ["simple, CE", "simple, CE + AUC", "simple, CE + VAT", "simple, CE + AUC + VAT"],
-        ],
-        strict=True,
+    list(
+        zip(
+            EXPERIMENTS,
+            [
+                ["simple-each 1", "simple-each 2", "simple-mix mix", "simple-all"],
+                [f"{n}, {p}" for n in ("simple", "complex") for p in POLICY_NAMES.values()],
+                ["simple, all labels", *(f"simple, errors x {k}, all labels" for k in (2, 3, 4))],
+                ["simple, CE", "simple, CE + AUC", "simple, CE + VAT", "simple, CE + AUC + VAT"],
+            ],
+            strict=True,
+        )
     ),
 )
 def test_experiment_has_the_rows_of_the_original(command, arms, places, capsys):

@@ -91,7 +91,8 @@ def test_the_folder_one_is_in(survey, tmp_path, monkeypatch):
 def test_names_that_no_file_can_have(survey, tmp_path, fails_with, capsys):
     long = "x" * 300
     assert "expected a shorter name" in fails_with(convert.main, [survey, tmp_path / long])
-    assert "expected a shorter name" in fails_with(check.main, [tmp_path / long])
+    # Since Python 3.14 it is merely not there.
+    assert str(tmp_path / long) in fails_with(check.main, [tmp_path / long])
     name = os.fsdecode(b"s\xe9")
     assert convert.main([str(survey), str(tmp_path / name)]) == 2
     assert "error: expected names in UTF-8" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from rbkeras.data.published import FILE_HEADERS, TIMEOUTS, RemoteFile, reason
 from rbkeras.errors import InputError
+from rbkeras.files import named_in_errors
 
 # A published record does not change its mind about these: they are worth asking again.
 _PASSING_STATUSES = (429, 500, 502, 503, 504)
@@ -165,14 +166,10 @@ def _write(response: requests.Response, *, part: Path, start: int, bar: tqdm) ->
     expected = start + int(announced) if plain else None
     bar.reset(expected)
     bar.update(start)
-    with part.open("ab" if start else "wb") as stream:
+    with named_in_errors(part), part.open("ab" if start else "wb") as stream:
         for chunk in response.iter_content(_CHUNK):
-            try:
-                stream.write(chunk)
-                stream.flush()
-            except OSError as error:
-                # A full disk comes without a file name, and the message needs one.
-                raise OSError(error.errno, error.strerror, str(part)) from None
+            stream.write(chunk)
+            stream.flush()
             bar.update(len(chunk))
     # Older versions of urllib3 take an early end for the end.
     if expected is not None and _length(part) < expected:
