@@ -16,6 +16,7 @@ from rbkeras.data.records import Records, reading
 from rbkeras.data.sources import require_stamp_shape
 from rbkeras.data.symmetries import symmetric_views
 from rbkeras.errors import InputError, first_line
+from rbkeras.model_contents import require_known_contents
 from rbkeras.model_file import trained_model
 from rbkeras.models.classifier import RealBogusClassifier
 from rbkeras.models.precision import precision
@@ -24,6 +25,8 @@ from rbkeras.second_look import look_again
 
 def load_classifier(path: str | Path, *, compile: bool = False) -> RealBogusClassifier:
     """Load `model.keras`, or the one inside a run directory, in Keras's safe mode.
+
+    Nor is anything built but what `rbkeras.model_contents` knows.
 
     Parameters
     ----------
@@ -40,6 +43,7 @@ def load_classifier(path: str | Path, *, compile: bool = False) -> RealBogusClas
     path = trained_model(path)
     if not zipfile.is_zipfile(path):
         raise InputError(f"{path}: expected a .keras file, found something else or a part of one")
+    require_known_contents(path)
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:

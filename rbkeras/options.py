@@ -163,6 +163,11 @@ def _check_yaml(parser: ArgumentParser, path: str) -> None:
     if not isinstance(settings, dict):
         found = "an empty file" if settings is None else f"a {type(settings).__name__}"
         parser.error(f"{path}: expected settings NAME: VALUE, found {found}")
+    if settings.get("config") is not None:
+        parser.error(f"{path}: expected settings alone, found config, the name of another file")
+    # The parser would import the module that it names, and run what is in it, before it refuses it.
+    if _names_a_class(settings):
+        parser.error(f"{path}: expected settings alone, found a class_path")
     # What a file says of a switch goes past its type, and any text would count as yes.
     switches = [act.dest for act in parser._actions if isinstance(act, argparse._StoreTrueAction)]
     for name in switches:
@@ -171,6 +176,15 @@ def _check_yaml(parser: ArgumentParser, path: str) -> None:
     for name, own in vars(FitConfig()).items():
         if is_dataclass(own) and not isinstance(settings.get(name, {}), dict):
             parser.error(f"{path}: expected settings below {name}, found {settings[name]!r}")
+
+
+def _names_a_class(settings: Any) -> bool:
+    if isinstance(settings, list):
+        return any(map(_names_a_class, settings))
+    if not isinstance(settings, dict):
+        return False
+    last_words = {str(key).rpartition(".")[-1] for key in settings}
+    return "class_path" in last_words or any(map(_names_a_class, settings.values()))
 
 
 def _complaint(parser: ArgumentParser, argv: Sequence[str]) -> str | None:

@@ -111,6 +111,7 @@ def test_values_of_the_wrong_kind_are_refused_with_status_2(argv):
         b"deterministic: [1]\n",
         b"model: {network: huge}\n",
         b"!!python/object/apply:os.getcwd []\n",
+        b"config: other.yaml\n",
     ],
 )
 @pytest.mark.parametrize("joined", [False, True])
@@ -122,6 +123,28 @@ def test_a_file_at_fault_is_named_in_one_line(content, joined, tmp_path, capsys)
         parse(*flags, "--seed", "1")
     assert stopped.value.code == 2
     assert re.fullmatch(rf"error: {re.escape(str(file))}: .+\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "model: {class_path: evil.Settings}\n",
+        "model.class_path: evil.Settings\n",
+        "training: {init_args: [{class_path: evil.Settings}]}\n",
+        "model: evil.Settings\n",
+        "config: other.yaml\n",
+    ],
+)
+def test_a_file_has_no_module_imported(content, tmp_path, monkeypatch, capsys):
+    (tmp_path / "evil.py").write_text("from pathlib import Path\nPath('mark').touch()\n")
+    (tmp_path / "other.yaml").write_text("model: {class_path: evil.Settings}\n")
+    (tmp_path / "run.yaml").write_text(content)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SystemExit):
+        parse("--config", "run.yaml")
+    assert capsys.readouterr().err.startswith("error: run.yaml: expected settings")
+    assert not (tmp_path / "mark").exists()
 
 
 def test_a_flag_at_fault_is_not_blamed_on_the_file(tmp_path, capsys):
