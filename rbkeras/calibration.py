@@ -122,13 +122,14 @@ def score_at(log_odds: float, knots: tuple[np.ndarray, np.ndarray]) -> float:
     """
     at, values = knots
     probability = float(expit(log_odds))
-    above = int(np.searchsorted(values, probability))
+    # A hair less, so that the way there and back loses no plateau that has just this probability.
+    above = int(np.searchsorted(values, probability * (1 - 1e-12)))
     if above == 0:
         return -np.inf
     if above == len(values):
         return np.inf
     low, high = values[above - 1], values[above]
-    part = (probability - low) / (high - low)
+    part = min((probability - low) / (high - low), 1.0)
     return float(at[above - 1] + part * (at[above] - at[above - 1]))
 
 

@@ -69,8 +69,8 @@ def auc_hinge(labels, logits, *, margin: float = 0.25, beta: float = 1.0):
 def _highest(scores, mask, fraction: float):
     """Keep the ceil(fraction n) members of `mask` with the highest scores."""
     count = ops.sum(ops.cast(mask, "float32"))
-    # float32 turns 0.1 x 10 into slightly more than 1, which ceil would make 2. The correction is
-    # a factor, so that a fraction however small keeps one.
+    # float32 turns 0.3 x 50 into slightly more than 15, which ceil would make 16. The correction
+    # is a factor, so that a fraction however small keeps one.
     keep = ops.ceil(fraction * (1 - 1e-6) * count)
     descending = ops.argsort(ops.where(mask, -scores, float("inf")))
     rank = ops.argsort(descending)

@@ -35,12 +35,7 @@ def _bogus_at(tpr: float) -> Fraction:
 
 
 def _real_at(fpr: float) -> Fraction:
-    def passing(real: np.ndarray, bogus: np.ndarray) -> np.ndarray:
-        # A hair above a float32 score is no float32.
-        real, bogus = real.astype(np.float64), bogus.astype(np.float64)
-        return real >= threshold_at_fpr(bogus, fpr)
-
-    return Fraction(0, passing)
+    return Fraction(0, lambda real, bogus: real >= threshold_at_fpr(bogus, fpr))
 
 
 #: By column name; the first is the one that matters.

@@ -11,7 +11,7 @@ from scipy import stats
 
 def reals_needed(tpr: float, count: int) -> int:
     """How many of `count` reals at least a fraction `tpr` of them is, at least one."""
-    # 0.9 x 10 is 9.000000000000002 for some lengths; a hair less keeps the exact multiples exact.
+    # 0.55 x 100 is 55.00000000000001; a hair less keeps exact multiples exact.
     return max(int(np.ceil(tpr * count - 1e-9)), 1)
 
 
@@ -89,7 +89,7 @@ def partial_auc(real_scores: np.ndarray, bogus_scores: np.ndarray, beta: float =
     """
     if not 0 < beta <= 1:
         raise ValueError(f"beta: expected a number in (0, 1], got {beta}")
-    # The factor keeps 0.1 x 10, slightly more than 1 in floating point, from becoming 2.
+    # The factor keeps 0.55 x 100, slightly more than 55 in floating point, from becoming 56.
     count = max(int(np.ceil(beta * len(bogus_scores) * (1 - 1e-9))), 1)
     return auc(real_scores, -np.partition(-bogus_scores, count - 1)[:count])
 

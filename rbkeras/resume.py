@@ -47,7 +47,7 @@ def claim(
     Returns
     -------
     bool
-        True when the work is finished with these settings and its products exist; False when
+        True when the work is finished with these settings and its products have content; False when
         it has to be done, or gone on with.
 
     Raises
@@ -61,7 +61,7 @@ def claim(
         # Compared as JSON returns them: a tuple comes back as a list.
         differences = list(_differences(earlier.get("settings", {}), plain(settings)))
         if not differences:
-            if earlier.get("finished") and all(p.exists() for p in products if p.suffix):
+            if earlier.get("finished") and all(has_content(p) for p in products if p.suffix):
                 return True
         elif not overwrite:
             _refuse(marker, differences)
@@ -104,6 +104,11 @@ def is_finished(marker: str | Path, settings: dict[str, Any]) -> bool:
     earlier = _read(marker)
     different = any(_differences(earlier.get("settings", {}), plain(settings)))
     return bool(earlier.get("finished")) and not different
+
+
+def has_content(path: Path) -> bool:
+    """Say whether a file is there; a loss of power may have left its name and nothing in it."""
+    return path.is_dir() or (path.exists() and path.stat().st_size > 0)
 
 
 def _read(marker: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from rbkeras.locks import alone
 from rbkeras.losses import RealBogusLoss
 from rbkeras.options import as_plain, from_plain
 from rbkeras.pieces import Piece
-from rbkeras.resume import is_finished
+from rbkeras.resume import has_content, is_finished
 from rbkeras.rundir import Run
 from rbkeras.verdicts import gather_verdicts
 
@@ -144,7 +144,7 @@ def _train_fold(run: Run, k: int) -> None:
 def _is_finished(run: Run, k: int) -> bool:
     folder = fold_folders(run)[k]
     settings = _fold_settings(run, k, _targets(run, k)[0])
-    return is_finished(folder / FOLD_MARKER, settings) and (folder / PREDICTIONS_FILE).exists()
+    return is_finished(folder / FOLD_MARKER, settings) and has_content(folder / PREDICTIONS_FILE)
 
 
 def unfinished_folds(run: Run) -> list[str]:

@@ -32,7 +32,7 @@ def choose_share(labels: tf.Tensor, share: float) -> tf.Tensor:
         that, some of them, drawn at random.
     """
     count = tf.shape(labels)[0]
-    # The factor keeps 0.1 x 10, slightly more than 1 in floating point, from becoming 2.
+    # The factor keeps 0.3 x 50, slightly more than 15 in float32, from becoming 16.
     kept = tf.math.ceil(share * (1 - 1e-6) * tf.cast(count, tf.float32))
     unlabelled = tf.cast(tf.cast(labels, tf.int32) < 0, tf.float32)
     priority = unlabelled + tf.random.uniform(tf.shape(labels))

@@ -58,6 +58,13 @@ def test_finished_work_whose_product_is_gone_is_done_again(work):
     assert work() is False
 
 
+def test_finished_work_of_which_a_loss_of_power_left_a_name_is_done_again(work):
+    work()
+    mark_finished(work.marker, SETTINGS)
+    work.products[1].write_bytes(b"")
+    assert work() is False
+
+
 def test_finished_work_does_not_miss_a_folder(work):
     work()
     mark_finished(work.marker, SETTINGS)

@@ -94,7 +94,14 @@ ARCHITECTURE = (
     Row("model.excitation", (True, False), ("model.network", ("residual", "complex"))),
     Row(
         "model.normalisation",
-        ("zscore_asinh", "minmax", "clipped_zscore", "asinh_minmax", "minmax_and_asinh"),
+        (
+            "zscore_asinh",
+            "minmax",
+            "clipped_zscore",
+            "asinh_minmax",
+            "minmax_and_asinh",
+            "noise_asinh",
+        ),
     ),
     Row("model.dropout", Range(0.0, 0.5)),
 )

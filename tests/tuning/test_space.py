@@ -7,6 +7,7 @@ from rbkeras.config import FitConfig, ModelConfig, OptimizerConfig, lookup
 from rbkeras.errors import InputError
 from rbkeras.models.backbones import NETWORKS
 from rbkeras.models.classifier import build_classifier
+from rbkeras.models.normalisation import NORMALISATIONS
 from rbkeras.options import with_settings
 from rbkeras.validation import validate
 from tuning.grid import combinations
@@ -56,6 +57,11 @@ def test_conditions_on_settings_that_are_not_searched_come_from_the_run():
     assert not make_space(rows, FitConfig()).space[0].conditions
     with pytest.raises(InputError, match=r"vat_epsilon"):
         make_space(rows, with_settings(FitConfig(), {"loss.lambda_vat": 0.0}))
+
+
+def test_all_normalisations_are_searched():
+    row = next(row for row in choose_rows("architecture") if row.flag == "model.normalisation")
+    assert set(row.values) == set(NORMALISATIONS)
 
 
 @pytest.mark.parametrize("network", ["compact", "residual", "complex"])
