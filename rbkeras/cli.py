@@ -54,10 +54,10 @@ def run_command(work: Callable[[], int | None], *, interrupted: str | None = Non
     try:
         return work() or 0
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_visible(str(error))}", file=sys.stderr)
         return 2
     except WorkError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_visible(str(error))}", file=sys.stderr)
         return 1
     except UnicodeEncodeError as error:
         # Bytes of a file name that are no UTF-8 come as characters that no table can hold.
@@ -95,6 +95,11 @@ def run_command(work: Callable[[], int | None], *, interrupted: str | None = Non
     except KeyboardInterrupt:
         print("; ".join(filter(None, ("interrupted", interrupted))), file=sys.stderr)
         return 1
+
+
+def _visible(text: str) -> str:
+    """Spell out what a name in a file would have a terminal do."""
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 
 def words_of(argv: Sequence[str] | None) -> list[str]:

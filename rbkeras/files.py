@@ -105,6 +105,9 @@ def beside(path: Path, kind: str) -> Path:
     return path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.{kind}.{path.name[-50:]}")
 
 
+# Settings have three thousand characters.
+_LONGEST_YAML = 100_000
+
 #: What `beside` gives.
 _BESIDE = re.compile(r"\.\d+-[0-9a-f]{8}\.(part|old)\..+", re.DOTALL)
 
@@ -160,8 +163,20 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def read_yaml(path: str | os.PathLike[str]) -> Any:
-    """Read a YAML file of plain values; `InputError` names it when it is missing or broken."""
-    return _read(Path(path), yaml.safe_load, "YAML")
+    """Read a YAML file of plain values; `InputError` names it when it is missing or broken.
+
+    Or where it has aliases, of which a few lines can stand for billions of values, or is as long as
+    no settings are.
+    """
+    return _read(Path(path), _load_yaml, "YAML")
+
+
+def _load_yaml(text: str) -> Any:
+    if len(text) > _LONGEST_YAML:
+        raise ValueError(f"it has {len(text):,} characters, and {_LONGEST_YAML:,} are read")
+    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+        raise ValueError("it has aliases (*name)")
+    return yaml.safe_load(text)
 
 
 def _read(path: Path, parse: Callable[[str], Any], kind: str) -> Any:

@@ -41,7 +41,8 @@ def load_classifier(path: str | Path, *, compile: bool = False) -> RealBogusClas
         When there is no such file, it is damaged, or it holds another kind of model.
     """
     path = trained_model(path)
-    if not zipfile.is_zipfile(path):
+    # By the ending Keras decides how to read it, and other ways have no safe mode.
+    if path.suffix != ".keras" or not zipfile.is_zipfile(path):
         raise InputError(f"{path}: expected a .keras file, found something else or a part of one")
     require_known_contents(path)
     try:

@@ -14,8 +14,8 @@ from typing import Any
 from rbkeras.errors import InputError, first_line
 
 _DESCRIPTION = "config.json"
-# The largest network has half a megabyte; a few kilobytes can unpack to gigabytes.
-_LARGEST = 64 * 2**20
+# Networks have a tenth of a megabyte; a few kilobytes can unpack to gigabytes.
+_LARGEST = 8 * 2**20
 
 # Of layers some load other files or run what they are given, so these are listed.
 _LAYERS = [
@@ -43,13 +43,15 @@ _LAYERS = [
     "ZeroPadding2D",
 ]
 
+_TENSOR = "__keras_tensor__"
 _CLASSES: dict[str | None, list[str]] = {
-    None: ["__keras_tensor__"],
+    None: [_TENSOR],
     "keras": ["DTypePolicy", "Sequential"],
     "keras.layers": _LAYERS,
     "keras.src.models.functional": ["Functional"],
 }
-# Every class of these computes and no more; functions are named otherwise, and do not pass.
+# Every class of these computes and no more. Functions, whose names begin in lower case, are not
+# classes.
 _MODULES = (
     "keras.constraints",
     "keras.initializers",
@@ -59,7 +61,6 @@ _MODULES = (
     "keras.optimizers.schedules",
     "keras.regularizers",
 )
-_FUNCTION = "function"
 
 
 def require_known_contents(path: Path) -> None:
@@ -104,11 +105,13 @@ def _known(described: dict[str, Any]) -> bool:
     registered = described.get("registered_name")
     if not isinstance(name, str) or not isinstance(module, str | None):
         return False
+    if name != _TENSOR and not name[:1].isupper():
+        return False
     if registered == f"rbkeras>{name}":
         return str(module).partition(".")[0] == "rbkeras"
     if registered not in (None, name):
         return False
-    return name in _CLASSES.get(module, ()) or (module in _MODULES and name != _FUNCTION)
+    return name in _CLASSES.get(module, ()) or module in _MODULES
 
 
 def _name(described: dict[str, Any]) -> str:

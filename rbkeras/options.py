@@ -60,6 +60,7 @@ def make_parser(
         epilog=examples,
         formatter_class=_Formatter,
         usage=f"{prog} [--config FILE] [--FLAG VALUE ...]",
+        allow_abbrev=False,
     )
     parser.add_argument("--config", action="config", help="YAML file of settings; flags win")
     parser.add_class_arguments(FitConfig, as_group=False, skip=set(_SWITCHES))
@@ -144,6 +145,11 @@ def from_plain(settings: Mapping[str, Any]) -> FitConfig:
 def _first_look(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
     """Parse; exit with a sentence that names the `--config` file where that one is at fault."""
     files = _files(argv)
+    # These would take the name of a file, or of a class.
+    sections = {f"--{name}" for name, own in vars(FitConfig()).items() if is_dataclass(own)}
+    for flag in (word.partition("=")[0] for word in argv):
+        if flag in sections:
+            parser.error(f"{flag}: expected a setting of it, such as {flag}.NAME")
     for path in files:
         _check_yaml(parser, path)
     complaint = _complaint(parser, argv)
@@ -163,7 +169,7 @@ def _check_yaml(parser: ArgumentParser, path: str) -> None:
     if not isinstance(settings, dict):
         found = "an empty file" if settings is None else f"a {type(settings).__name__}"
         parser.error(f"{path}: expected settings NAME: VALUE, found {found}")
-    if settings.get("config") is not None:
+    if any(str(name).partition(".")[0] == "config" for name in settings):
         parser.error(f"{path}: expected settings alone, found config, the name of another file")
     # The parser would import the module that it names, and run what is in it, before it refuses it.
     if _names_a_class(settings):

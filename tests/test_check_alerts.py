@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
-from packets import fits_bytes, images_of, write_packets, ztf_packet
+import pytest
+from packets import ZTF, fits_bytes, images_of, write_packets, ztf_packet
 
 from rbkeras import check
 
@@ -85,3 +86,23 @@ def test_every_problem_of_fits_stamps_is_listed(tmp_path, capsys):
     assert "expected a sound file, found 3 problems" in err
     (tmp_path / "stamps.csv").unlink()
     assert check.main([str(tmp_path)]) == 2
+
+
+RECURSIVE = {"type": "record", "name": "r", "fields": [{"name": "y", "type": ["null", "r"]}]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (["null", RECURSIVE], "known depth, found r in itself"),
+        (["null", {"type": "array", "items": "null"}], "found lists of nothing"),
+        ({"type": "map", "values": ["null", {"type": "map", "values": "null"}]}, "of nothing"),
+    ],
+)
+def test_packets_without_end_are_refused(kind, said, tmp_path, capsys):
+    """fastavro would decode them until the stack, or the memory, ends."""
+    empty = {} if isinstance(kind, dict) else None
+    schema = ZTF | {"fields": [{"name": "endless", "type": kind}, *ZTF["fields"]]}
+    path = write_packets(tmp_path / "a.avro", [ztf_packet(0) | {"endless": empty}], schema)
+    assert check.main([str(path)]) == 2
+    assert said in capsys.readouterr().out

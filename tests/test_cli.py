@@ -108,3 +108,11 @@ def test_help_does_not_load_tensorflow(verb):
     )
     assert finished.returncode == 0, finished.stderr
     assert "usage" in finished.stdout
+
+
+def test_what_a_file_would_have_a_terminal_do_is_spelled_out(capsys):
+    def work():
+        raise InputError("a.csv: found the column \x1b[2Jé\r")
+
+    assert run_command(work) == 2
+    assert capsys.readouterr().err == "error: a.csv: found the column \\x1b[2Jé\\r\n"

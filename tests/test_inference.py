@@ -113,6 +113,13 @@ def test_other_files_are_refused(tmp_path):
         load_classifier(path)
 
 
+def test_models_of_another_ending_are_refused(saved):
+    """Which Keras would read in another way, without looking at what passed here."""
+    path = saved.rename(saved.with_suffix(".h5"))
+    with pytest.raises(InputError, match=r"model\.h5: expected a \.keras file"):
+        load_classifier(path)
+
+
 @pytest.mark.parametrize("part", [0.0, 0.3, 0.9])
 def test_truncated_models_are_refused(saved, part):
     content = saved.read_bytes()

@@ -88,6 +88,15 @@ def test_layers_and_metrics_of_ones_own_choice_pass(tmp_path):
         ({"module": "keras.models", "class_name": "load_model"}, "keras.models.load_model"),
         ({"class_name": "__lambda__", "config": {"value": "print"}}, "None.__lambda__"),
         ({"module": "rbkeras.losses", "class_name": "score"}, "rbkeras.losses.score"),
+        ({"module": "keras.losses", "class_name": "deserialize"}, "keras.losses.deserialize"),
+        (
+            {
+                "module": "rbkeras",
+                "class_name": "__lambda__",
+                "registered_name": "rbkeras>__lambda__",
+            },
+            "rbkeras>__lambda__",
+        ),
         (
             {"module": "evil", "class_name": "Loss", "registered_name": "rbkeras>Loss"},
             "rbkeras>Loss",

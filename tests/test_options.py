@@ -112,6 +112,10 @@ def test_values_of_the_wrong_kind_are_refused_with_status_2(argv):
         b"model: {network: huge}\n",
         b"!!python/object/apply:os.getcwd []\n",
         b"config: other.yaml\n",
+        b"config.x: other.yaml\n",
+        b"a: &a [*a]\n",
+        b"seed: &one 1\nhold_out: *one\n",
+        b"seed: 1\n" * 20_000,
     ],
 )
 @pytest.mark.parametrize("joined", [False, True])
@@ -144,6 +148,20 @@ def test_a_file_has_no_module_imported(content, tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         parse("--config", "run.yaml")
     assert capsys.readouterr().err.startswith("error: run.yaml: expected settings")
+    assert not (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [["--conf", "run.yaml"], ["--conf=run.yaml"], ["--model", "run.yaml"], ["--model=evil.A"]],
+)
+def test_nor_has_a_file_that_is_named_otherwise(argv, tmp_path, monkeypatch):
+    (tmp_path / "evil.py").write_text("from pathlib import Path\nPath('mark').touch()\n")
+    (tmp_path / "run.yaml").write_text("class_path: evil.A\nmodel: {class_path: evil.A}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SystemExit):
+        parse(*argv)
     assert not (tmp_path / "mark").exists()
 
 

@@ -233,3 +233,11 @@ def test_numbers_of_one_input_and_words_of_another_are_texts(tmp_path, ending):
         parts.write([0, 1], empty=EMPTY, last=LAST)
     found = pd.read_csv(out) if ending == ".csv" else pd.read_parquet(out)
     assert found["night"].tolist() == ["20260101", "first"]
+
+
+def test_a_lock_that_is_a_link_leaves_what_it_leads_to(out, tmp_path):
+    (tmp_path / "notes.txt").write_text("kept")
+    parts_folder(out).mkdir()
+    (parts_folder(out) / ".lock").symlink_to(tmp_path / "notes.txt")
+    store(out, rows(0, 3))
+    assert (tmp_path / "notes.txt").read_text() == "kept"

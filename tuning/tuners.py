@@ -143,6 +143,9 @@ class _Careful:
         """
         with _reading_state(self._project_dir):
             super().reload()
+            # Trials have folders: a name that leads elsewhere would have others removed.
+            if not all(str(trial).isdecimal() for trial in self.trials):
+                raise ValueError("a trial whose name is no number")
             for trial in {*self.start_order, *self.end_order, *self._retry_queue}:
                 _ = self.trials[trial]
         # KerasTuner saves a trial before it takes down that its values have been proposed.

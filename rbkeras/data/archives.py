@@ -103,6 +103,11 @@ def _extract(archive: Path, folder: Path) -> None:
                 content.extractall(folder)
         else:
             with tarfile.open(archive) as content:
+                # The filter alone has let chains of links out of the folder (CVE-2025-4517).
+                for member in content:
+                    check_name(member.name, source=str(archive))
+                    if not (member.isreg() or member.isdir()):
+                        raise _not_a_file(archive, member.name)
                 content.extractall(folder, filter="data")
     except _FAULTS as error:
         found = " ".join(str(error).split())
@@ -113,6 +118,10 @@ def _extract(archive: Path, folder: Path) -> None:
         raise OSError(error.errno, error.strerror, str(archive.parent)) from None
 
 
+def _not_a_file(archive: Path, name: object) -> InputError:
+    return InputError(f"{archive}: expected files and folders only, got the link {name}")
+
+
 def _files_in(staging: Path, *, archive: Path) -> list[Path]:
     """List what was unpacked, without what desktop systems slip into archives."""
     files = []
@@ -120,7 +129,7 @@ def _files_in(staging: Path, *, archive: Path) -> list[Path]:
         inside = path.relative_to(staging)
         if path.is_symlink():
             # Moved elsewhere, a link that was harmless may point out of the folder.
-            raise InputError(f"{archive}: expected files and folders only, got the link {inside}")
+            raise _not_a_file(archive, inside)
         clutter = any(part.startswith(".") or part == "__MACOSX" for part in inside.parts)
         if path.is_file() and not clutter:
             files.append(path)

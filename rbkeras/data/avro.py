@@ -100,6 +100,7 @@ def _opened(path: Path) -> Iterator[Iterator[Any]]:
     try:
         with path.open("rb") as file:
             blocks = fastavro.block_reader(file)
+            _require_finite(path, blocks.writer_schema)
             _require_cutouts(path, blocks.writer_schema)
             yield map(_plausible, blocks)
     except InputError:
@@ -136,6 +137,30 @@ def _records(block: Any) -> Iterator[dict[str, Any]]:
         raise ValueError(f"a block has {left} bytes more than the packets that it says it holds")
     if record is not None:
         yield record
+
+
+def _require_finite(path: Path, schema: Any, within: tuple[str, ...] = ()) -> None:
+    """Refuse schemas of a few bytes that packets without end, or without bytes, can have.
+
+    fastavro follows a record inside itself until the stack ends, and the process with it.
+    """
+    if isinstance(schema, list):
+        for branch in schema:
+            _require_finite(path, branch, within)
+    elif isinstance(schema, str) and schema in within:
+        raise InputError(f"{path}: expected records of a known depth, found {schema} in itself")
+    elif isinstance(schema, dict):
+        kind = schema.get("type")
+        if kind in ("array", "map"):
+            items = schema.get("items", schema.get("values"))
+            if items == "null":
+                raise InputError(f"{path}: expected lists of something, found lists of nothing")
+            _require_finite(path, items, within)
+        elif kind in ("record", "error"):
+            for field in schema["fields"]:
+                _require_finite(path, field["type"], (*within, schema["name"]))
+        else:
+            _require_finite(path, kind, within)
 
 
 def _require_cutouts(path: Path, schema: Any) -> None:

@@ -160,6 +160,8 @@ def _images(
             warnings.filterwarnings("error", "Error validating header", VerifyWarning)
         try:
             for unit in fits.HDUList.fromstring(payload):
+                if math.prod(unit.shape) > _LONGEST:
+                    raise ValueError("more pixels than the whole file may have bytes")
                 if unit.is_image and unit.data is not None:
                     image = np.asarray(unit.data, dtype=np.float32)
                     found.append((image, _reference_pixel(unit.header)))

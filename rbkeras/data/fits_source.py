@@ -139,6 +139,8 @@ class FitsSource:
                     f"column {column}, found {'none' if pd.isna(name) else repr(name)}"
                 )
             path = self.path.parent / name
+            if path.exists() and not path.is_file():
+                raise InputError(f"{path}: expected a FITS file, found a folder, pipe or device")
             try:
                 payloads.append((path.read_bytes(), str(path)))
             except OSError as error:

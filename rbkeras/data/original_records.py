@@ -1,15 +1,21 @@
 """Reading the records of the original scripts: GZIP, float lists, no manifest."""
 
+import contextlib
+import gzip
+import os
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from rbkeras.data.encoding import FOOTER_BYTES, HEADER_BYTES
 from rbkeras.data.labels import require_labels
 from rbkeras.data.records import DATA_INFO, FLOAT_LIST, RAW, Records, reading
 from rbkeras.errors import InputError
 
 _INFO_COLUMNS = ("detector_id", "size", "start_index")
+_LONGEST = 2**26
 
 
 def open_original(directory: Path) -> Records:
@@ -67,11 +73,29 @@ def _is_gzip(path: Path) -> bool:
         return file.read(2) == b"\x1f\x8b"
 
 
+def _require_lengths(path: Path, compression: str) -> None:
+    """Raise `InputError` where a record says that it is longer than any stamp.
+
+    TensorFlow takes the room first and reads then; where there is none the process dies.
+    """
+    opened = gzip.open if compression else open
+    # Other damage is told by TensorFlow.
+    with contextlib.suppress(EOFError, OSError, zlib.error), opened(path, "rb") as file:
+        while len(header := file.read(HEADER_BYTES)) == HEADER_BYTES:
+            length = int.from_bytes(header[:8], "little")
+            if length > _LONGEST:
+                raise InputError(
+                    f"{path}: expected a stamp per record, found one of {length:,} bytes"
+                )
+            file.seek(length + FOOTER_BYTES, os.SEEK_CUR)
+
+
 def _peek(path: Path, compression: str) -> tuple[str, int]:
     """Return the encoding of the first record's image and its number of pixels."""
     import tensorflow as tf
     from google.protobuf.message import DecodeError
 
+    _require_lengths(path, compression)
     with reading(path):
         serialised = next(iter(tf.data.TFRecordDataset(str(path), compression).take(1)), None)
     if serialised is None:
@@ -113,6 +137,7 @@ def scan_samples(records: Records) -> pd.DataFrame:
     }
     tables = []
     for path, size in zip(records.files, records.sizes, strict=True):
+        _require_lengths(path, records.compression)
         dataset = tf.data.TFRecordDataset(str(path), records.compression).batch(1024)
         dataset = dataset.map(lambda batch: tf.io.parse_example(batch, features))
         with reading(path):

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from rbkeras.data.labels import require_labels
 from rbkeras.errors import InputError, first_line
@@ -211,6 +212,9 @@ def label_names(records: Records) -> dict[str, int] | None:
 def read_samples(path: Path, expected: int) -> pd.DataFrame:
     """Read `samples.parquet` and check that it has a row for each of `expected` records."""
     try:
+        # First the number alone: a few megabytes can hold thousands of millions of rows.
+        if pq.read_metadata(path).num_rows != expected:
+            raise ValueError(f"it has not {expected} rows")
         samples = pd.read_parquet(path)
     # On damaged bytes pandas and pyarrow raise whatever their parsing trips over.
     except Exception as error:

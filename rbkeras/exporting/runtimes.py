@@ -21,6 +21,7 @@ OUTPUTS = ("logits", "score", "probability")
 # cache. Each thread has stamps of its own, because threads that share every operation wait for one
 # another at its end, and busily: beside other work that halved the rate.
 _CHUNK = 24
+_WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
 def as_stamps(stamps: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
@@ -42,7 +43,8 @@ class OnnxEngine:
         options.intra_op_num_threads = 1
         self._threads = ThreadPoolExecutor(threads or processors(), "onnx")
         try:
-            # As bytes: a path would let a file name others to be read as its weights.
+            # As bytes, and with no place for them: a file could name others to be read as weights.
+            options.add_session_config_entry(_WEIGHTS_FOLDER, "/nowhere")
             self._session = ort.InferenceSession(
                 Path(path).read_bytes(), options, providers=["CPUExecutionProvider"]
             )

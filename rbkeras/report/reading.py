@@ -12,6 +12,7 @@ from rbkeras.files import read_json, read_yaml
 from rbkeras.tables import read_table
 
 _RATES = ("auc", "fpr_at_tpr90")
+_MOST_FOLDS = 1000
 
 
 def require_run(folder: Path) -> None:
@@ -76,7 +77,8 @@ def logs(folder: Path, stage1: dict[str, Any]) -> dict[str, pd.DataFrame]:
     paths = {"stage 2": folder / "log.csv"}
     # Not all that are there: an earlier run may have had more folds.
     counts = [stage1.get("folds", 0), stage1.get("repeats", 1)]
-    for fold in range(counts[0] * counts[1] if all(type(n) is int for n in counts) else 0):
+    trained = counts[0] * counts[1] if all(type(n) is int for n in counts) else 0
+    for fold in range(min(trained, _MOST_FOLDS)):
         paths[f"fold {fold}"] = folder / "folds" / str(fold) / "log.csv"
     found = {name: table(path, whole=("epoch",)) for name, path in paths.items()}
     return {name: log for name, log in found.items() if log is not None}

@@ -146,3 +146,9 @@ def test_unpacking_overwrites_nothing_else(unpack, out):
         unpack({"set.zip": make_zip(SURVEY)})
     assert (out / "images0.npy").read_bytes() == b"mine"
     assert not (out / "params0.csv").exists()
+
+
+def test_links_are_refused_before_anything_is_unpacked(unpack, monkeypatch):
+    monkeypatch.setattr(tarfile.TarFile, "extractall", lambda *_, **__: pytest.fail("unpacked"))
+    with pytest.raises(InputError, match="got the link b"):
+        unpack({"set.tar.gz": make_tar({"images0.npy": b"x", "b": "images0.npy"})})

@@ -1,4 +1,5 @@
 import gzip
+import os
 
 import numpy as np
 import pandas as pd
@@ -194,3 +195,11 @@ def test_a_table_at_fault(tmp_path, text, words):
         (tmp_path / "stamps.csv").write_text(text)
     with pytest.raises(InputError, match=rf"^\S*stamps.csv: [^\n]*{words}"):
         FitsSource(tmp_path)
+
+
+def test_a_stamp_that_is_no_file_is_named(tmp_path):
+    folder = write_stacks(tmp_path / "stamps")
+    (folder / "s2.fits").unlink()
+    os.mkfifo(folder / "s2.fits")
+    with pytest.raises(InputError, match=r"s2\.fits: expected a FITS file, found a folder, pipe"):
+        everything(FitsSource(folder))

@@ -1,4 +1,5 @@
 import dataclasses
+import gzip
 import json
 import os
 import threading
@@ -550,6 +551,22 @@ def test_an_original_file_that_is_missing_or_cut_or_miscounted_is_named(original
     info = pd.read_csv(directory / "data_info.csv", index_col=0)
     info.assign(size=[12, 11, 12]).to_csv(directory / "data_info.csv")
     assert "data10.tfrecord: expected 11 records, found 12" in fault(directory)
+
+
+@pytest.mark.parametrize("number", [0, 5])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_record_longer_than_any_stamp_is_named(original, number, compressed):
+    """TensorFlow would take the room for it, and the process would die."""
+    directory = original()
+    path = directory / "data1.tfrecord"
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    start = 0
+    for _ in range(number):
+        start += 16 + int.from_bytes(content[start : start + 8], "little")
+    content[start : start + 8] = (2**40).to_bytes(8, "little")
+    path.write_bytes(gzip.compress(content) if compressed else content)
+    said = "data1.tfrecord: expected a stamp per record, found one of 1,099,511,627,776 bytes"
+    assert said in fault(directory)
 
 
 def test_an_index_that_is_no_index_is_named(original):

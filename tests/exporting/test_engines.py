@@ -194,6 +194,17 @@ def test_damaged_files_are_named(exported, tmp_path, name, keep):
         load_engine(path)
 
 
+def test_weights_in_other_files_are_not_read(exported, tmp_path, monkeypatch):
+    import onnx
+
+    model = onnx.load(exported[0] / "exported" / "model.onnx")
+    outside = {"save_as_external_data": True, "location": "weights", "size_threshold": 0}
+    onnx.save(model, tmp_path / "model.onnx", **outside)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"model\.onnx: expected"):
+        load_engine(tmp_path / "model.onnx")
+
+
 def test_models_of_others_are_refused(tmp_path):
     import onnx
     from onnx import TensorProto, helper

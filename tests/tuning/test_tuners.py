@@ -248,3 +248,12 @@ def test_a_defect_is_no_failed_trial(tmp_path):
     with pytest.raises(Exception, match="a defect") as caught:
         Search(tmp_path, fails=broken).run(4)
     assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_a_trial_whose_folder_would_be_elsewhere_is_damage(tmp_path):
+    Search(tmp_path / "sweep").run(2)
+    folder = tmp_path / "sweep" / "keras_tuner"
+    for path in (folder / "oracle.json", folder / "trial_1" / "trial.json"):
+        path.write_text(path.read_text().replace('"1"', '"../../other"'))
+    with pytest.raises(InputError, match=r"keras_tuner: expected the state .* no number"):
+        Search(tmp_path / "sweep").run(3)
