@@ -213,6 +213,11 @@ def test_fpr_interval_is_that_of_resamples_made_one_by_one():
     assert ours == pytest.approx((found.low, found.high), abs=0.004)
 
 
+def test_the_highest_of_all_is_that_of_as_many_resamples_as_draw_it():
+    ranks = metrics.resampled_ranks(1, 100, 20_000, np.random.default_rng(0))
+    assert np.mean(ranks == 0) == pytest.approx(1 - 0.99**100, abs=0.02)
+
+
 def test_fpr_interval_covers_at_least_as_often_as_it_says():
     truth = stats.norm.sf(2 + stats.norm.ppf(0.1))
     intervals = [
