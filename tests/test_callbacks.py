@@ -260,7 +260,7 @@ def test_pictures_are_logged_every_so_many_epochs_and_at_the_end(classifier, tmp
 
 
 def test_pictured_mistakes_are_the_worst_labelled_ones(classifier, tmp_path):
-    labels = np.array([-1, 0, 1, 0, 1, -1, 1, 0])
+    labels = np.array([-1, 0, 0, 1, -1, 1, 1, 0])
     callback = pictures_of(classifier, labels, tmp_path)
     found_labels, scores, worst = callback._collect()
     assert found_labels.tolist() == labels[labels >= 0].tolist()

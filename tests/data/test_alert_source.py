@@ -28,6 +28,7 @@ from packets import (
 
 from rbkeras.data.alert_source import AlertSource
 from rbkeras.data.alerts import COLUMNS
+from rbkeras.data.avro import find_alert_files
 from rbkeras.errors import InputError
 
 
@@ -447,6 +448,18 @@ def test_a_detector_of_no_number_is_a_fault(tmp_path, number):
 def test_rows_of_faults_need_a_size(night):
     with pytest.raises(ValueError, match="expected a size with keep_bad"):
         AlertSource(night, keep_bad=True)
+
+
+def test_files_come_in_the_order_of_their_names(tmp_path, monkeypatch):
+    walk = os.walk
+
+    def backwards(*arguments, **options):
+        for here, folders, names in walk(*arguments, **options):
+            yield here, folders, sorted(names, reverse=True)
+
+    monkeypatch.setattr(os, "walk", backwards)
+    paths = [write_packets(tmp_path / f"{name}.avro", []) for name in "abc"]
+    assert find_alert_files([tmp_path]) == paths
 
 
 NOT_PACKETS = {
