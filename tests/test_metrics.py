@@ -326,13 +326,14 @@ def test_accuracy_takes_the_sign_of_the_score_and_zero_for_bogus():
     assert float(metric.result()) == 1
 
 
-OTHER_RATES = [
+METRICS = [
+    *default_metrics(),
     FalsePositiveRateAtTPR(tpr=0.8, name="fpr_at_tpr80"),
     TruePositiveRateAtFPR(fpr=0.01, name="tpr_at_fpr1e-2"),
 ]
 
 
-@pytest.mark.parametrize("metric", [*default_metrics(), *OTHER_RATES], ids=lambda metric: metric.name)
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 def test_metrics_survive_serialisation(metric):
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(metric))
     assert type(copy) is type(metric)

@@ -28,7 +28,7 @@ from packets import (
 
 from rbkeras.data.alert_source import AlertSource
 from rbkeras.data.alerts import COLUMNS
-from rbkeras.data.avro import find_alert_files
+from rbkeras.data.avro import count_packets, find_alert_files
 from rbkeras.errors import InputError
 
 
@@ -391,6 +391,8 @@ def test_a_wrong_number_of_packets_in_a_block_is_noticed(night, block, count):
         held = [one.num_records for one in fastavro.block_reader(file)]
     assert held == [2, 2, 2, 2]
     with_count(path, block, count)
+    # A packet takes a byte, and a byte a packet.
+    assert (count_packets(path)[1] is None) == (count in (1, 3))
     with pytest.raises(InputError, match=r"^\S*b.avro: expected a whole Avro file[^\n]*$"):
         everything(AlertSource(night))
     bad = []

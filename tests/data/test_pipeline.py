@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from rbkeras.data import parsing, pipeline
 from rbkeras.data.labels import SKIP
 from rbkeras.data.pipeline import array_dataset, stamp_dataset
 from rbkeras.data.records import open_records, reading
@@ -127,6 +128,15 @@ def test_each_epoch_has_all_stamps_in_another_order(records, cache):
     assert sorted(first) == sorted(second) == sorted(EVERYONE)
     assert first != second
     assert EVERYONE not in (first, second)
+
+
+def test_each_epoch_has_the_files_in_another_order(records, monkeypatch):
+    monkeypatch.setattr(parsing, "_INTERLEAVED_FILES", 1)
+    monkeypatch.setattr(pipeline, "has_blocks", lambda _: False)
+    dataset = stamp_dataset(records, ALL, batch_size=12, shuffle_buffer=1)
+    orders = {tuple(one // 1000 for one in yielded(dataset)[0][::12]) for _ in range(8)}
+    assert len(orders) > 1
+    assert all(sorted(order) == [1, 2, 10] for order in orders)
 
 
 @pytest.mark.parametrize("cache", [None, "memory"])
