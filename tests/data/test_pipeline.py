@@ -87,6 +87,15 @@ def test_unique_index_comes_in_place_of_labels(records):
     assert identities == EVERYONE[::3]
 
 
+def test_stamps_in_the_files_order_are_moved_by_the_seed(records):
+    def batches(seed):
+        dataset = stamp_dataset(records, ALL, batch_size=12, augment=True, seed=seed)
+        return [stamps.tobytes() for stamps, _ in dataset.as_numpy_iterator()]
+
+    assert batches(1) == batches(1)
+    assert set(batches(1)).isdisjoint(batches(2))
+
+
 def test_targets_of_another_length_are_refused(records):
     with pytest.raises(ValueError, match=r"expected shape \(36,\), got \(35,\)"):
         stamp_dataset(records, np.zeros(35), batch_size=4)
