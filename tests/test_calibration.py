@@ -13,6 +13,7 @@ from rbkeras.calibration import (
     fit_temperature,
     isotonic_log_odds,
     reliability_curve,
+    score_at,
     separated,
     shift_prevalence,
 )
@@ -100,10 +101,17 @@ def test_isotonic_never_falls_and_stays_finite():
     assert (np.diff(log_odds) >= 0).all()
 
 
+def test_the_lowest_of_scores_that_have_the_same_probability_is_found():
+    knots = (-1.0, 0.0, 0.0, 4.0, 6.0), (0.1, 0.1, 0.5, 0.5, 0.8)
+    assert score_at(0.0, knots) == 0.0
+
+
 def test_reliability_is_that_of_scikit_learn():
     rng = np.random.default_rng(1)
     probabilities = rng.random(500)
     labels = (rng.random(500) < probabilities**2).astype(int)
+    # Some on the edges of bins.
+    probabilities[:3] = 0.0, 0.5, 1.0
     curve = reliability_curve(labels, probabilities)
     observed, predicted = calibration_curve(labels, probabilities, n_bins=10)
     np.testing.assert_allclose(curve["observed"], observed)

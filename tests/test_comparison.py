@@ -67,6 +67,15 @@ def test_intervals_are_of_the_confidence_asked_for():
     assert (half.high - half.low) / (most.high - most.low) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("low", "p_value", "chance"), [(0.1, 0.03, False), (-0.1, 0.03, True), (0.1, 0.06, True)]
+)
+def test_what_either_the_test_or_the_interval_allows_may_be_chance(low, p_value, chance):
+    found = {"figure": "auc", "ours": 0.9, "theirs": 0.7, "difference": 0.2, "high": 0.3}
+    lines = format_comparison(pd.DataFrame([found | {"low": low, "p_value": p_value}]))
+    assert ("may be chance" in lines[1]) == chance
+
+
 @pytest.mark.parametrize(("more", "chance"), [(5, True), (8, False)])
 def test_few_false_positives_may_be_chance(more, chance):
     """Five of 20,000 that one network alone lets through are a coin that fell five times alike."""

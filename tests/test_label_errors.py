@@ -245,6 +245,13 @@ def test_a_number_out_of_range_is_named_in_whatever_order_the_rows_are(rated, tm
         read_label_errors(tmp_path / "table.csv", LABELS)
 
 
+def test_verdicts_in_a_table_are_kept(rated, tmp_path):
+    path = tmp_path / "label_errors.csv"
+    verdicts = ["ok", *[""] * (len(rated) - 1)]
+    write_label_errors(path, rated.assign(verdict=verdicts))
+    assert pd.read_csv(path)["verdict"].fillna("").tolist() == verdicts
+
+
 def test_table_without_verdicts_of_an_earlier_version_is_read(rated, tmp_path):
     rated.to_csv(tmp_path / "label_errors.csv", index=False)
     assert read_label_errors(tmp_path / "label_errors.csv", LABELS)["suspect"].sum() == 2

@@ -213,6 +213,11 @@ def test_fpr_interval_is_that_of_resamples_made_one_by_one():
     assert ours == pytest.approx((found.low, found.high), abs=0.004)
 
 
+def test_the_highest_of_all_is_that_of_as_many_resamples_as_draw_it():
+    ranks = metrics.resampled_ranks(1, 100, 20_000, np.random.default_rng(0))
+    assert np.mean(ranks == 0) == pytest.approx(1 - 0.99**100, abs=0.02)
+
+
 def test_fpr_interval_covers_at_least_as_often_as_it_says():
     truth = stats.norm.sf(2 + stats.norm.ppf(0.1))
     intervals = [
@@ -321,11 +326,20 @@ def test_accuracy_takes_the_sign_of_the_score_and_zero_for_bogus():
     assert float(metric.result()) == 1
 
 
-@pytest.mark.parametrize("metric", default_metrics(), ids=lambda metric: metric.name)
+METRICS = [
+    *default_metrics(),
+    FalsePositiveRateAtTPR(tpr=0.8, name="fpr_at_tpr80"),
+    TruePositiveRateAtFPR(fpr=0.01, name="tpr_at_fpr1e-2"),
+]
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 def test_metrics_survive_serialisation(metric):
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(metric))
     assert type(copy) is type(metric)
     assert copy.get_config() == metric.get_config()
+    for rate in ("tpr", "fpr"):
+        assert getattr(copy, rate, None) == getattr(metric, rate, None)
 
 
 def test_rates_out_of_range_are_refused():

@@ -243,10 +243,12 @@ def test_damage_in_the_middle_stops_the_night(engine, run, own_records, arrays, 
     assert not out.exists()
 
 
-@pytest.mark.parametrize("stopped_before", [False, True])
+@pytest.mark.parametrize(("stopped_before", "part_rows"), [(False, 6), (True, 6), (False, 100)])
 def test_damage_in_the_middle_is_skipped(
-    engine, run, own_records, arrays, tmp_path, capsys, stopped_before
+    engine, run, own_records, arrays, tmp_path, capsys, monkeypatch, stopped_before, part_rows
 ):
+    # In parts of 100 the rows before the damage still wait to be stored when it is met.
+    monkeypatch.setattr(streaming, "PART_ROWS", part_rows)
     damage(own_records)
     out = tmp_path / "scores.csv"
     if stopped_before:

@@ -64,6 +64,14 @@ def test_a_packet_at_fault_stops_the_night_or_has_no_score(engine, run, alerts, 
     assert table.loc[fault, ["score", "probability_real", "decision"]].isna().all(axis=None)
 
 
+def test_a_file_without_packets_is_told(engine, run, alerts, tmp_path, capsys):
+    write_packets(alerts / "c.avro", [])
+    out = tmp_path / "scores.csv"
+    assert run([alerts], out, "--skip_bad") == 1
+    assert "c.avro: expected at least one alert packet, found none" in capsys.readouterr().err
+    assert pd.read_csv(out)["fault"].notna().tolist() == [False] * 7 + [True]
+
+
 def test_faults_found_before_a_kill_are_told_after_it(engine, run, alerts, tmp_path, capsys):
     write_packets(alerts / "a.avro", [ztf_packet(0) | {"cutoutScience": None}, ztf_packet(1)])
     (alerts / "b.avro").unlink()

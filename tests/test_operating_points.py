@@ -146,6 +146,13 @@ def test_band_is_the_exact_one_where_all_bogus_are_alike():
     np.testing.assert_allclose([low[0], high[0]], metrics.binomial_interval(50, 100), atol=0.003)
 
 
+def test_band_counts_ties_against_the_classifier():
+    # All of the 5% of bogus above the threshold score as half of the reals do.
+    real, bogus = np.repeat([5.0, 9.0], 50), np.repeat([5.0, 0.0], [100, 900])
+    low, high = roc_band(real, bogus, np.array([0.05]), resamples=20_000)
+    np.testing.assert_allclose([low[0], high[0]], metrics.binomial_interval(50, 100), atol=0.02)
+
+
 def test_interval_of_the_partial_area_covers_that_of_all_that_could_be():
     beta, rng = 0.01, np.random.default_rng(6)
     rates = beta * (np.arange(2000) + 0.5) / 2000
@@ -177,6 +184,12 @@ def test_intervals_of_perfect_separation_are_exact():
     np.testing.assert_allclose(first, of_real, atol=0.01)
     # One bogus in a thousand, and fewer, are not to be seen among a thousand.
     np.testing.assert_allclose(others, [[0, 1]] * 2)
+
+
+def test_a_threshold_found_on_a_single_real_says_nothing_of_the_bogus():
+    table = operating_points(np.array([5.0]), np.arange(1000) / 1000).set_index("chosen")
+    assert (table.loc["tpr", "fpr_low"] == 0).all()
+    assert (table.loc["tpr", "fpr_high"] == 1).all()
 
 
 def test_a_threshold_found_on_a_single_bogus_says_nothing_of_the_reals():

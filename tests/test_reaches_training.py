@@ -3,10 +3,12 @@
 from dataclasses import fields
 
 import keras
+import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
-from rbkeras import crossval, stage1, stage2
+from rbkeras import crossval, metrics, stage1, stage2
 from rbkeras.config import (
     FitConfig,
     LabelErrorConfig,
@@ -90,6 +92,23 @@ def test_a_schedule_spans_all_steps_of_its_training(make_run, trainings):
     stage2.train_final(run, None)
     # Of 30 labelled stamps a fold has 15, stage 2 a fifth less and 6 without a label.
     assert [own["total_steps"] for own in trainings["compiled"]] == [7 * 4, 7 * 4, 11 * 8]
+
+
+def test_what_is_looked_at_twice_has_a_threshold_of_its_own(make_run, monkeypatch):
+    labels = np.tile([0, 1], 20)
+    looks = {False: np.linspace(-1, 3, 40), True: np.linspace(-1, 3, 40)[::-1] + 5}
+
+    def predicted(*_, again_from=None):
+        score = looks[again_from is not None]
+        return pd.DataFrame({"label": labels, "prediction0": 0.0, "prediction1": score})
+
+    monkeypatch.setattr(stage2, "predicted", predicted)
+    run = make_run()
+    run.folder.mkdir()
+    decision = stage2._decide(run, None, run.labels, run.labels)
+    for found, twice in ((decision, False), (decision.final, True)):
+        expected = metrics.threshold_at_tpr(looks[twice][labels == 1], 0.9)
+        assert found.operating_point.threshold == expected
 
 
 def test_weights_of_the_loss_are_for_stage_two_alone(make_run, trainings):

@@ -100,10 +100,13 @@ def test_what_is_no_marker_is_named(tmp_path, content):
             look(marker, {"a": 1}, **more)
 
 
-def test_an_added_setting_is_a_change(work):
+def test_a_setting_that_comes_or_goes_is_a_change(work):
     work()
-    with pytest.raises(InputError, match="seed was None, is 1"):
+    with pytest.raises(OtherSettingsError, match="seed was None, is 1"):
         work({**SETTINGS, "seed": 1})
+    work({**SETTINGS, "seed": 1}, overwrite=True)
+    with pytest.raises(OtherSettingsError, match="seed was 1, is None"):
+        work()
 
 
 @pytest.mark.parametrize(

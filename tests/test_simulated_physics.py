@@ -8,7 +8,13 @@ import pytest
 from scipy import stats
 
 from rbkeras.data.simulation import simulate_stamps, simulate_survey, sources
-from rbkeras.data.simulation.sky import Layers, Matching, Psf, draw_conditions
+from rbkeras.data.simulation.sky import (
+    Layers,
+    Matching,
+    Psf,
+    difference_variance,
+    draw_conditions,
+)
 from rbkeras.data.simulation.stamps import _expose
 
 DETECTORS = 4
@@ -27,11 +33,14 @@ def exact(n):
     return Matching(np.zeros(n), np.zeros(n), np.ones(n), np.ones(n))
 
 
-def exposed(conditions, brightness, n=40):
-    """Expose evenly lit stamps; give the new image and the reference."""
-    layers = Layers(*(np.full((n, 29, 29), brightness, np.float32) for _ in range(3)))
-    nothing = np.zeros((n, 29, 29), np.float32)
-    return _expose(layers, nothing, conditions, np.random.default_rng(0))[:2]
+def evenly_lit(new, reference, n=40):
+    lights = (new, reference, reference)
+    return Layers(*(np.full((n, 29, 29), light, np.float32) for light in lights))
+
+
+def exposed(conditions, layers):
+    """Give the new image, the reference and the difference."""
+    return _expose(layers, np.zeros_like(layers.new), conditions, np.random.default_rng(0))
 
 
 # A survey's detectors
@@ -78,7 +87,7 @@ def test_dark_and_bright_skies_empty_and_crowded_fields(name, low, high):
 def test_photons_are_counted_one_by_one(conditions):
     """With one electron per ADU, no readout and a dark sky, a pixel is a Poisson number."""
     dark = dataclasses.replace(conditions, sky=3.0, gain=1.0, read_noise=0.0)
-    new, reference = exposed(dark, 1.0)
+    new, reference, _ = exposed(dark, evenly_lit(1, 1))
     np.testing.assert_allclose(new, new.round(), atol=1e-5)
     numbers, expected = np.arange(12), stats.poisson(4).pmf(np.arange(12))
     found = np.bincount(new.round().astype(int).ravel(), minlength=12)[:12] / new.size
@@ -93,10 +102,24 @@ def test_photons_are_counted_one_by_one(conditions):
 @pytest.mark.parametrize(("brightness", "variance"), [(0, 266), (500, 516), (10_000, 5266)])
 def test_bright_pixels_are_noisier(conditions, brightness, variance):
     # In electrons, 2 per ADU: twice sky and source, and 8 squared of readout.
-    new, reference = exposed(conditions, brightness)
+    new, reference, _ = exposed(conditions, evenly_lit(brightness, brightness))
     assert new.mean() == pytest.approx(500 + brightness, abs=2)
     assert new.var() == pytest.approx(variance, rel=0.05)
     assert reference.var() == pytest.approx(variance / 16, rel=0.05)
+
+
+@pytest.mark.parametrize(("new", "reference"), [(0, 0), (3000, 0), (0, 30_000)])
+def test_the_noise_of_the_difference_is_known(conditions, new, reference):
+    layers = evenly_lit(new, reference)
+    difference = exposed(conditions, layers)[2][:, 4:-4, 4:-4]
+    expected = difference_variance(layers, conditions=conditions)[0, 0, 0]
+    assert difference.var(axis=(1, 2)).mean() == pytest.approx(expected, rel=0.05)
+
+
+def test_backgrounds_differ_by_a_tenth_of_the_noise(conditions):
+    difference = exposed(conditions, evenly_lit(0, 0, 400))[2]
+    pedestals = difference.mean(axis=(1, 2))
+    assert pedestals.std() == pytest.approx(0.1 * conditions.sky_sigma, rel=0.2)
 
 
 # What is in the sky

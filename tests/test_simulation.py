@@ -136,10 +136,15 @@ def test_test_set_depends_on_the_seed_but_not_on_the_training_set(survey, tmp_pa
 
 
 def test_detectors_do_not_depend_on_their_number(survey, tmp_path):
-    fewer = {**SMALL, "detectors": 2}
+    # As many test stamps of each of the two as among those of three.
+    fewer = {**SMALL, "detectors": 2, "test_real": 5, "test_bogus": 8}
     simulate_survey(tmp_path / "fewer", label_error=0.1, real_fraction=0.4, seed=3, **fewer)
     for name in ("raw/images1.npy", "raw/images2.npy"):
         assert (tmp_path / "fewer" / name).read_bytes() == (survey / name).read_bytes()
+    for name in ("test/real.npy", "test/bogus.npy"):
+        of_two, of_three = np.load(tmp_path / "fewer" / name), np.load(survey / name)
+        for index in range(2):
+            np.testing.assert_array_equal(of_two[index::2], of_three[index::3])
 
 
 def test_conditions_differ_between_seeds_and_detectors():
@@ -233,6 +238,18 @@ def test_galaxies_are_where_they_are_said_to_be(conditions):
     assert centre["random"] < conditions.sky_sigma
 
 
+def test_galaxies_do_not_give_the_class_away(conditions):
+    share = {}
+    for kind, family in (("real", "random"), ("bogus", "noise_peak")):
+        images, _ = simulate_stamps(
+            600, kind=kind, conditions=conditions, rng=np.random.default_rng(1), family=family
+        )
+        centre = images[:, MIDDLE, MIDDLE, 1] - conditions.sky
+        share[kind] = np.mean(centre > 2 * conditions.sky_sigma)
+    assert share["real"] == pytest.approx(share["bogus"], abs=0.06)
+    assert share["bogus"] > 0.06
+
+
 def test_psf_keeps_its_flux_and_width():
     image = Psf(4.0, 3.0).render([2.0], [0.0], [0.0], size=101)[0]
     assert image.sum() == pytest.approx(2.0, rel=0.01)
@@ -303,6 +320,9 @@ def test_bad_columns_fill_whole_lines(conditions):
     assert set(np.minimum(columns, rows)) == {1, 2}
     assert (np.maximum(columns, rows) >= MIDDLE - 3).all()
     np.testing.assert_array_equal(lit.sum(axis=(1, 2)), columns * rows)
+    ends = np.array([lit[:, 0], lit[:, -1], lit[:, :, 0], lit[:, :, -1]]).any(axis=2)
+    # What is no whole line may begin at any side.
+    assert ends[:, ends.sum(axis=0) == 1].any(axis=1).all()
 
 
 def test_dipoles_have_two_lobes(conditions):

@@ -75,11 +75,12 @@ def test_large_measurements_stay_numbers(written):
 def test_stacked_identifiers_keep_every_digit():
     long, unsigned = 1095578115815010001, 2**63 + 1
     tables = [
-        pd.DataFrame({"id": [long, 2], "mag": [1, 2], "only": [long, 1]}),
-        pd.DataFrame({"id": np.array([unsigned], np.uint64), "mag": [0.5]}),
+        pd.DataFrame({"id": [long, 2], "mag": [1, 2], "only": [long, 1], "below": [-long, 1]}),
+        pd.DataFrame({"id": np.array([unsigned], np.uint64), "mag": [0.5], "below": [0.5]}),
     ]
     found = stacked(tables)
     assert found["id"].tolist() == [str(long), "2", str(unsigned)]
+    assert found["below"].tolist() == [str(-long), "1", "0.5"]
     assert found["mag"].tolist() == [1.0, 2.0, 0.5]
     assert found["only"].iloc[0] == str(long)
     assert pd.isna(found["only"].iloc[2])
@@ -88,9 +89,9 @@ def test_stacked_identifiers_keep_every_digit():
 
 
 def test_names_that_are_taken_are_moved_aside():
-    table = pd.DataFrame([[1, 2, 3]], columns=["score", "table_score", "mag"])
+    table = pd.DataFrame([range(4)], columns=["score", "table_score", "table_table_score", "mag"])
     found = moved_aside(table, ["score", "fault"])
-    assert found.columns.tolist() == ["table_table_score", "table_score", "mag"]
+    assert found.columns.tolist() == ["table_table_table_score", *table.columns[1:]]
 
 
 @pytest.mark.parametrize(
@@ -116,6 +117,9 @@ def test_an_identifier_is_one_text_in_all_tables(written):
     with_name = pd.DataFrame({"id": ["A0", "1", "20"], "mag": [1, 2, 3]})
     found = stacked([with_gap, with_name])
     assert found["id"].fillna("-").tolist() == ["1", "-", "20", "A0", "1", "20"]
+    # What no integer can be is no identifier.
+    huge = pd.DataFrame({"id": [1e300, np.nan]})
+    assert stacked([huge, with_name])["id"].fillna("-").tolist()[:3] == ["1e+300", "-", "A0"]
     # Numbers everywhere stay numbers, and flags stay flags.
     flags = [pd.DataFrame({"id": [True, None]}), pd.DataFrame({"id": [False, True]})]
     assert stacked(flags)["id"].tolist() == [True, None, False, True]

@@ -28,6 +28,7 @@ from packets import (
 
 from rbkeras.data.alert_source import AlertSource
 from rbkeras.data.alerts import COLUMNS
+from rbkeras.data.avro import count_packets, find_alert_files
 from rbkeras.errors import InputError
 
 
@@ -390,6 +391,8 @@ def test_a_wrong_number_of_packets_in_a_block_is_noticed(night, block, count):
         held = [one.num_records for one in fastavro.block_reader(file)]
     assert held == [2, 2, 2, 2]
     with_count(path, block, count)
+    # A packet takes a byte, and a byte a packet.
+    assert (count_packets(path)[1] is None) == (count in (1, 3))
     with pytest.raises(InputError, match=r"^\S*b.avro: expected a whole Avro file[^\n]*$"):
         everything(AlertSource(night))
     bad = []
@@ -447,6 +450,18 @@ def test_a_detector_of_no_number_is_a_fault(tmp_path, number):
 def test_rows_of_faults_need_a_size(night):
     with pytest.raises(ValueError, match="expected a size with keep_bad"):
         AlertSource(night, keep_bad=True)
+
+
+def test_files_come_in_the_order_of_their_names(tmp_path, monkeypatch):
+    walk = os.walk
+
+    def backwards(*arguments, **options):
+        for here, folders, names in walk(*arguments, **options):
+            yield here, folders, sorted(names, reverse=True)
+
+    monkeypatch.setattr(os, "walk", backwards)
+    paths = [write_packets(tmp_path / f"{name}.avro", []) for name in "abc"]
+    assert find_alert_files([tmp_path]) == paths
 
 
 NOT_PACKETS = {

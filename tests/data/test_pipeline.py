@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from rbkeras.data import parsing, pipeline
 from rbkeras.data.labels import SKIP
 from rbkeras.data.pipeline import array_dataset, stamp_dataset
 from rbkeras.data.records import open_records, reading
@@ -86,6 +87,15 @@ def test_unique_index_comes_in_place_of_labels(records):
     assert identities == EVERYONE[::3]
 
 
+def test_stamps_in_the_files_order_are_moved_by_the_seed(records):
+    def batches(seed):
+        dataset = stamp_dataset(records, ALL, batch_size=12, augment=True, seed=seed)
+        return [stamps.tobytes() for stamps, _ in dataset.as_numpy_iterator()]
+
+    assert batches(1) == batches(1)
+    assert set(batches(1)).isdisjoint(batches(2))
+
+
 def test_targets_of_another_length_are_refused(records):
     with pytest.raises(ValueError, match=r"expected shape \(36,\), got \(35,\)"):
         stamp_dataset(records, np.zeros(35), batch_size=4)
@@ -127,6 +137,15 @@ def test_each_epoch_has_all_stamps_in_another_order(records, cache):
     assert sorted(first) == sorted(second) == sorted(EVERYONE)
     assert first != second
     assert EVERYONE not in (first, second)
+
+
+def test_each_epoch_has_the_files_in_another_order(records, monkeypatch):
+    monkeypatch.setattr(parsing, "_INTERLEAVED_FILES", 1)
+    monkeypatch.setattr(pipeline, "has_blocks", lambda _: False)
+    dataset = stamp_dataset(records, ALL, batch_size=12, shuffle_buffer=1)
+    orders = {tuple(one // 1000 for one in yielded(dataset)[0][::12]) for _ in range(8)}
+    assert len(orders) > 1
+    assert all(sorted(order) == [1, 2, 10] for order in orders)
 
 
 @pytest.mark.parametrize("cache", [None, "memory"])

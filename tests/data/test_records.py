@@ -2,6 +2,7 @@ import dataclasses
 import gzip
 import json
 import os
+import shutil
 import threading
 
 import numpy as np
@@ -116,8 +117,11 @@ def test_a_column_of_text_here_and_numbers_there_or_missing_is_kept(tmp_path, ma
     survey = make_survey(tmp_path / "survey")
     for detector, values in ((1, range(12)), (2, [f"n{i}" for i in range(12)])):
         path = survey / f"params{detector}.csv"
-        pd.read_csv(path).assign(night=values).to_csv(path, index=False)
-    night = convert(survey, tmp_path / "out").samples["night"]
+        table = pd.read_csv(path).assign(night=values, flag=True if detector == 1 else 1)
+        table.to_csv(path, index=False)
+    samples = convert(survey, tmp_path / "out").samples
+    assert samples["flag"].dropna().unique().tolist() == ["True", "1"]
+    night = samples["night"]
     assert night[0] == "0"
     assert night[12:24].isna().all()
     assert night[35] == "n11"
@@ -159,6 +163,14 @@ def test_the_fingerprint_follows_stamps_and_labels(tmp_path, make_survey):
     assert convert(survey, tmp_path / "d").fingerprint != before
 
 
+def test_the_fingerprint_of_the_originals_records_follows_labels(original):
+    directory = original()
+    before, relabelled = open_records(directory), open_records(directory)
+    relabelled.samples.loc[0, "label"] = 1
+    assert before.fingerprint != relabelled.fingerprint
+    assert before.fingerprint == open_records(directory).fingerprint
+
+
 # --- damage ------------------------------------------------------------------------------------
 
 
@@ -169,11 +181,14 @@ def fault(directory):
     return str(caught.value)
 
 
-def test_a_truncated_file_is_found_on_opening(own_records):
+@pytest.mark.parametrize("longer", [-500, 500])
+def test_a_file_of_another_length_is_found_on_opening(own_records, longer):
     path = own_records / "data10.tfrecord"
-    size = path.stat().st_size
-    path.write_bytes(path.read_bytes()[: size // 2])
-    assert f"data10.tfrecord: expected {size} bytes, found {size // 2} bytes" in fault(own_records)
+    content = path.read_bytes()
+    size = len(content)
+    path.write_bytes((2 * content)[: size + longer])
+    expected = f"data10.tfrecord: expected {size} bytes, found {size + longer} bytes"
+    assert expected in fault(own_records)
 
 
 def test_a_missing_file_is_found_on_opening(own_records):
@@ -228,6 +243,15 @@ def test_a_manifest_whose_detectors_lack_keys_is_named(own_records):
     del manifest["detectors"][1]["bytes"]
     (own_records / "manifest.json").write_text(json.dumps(manifest))
     assert "manifest.json: expected the keys bytes" in fault(own_records)
+
+
+@pytest.mark.parametrize("file", ["../data1.tfrecord", "", 7])
+def test_a_manifest_names_files_of_its_folder_alone(own_records, file):
+    shutil.copy(own_records / "data1.tfrecord", own_records.parent)
+    manifest = manifest_of(own_records)
+    manifest["detectors"][0]["file"] = file
+    (own_records / "manifest.json").write_text(json.dumps(manifest))
+    assert "manifest.json: expected file, size" in fault(own_records)
 
 
 @pytest.mark.parametrize("change", ["rows", "columns", "garbage"])
@@ -516,8 +540,11 @@ def original(tmp_path, write_original, random_stamps):
     return write
 
 
-def test_the_originals_records_give_the_same_tensors_as_ours(original, records_dir, read_all):
-    theirs, ours = open_records(original()), open_records(records_dir)
+@pytest.mark.parametrize("rows", [[0, 1, 2], [2, 0, 1]])
+def test_the_originals_records_give_the_same_tensors_as_ours(original, records_dir, read_all, rows):
+    info = original() / "data_info.csv"
+    pd.read_csv(info, index_col=0).iloc[rows].to_csv(info)
+    theirs, ours = open_records(info.parent), open_records(records_dir)
     assert (theirs.encoding, theirs.compression) == ("float_list", "GZIP")
     assert read_all(theirs).tobytes() == read_all(ours).tobytes()
     columns = ["unique_index", "detector_id", "sample_index", "label"]

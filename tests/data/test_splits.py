@@ -141,6 +141,15 @@ def test_grouped_tiny_strata_are_stratified_by_label():
     assert spread(assigned, 5, labels == 1) <= 1
 
 
+def test_detectors_of_as_many_samples_as_folds_have_one_in_each():
+    detectors = np.repeat(np.arange(20), 5)
+    assigned = stratified_folds(
+        np.zeros(100, int), detectors, folds=5, seed=0, groups=np.arange(100)
+    )
+    for detector in range(20):
+        assert sorted(assigned[detectors == detector]) == [0, 1, 2, 3, 4]
+
+
 def test_small_detectors_are_in_every_fold():
     # 64 detectors with 8 of either class, objects of two detections.
     labels, detectors = np.tile(np.repeat([0, 1], 8), 64), np.repeat(np.arange(64), 16)

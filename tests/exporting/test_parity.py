@@ -54,6 +54,11 @@ def test_what_a_float_file_is_allowed(keras, other, whole):
     assert (fault is None) is whole
 
 
+def test_large_logits_excuse_no_other_stamp():
+    assert float_fault(compare([1.0, 1e5], [1.5, 1e5])) is not None
+    assert float_fault(compare([1.0, 1e5], [1.0, 1e5 + 0.5])) is None
+
+
 def test_what_int8_is_allowed():
     scores, labels = np.arange(100.0), np.arange(100) >= 50
     assert int8_fault(compare(scores, scores + 0.3, labels)) is None

@@ -42,6 +42,16 @@ def test_then_its_records_then_simulated_stamps(run, records_dir):
     assert "simulated" in samples.check_sample(run, SHAPE).source
 
 
+def test_no_file_is_checked_on_what_int8_was_calibrated_by(run, monkeypatch):
+    (run / "real.npy").unlink()
+    monkeypatch.setattr(samples, "CALIBRATED", 10)
+    monkeypatch.setattr(samples, "CHECKED", 20)
+    calibrated = samples.calibration_sample(run, SHAPE)[:, 0, 0, 0]
+    checked = samples.check_sample(run, SHAPE).stamps[:, 0, 0, 0]
+    assert (len(set(calibrated)), len(set(checked))) == (10, 20)
+    assert not set(calibrated) & set(checked)
+
+
 @pytest.mark.parametrize("shape", [(9, 6, 2), (21, 21, 3), (17, 16, 4)])
 def test_simulated_stamps_have_any_shape(tmp_path, shape):
     found = samples.check_sample(tmp_path, shape)

@@ -45,6 +45,11 @@ def test_probability_is_the_decisions(decision):
     np.testing.assert_allclose(found, decision.probability(scores), rtol=1e-4, atol=1e-30)
 
 
+def test_a_score_on_a_step_has_a_probability_of_the_step():
+    found = tf.sigmoid(_log_odds(tf.constant([0.5]), make("isotonic", knots=STEP))).numpy()
+    assert 0.2 - 1e-6 <= found[0] <= 0.7 + 1e-6
+
+
 def test_a_score_that_is_no_number_has_no_probability():
     for decision in (None, make("none"), make("isotonic", knots=((0.3,), (0.4,)))):
         assert np.isnan(tf.sigmoid(_log_odds(tf.constant([np.nan]), decision)).numpy()).all()

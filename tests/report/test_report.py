@@ -395,6 +395,8 @@ def test_bins_hold_equally_many_reals():
     found = rates_by_bin(table, "snr", threshold=200.0, bins=4)
     assert found["count"].tolist() == [98] * 4
     assert found["passed"].sum() == (table["snr"].notna() & (table["score"] >= 200)).sum()
+    # At least ten in each.
+    assert rates_by_bin(table[1:31], "snr", threshold=200.0)["count"].tolist() == [10] * 3
     assert rates_by_bin(table.assign(snr="x"), "snr", threshold=0) is None
     assert rates_by_bin(table.assign(snr=1.0), "snr", threshold=0) is None
 

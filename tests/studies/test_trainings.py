@@ -47,6 +47,8 @@ def test_added_errors_are_repeatable_and_spare_the_unlabelled(seed):
     once, again = (seed.labels(errors=4.0, part=None) for _ in range(2))
     assert (once == again).all()
     assert (once != seed.given).any()
+    other = replace(seed, config=replace(seed.config, seed=4))
+    assert (once != other.labels(errors=4.0, part=None)).any()
     assert ((once == -1) == (seed.given == -1)).all()
 
 

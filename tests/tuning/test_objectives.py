@@ -56,3 +56,5 @@ def test_only_what_is_behind_everywhere_is_given_up():
     assert not hopeless(rate, [0.6, 0.1], others, least=2)  # ahead of the best in one fold
     assert hopeless(OBJECTIVES["auc"], [0.5], [[0.9], [0.8], [0.7]], least=3)
     assert not hopeless(OBJECTIVES["auc"], [0.95], [[0.9], [0.8], [0.7]], least=3)
+    # Ahead of the worst in one fold, which is no merit.
+    assert hopeless(OBJECTIVES["auc"], [0.6, 0.6], [[0.9, 0.9], [0.8, 0.8], [0.5, 0.7]], least=3)

@@ -14,6 +14,7 @@ from rbkeras.data.records import open_records
 from rbkeras.errors import InputError, WorkError
 from rbkeras.files import write_json
 from rbkeras.rundir import Run
+from tuning import parts
 from tuning import trial as trial_module
 from tuning.objectives import OBJECTIVES
 from tuning.parts import check_parts, split, targets_of
@@ -97,6 +98,21 @@ def test_labels_come_from_the_table_of_an_earlier_stage(plan, tiny_run, tiny_sur
 def test_parts_without_a_class_are_found_before_the_search(plan):
     with pytest.raises(InputError, match=r"found no .*; choose fewer --folds"):
         check_parts(replace(plan, folds=20), open_records(plan.config.data))
+
+
+def test_every_part_has_a_seed_of_its_own(plan, tmp_path, monkeypatch):
+    seeds = []
+
+    def begun(seed, **_):
+        seeds.append(seed)
+        raise InterruptedError
+
+    monkeypatch.setattr(parts, "set_seed", begun)
+    run = Run(plan.config, open_records(plan.config.data))
+    for number in range(6):
+        with pytest.raises(InterruptedError):
+            parts.train_part(replace(plan, executions=2), run, number, None, None, tmp_path)
+    assert len(set(seeds)) == 6
 
 
 def test_a_trial_is_the_mean_of_its_parts_and_done_once(plan, made_up):
