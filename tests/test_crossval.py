@@ -88,7 +88,7 @@ def test_of_a_finished_fold_the_predictions_alone_are_needed(tmp_path, records_d
     options |= {"deterministic": False, "symmetries": False, "shift": 0.0, "overwrite": False}
     options |= {"folder": tmp_path, "settings": {"fold": 0}}
     mark_finished(tmp_path / "fold.json", {"fold": 0})
-    (tmp_path / "validation_result.csv").touch()
+    (tmp_path / "validation_result.csv").write_text("unique_index\n")
     # A kill after it was marked may have left these; the network is somebody's to delete.
     (tmp_path / "backup").mkdir()
     train_fold(records, targets, **options)
