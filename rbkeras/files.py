@@ -105,9 +105,6 @@ def beside(path: Path, kind: str) -> Path:
     return path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.{kind}.{path.name[-50:]}")
 
 
-# Settings have three thousand characters.
-_LONGEST_YAML = 100_000
-
 #: What `beside` gives.
 _BESIDE = re.compile(r"\.\d+-[0-9a-f]{8}\.(part|old)\..+", re.DOTALL)
 
@@ -160,6 +157,10 @@ def plain(value: Any) -> Any:
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file; `InputError` names the file when it is missing or broken."""
     return _read(Path(path), json.loads, "JSON")
+
+
+# Settings have three thousand characters.
+_LONGEST_YAML = 100_000
 
 
 def read_yaml(path: str | os.PathLike[str]) -> Any:

@@ -25,6 +25,7 @@ _SWITCHES = {
     "deterministic": "make runs repeatable bit by bit (slower)",
     "overwrite": "train again what was finished with other settings",
 }
+_SECTIONS = [name for name, own in vars(FitConfig()).items() if is_dataclass(own)]
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
@@ -145,10 +146,9 @@ def from_plain(settings: Mapping[str, Any]) -> FitConfig:
 def _first_look(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
     """Parse; exit with a sentence that names the `--config` file where that one is at fault."""
     files = _files(argv)
-    # These would take the name of a file, or of a class.
-    sections = {f"--{name}" for name, own in vars(FitConfig()).items() if is_dataclass(own)}
     for flag in (word.partition("=")[0] for word in argv):
-        if flag in sections:
+        # They would take the name of a file, or of a class.
+        if flag in (f"--{name}" for name in _SECTIONS):
             parser.error(f"{flag}: expected a setting of it, such as {flag}.NAME")
     for path in files:
         _check_yaml(parser, path)
@@ -179,8 +179,8 @@ def _check_yaml(parser: ArgumentParser, path: str) -> None:
     for name in switches:
         if not isinstance(settings.get(name, False), bool):
             parser.error(f"{path}: expected true or false for {name}, found {settings[name]!r}")
-    for name, own in vars(FitConfig()).items():
-        if is_dataclass(own) and not isinstance(settings.get(name, {}), dict):
+    for name in _SECTIONS:
+        if not isinstance(settings.get(name, {}), dict):
             parser.error(f"{path}: expected settings below {name}, found {settings[name]!r}")
 
 

@@ -106,6 +106,12 @@ def test_the_lowest_of_scores_that_have_the_same_probability_is_found():
     assert score_at(0.0, knots) == 0.0
 
 
+def test_no_probability_of_a_plateau_is_lost_on_the_way_to_log_odds_and_back():
+    for probability in np.linspace(0.05, 0.95, 181):
+        knots = (np.array([-2.0, 0.0, 3.0, 5.0]), np.array([0.01, *[probability] * 2, 0.99]))
+        assert score_at(float(logit(probability)), knots) == pytest.approx(0.0, abs=1e-9)
+
+
 def test_reliability_is_that_of_scikit_learn():
     rng = np.random.default_rng(1)
     probabilities = rng.random(500)

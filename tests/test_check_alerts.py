@@ -88,6 +88,7 @@ def test_every_problem_of_fits_stamps_is_listed(tmp_path, capsys):
     assert check.main([str(tmp_path)]) == 2
 
 
+EMPTY = {"type": "record", "name": "e", "fields": [{"name": "y", "type": "null"}]}
 RECURSIVE = {"type": "record", "name": "r", "fields": [{"name": "y", "type": ["null", "r"]}]}
 
 
@@ -97,6 +98,9 @@ RECURSIVE = {"type": "record", "name": "r", "fields": [{"name": "y", "type": ["n
         (["null", RECURSIVE], "known depth, found r in itself"),
         (["null", {"type": "array", "items": "null"}], "found lists of nothing"),
         ({"type": "map", "values": ["null", {"type": "map", "values": "null"}]}, "of nothing"),
+        (["null", {"type": "array", "items": {"type": "null"}}], "of nothing"),
+        (["null", {"type": "array", "items": EMPTY}], "of nothing"),
+        (["null", {"type": "fixed", "name": "f", "size": 0}], "of nothing"),
     ],
 )
 def test_packets_without_end_are_refused(kind, said, tmp_path, capsys):

@@ -151,16 +151,27 @@ def _require_finite(path: Path, schema: Any, within: tuple[str, ...] = ()) -> No
         raise InputError(f"{path}: expected records of a known depth, found {schema} in itself")
     elif isinstance(schema, dict):
         kind = schema.get("type")
+        items = schema.get("items", schema.get("values"))
+        # Records of nothing wherever they are, since lists can name them.
+        if _is_nothing(items) or (kind != "null" and _is_nothing(schema)):
+            raise InputError(f"{path}: expected lists of something, found lists of nothing")
         if kind in ("array", "map"):
-            items = schema.get("items", schema.get("values"))
-            if items == "null":
-                raise InputError(f"{path}: expected lists of something, found lists of nothing")
             _require_finite(path, items, within)
         elif kind in ("record", "error"):
             for field in schema["fields"]:
                 _require_finite(path, field["type"], (*within, schema["name"]))
         else:
             _require_finite(path, kind, within)
+
+
+def _is_nothing(schema: Any) -> bool:
+    """Say whether values of a schema take no bytes, so that any number of them takes none."""
+    kind = schema.get("type") if isinstance(schema, dict) else schema
+    if isinstance(kind, dict):
+        return _is_nothing(kind)
+    if kind == "record":
+        return all(_is_nothing(field["type"]) for field in schema["fields"])
+    return kind == "null" or (kind == "fixed" and schema["size"] == 0)
 
 
 def _require_cutouts(path: Path, schema: Any) -> None:

@@ -160,9 +160,11 @@ def _images(
             warnings.filterwarnings("error", "Error validating header", VerifyWarning)
         try:
             for unit in fits.HDUList.fromstring(payload):
+                if not unit.is_image:
+                    continue
                 if math.prod(unit.shape) > _LONGEST:
                     raise ValueError("more pixels than the whole file may have bytes")
-                if unit.is_image and unit.data is not None:
+                if unit.data is not None:
                     image = np.asarray(unit.data, dtype=np.float32)
                     found.append((image, _reference_pixel(unit.header)))
                 if len(found) == most:

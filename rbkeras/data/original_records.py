@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import itertools
 import os
 import zlib
 from pathlib import Path
@@ -73,15 +74,18 @@ def _is_gzip(path: Path) -> bool:
         return file.read(2) == b"\x1f\x8b"
 
 
-def _require_lengths(path: Path, compression: str) -> None:
-    """Raise `InputError` where a record says that it is longer than any stamp.
+def _require_lengths(path: Path, compression: str, *, first: int | None = None) -> None:
+    """Raise `InputError` where one of the `first` records, or any, says that it is too long.
 
     TensorFlow takes the room first and reads then; where there is none the process dies.
     """
     opened = gzip.open if compression else open
     # Other damage is told by TensorFlow.
     with contextlib.suppress(EOFError, OSError, zlib.error), opened(path, "rb") as file:
-        while len(header := file.read(HEADER_BYTES)) == HEADER_BYTES:
+        for _ in itertools.count() if first is None else range(first):
+            header = file.read(HEADER_BYTES)
+            if len(header) < HEADER_BYTES:
+                break
             length = int.from_bytes(header[:8], "little")
             if length > _LONGEST:
                 raise InputError(
@@ -95,7 +99,7 @@ def _peek(path: Path, compression: str) -> tuple[str, int]:
     import tensorflow as tf
     from google.protobuf.message import DecodeError
 
-    _require_lengths(path, compression)
+    _require_lengths(path, compression, first=1)
     with reading(path):
         serialised = next(iter(tf.data.TFRecordDataset(str(path), compression).take(1)), None)
     if serialised is None:

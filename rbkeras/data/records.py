@@ -212,19 +212,20 @@ def label_names(records: Records) -> dict[str, int] | None:
 def read_samples(path: Path, expected: int) -> pd.DataFrame:
     """Read `samples.parquet` and check that it has a row for each of `expected` records."""
     try:
-        # First the number alone: a few megabytes can hold thousands of millions of rows.
-        if pq.read_metadata(path).num_rows != expected:
-            raise ValueError(f"it has not {expected} rows")
-        samples = pd.read_parquet(path)
+        # First the number alone: a few megabytes can hold hundreds of millions of rows.
+        count = pq.read_metadata(path).num_rows
+        samples = pd.read_parquet(path) if count == expected else None
     # On damaged bytes pandas and pyarrow raise whatever their parsing trips over.
     except Exception as error:
         raise InputError(
             f"{path}: expected a Parquet table, but it cannot be read: {first_line(error)}"
         ) from None
+    if samples is None:
+        raise InputError(f"{path}: expected {expected} rows, found {count}")
     missing = {"unique_index", "detector_id", "sample_index", "label"} - set(samples.columns)
     if missing:
         raise InputError(f"{path}: expected the columns {', '.join(sorted(missing))}, found none")
-    if len(samples) != expected or not (samples["unique_index"] == np.arange(expected)).all():
+    if not (samples["unique_index"] == np.arange(expected)).all():
         raise InputError(f"{path}: expected unique_index 0 to {expected - 1}, found something else")
     require_labels(samples["label"], source=path)
     return samples

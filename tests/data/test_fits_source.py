@@ -4,9 +4,11 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
+from astropy.io import fits
 from packets import fits_bytes, images_of
 
 from rbkeras import check, convert
+from rbkeras.data import cutouts
 from rbkeras.data.fits_source import FitsSource
 from rbkeras.data.records import open_records
 from rbkeras.errors import InputError
@@ -202,4 +204,20 @@ def test_a_stamp_that_is_no_file_is_named(tmp_path):
     (folder / "s2.fits").unlink()
     os.mkfifo(folder / "s2.fits")
     with pytest.raises(InputError, match=r"s2\.fits: expected a FITS file, found a folder, pipe"):
+        everything(FitsSource(folder))
+
+
+def test_tables_beside_the_images_are_passed_over(tmp_path):
+    folder = write_stacks(tmp_path / "stamps", n=1)
+    with fits.open(folder / "s0.fits", mode="append") as file:
+        file.append(fits.BinTableHDU.from_columns([fits.Column("x", "E", array=[1.0, 2.0])]))
+    _, stamps = everything(FitsSource(folder))
+    assert stamps.shape == (1, 9, 9, 3)
+
+
+def test_an_image_of_more_pixels_than_a_file_may_have_bytes_is_refused(tmp_path, monkeypatch):
+    """A few kilobytes of a compressed one can unpack to gigabytes."""
+    folder = write_stacks(tmp_path / "stamps", n=1)
+    monkeypatch.setattr(cutouts, "_LONGEST", 3 * 9 * 9 - 1)
+    with pytest.raises(InputError, match=r"s0\.fits: expected a FITS file"):
         everything(FitsSource(folder))
