@@ -69,7 +69,7 @@ def convolution_alone(layer: Any, batch_size: int, *, first: bool) -> Callable[[
     x = tf.random.normal((batch_size, *layer.input.shape[1:]))
 
     @tf.function
-    def call():
+    def call() -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(x)
             y = layer(x)

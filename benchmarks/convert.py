@@ -75,9 +75,9 @@ def main() -> None:
             out = folder / make.__name__ / "out"
             before_each = None if arguments.keep else remove_records
             sides.append(Side(side, make, {"survey": survey, "out": out}, before_each=before_each))
-        measurements = compare(sides, arguments.repeats)
-    print_comparison([("conversion", *measurements)], "stamps/s")
-    write_results(arguments.json, vars(arguments), measurements)
+        mine, theirs = compare(sides, arguments.repeats)
+    print_comparison([("conversion", mine, theirs)], "stamps/s")
+    write_results(arguments.json, vars(arguments), [mine, theirs])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Untrained networks in every format, for the benchmarks of scoring: weights change no duration."""
 
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -29,10 +31,11 @@ def write_exported(folder: Path, network: str) -> Path:
     model.save(folder / "model.keras")
     notes = make_notes(SHAPE, None, precision="float32")
     calibration = random_stamps(64)
-    for module, convert, write, ending in (
+    kinds: tuple[tuple[ModuleType, Callable, Callable, str], ...] = (
         (onnx_file, onnx_file.convert_to_onnx, onnx_file.write_onnx, "onnx"),
         (litert_file, litert_file.convert_to_litert, litert_file.write_litert, "tflite"),
-    ):
+    )
+    for module, convert, write, ending in kinds:
         converted = convert(model)
         write(converted, exported / f"model.{ending}", notes=notes)
         quantized = module.quantize(converted, calibration)

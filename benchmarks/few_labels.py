@@ -94,10 +94,11 @@ def main() -> int:
             make_survey(folder, seed=seed, labels=arguments.labels)
         for side in arguments.sides:
             found = train(folder, side, seed=seed)
-            figures = found["fpr_at_tpr90"], found["fpr_at_tpr95"], 1 - found["auc"]
-            rows.append((side, seed, *figures))
+            rows.append(
+                (side, seed, [found["fpr_at_tpr90"], found["fpr_at_tpr95"], 1 - found["auc"]])
+            )
     print("\n| stamps and loss | seed | at 0.9 | at 0.95 | 1 - AUC |\n|---|---|---|---|---|")
-    for side, seed, *figures in sorted(rows, key=lambda row: arguments.sides.index(row[0])):
+    for side, seed, figures in sorted(rows, key=lambda row: arguments.sides.index(row[0])):
         print(f"| {side} | {seed} | " + " | ".join(f"{value:.5f}" for value in figures) + " |")
     return 0
 

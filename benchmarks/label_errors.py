@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,6 +47,7 @@ def judged_rules(
     predictions: pd.DataFrame, truth: np.ndarray, thresholds: Sequence[float]
 ) -> Iterator[dict[str, object]]:
     """Yield, per rule, recall, precision and F1 of the suspects."""
+    rules: dict[str, dict[str, Any]]
     rules = {name: {"rule": name} for name in ("argmax", "confident", "prune")}
     for threshold in thresholds:
         rules[f"posterior {threshold:g}"] = {"threshold": threshold, "certainty": 0.0}

@@ -83,6 +83,7 @@ def main() -> int:
     last = list(runs)[-1]
     sides.append(Side(f"eager calls of {last}", calling, {"path": runs[last], **size}))
     measured = compare(sides, repeats=arguments.repeats)
+    rows: list[tuple[str, ...]]
     rows = [("", "at 0.9", "at 0.95", "1 - AUC", "stamps/s", "ratio", "peak MiB")]
     for side, m in zip(sides, measured, strict=True):
         found = json.loads((side.arguments["path"] / "evaluation" / "metrics.json").read_text())

@@ -54,7 +54,7 @@ def write_night(folder: Path, *, stamps: int, per_file: int, records: bool) -> l
     """Write stamps of noise as `.npy` files, or convert them to one records directory."""
     folder.mkdir()
     rng = np.random.default_rng(0)
-    files = []
+    files: list[Path] = []
     for first in range(0, stamps, per_file):
         count = min(per_file, stamps - first)
         files.append(folder / f"images{len(files)}.npy")

@@ -47,7 +47,7 @@ class SeparatePasses(RealBogusClassifier):
         normalised = self.get_layer(NORMALISATION_LAYER)(stamps)
         backbone = self.get_layer(BACKBONE_LAYER)
 
-        def logits_of(x):
+        def logits_of(x: Any) -> Any:
             return backbone(x, training=True)
 
         clean = logits_of(normalised)

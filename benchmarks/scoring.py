@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from exported import random_stamps, write_exported
 from measure import Measurement, Side, Work, compare, print_table, temporary_folder, write_results
@@ -12,7 +13,7 @@ FILES = {"int8": "model_int8.tflite", "onnx_int8": "model_int8.onnx"}
 REFERENCE = "eager calls"
 
 
-def scoring(path: Path, engine: str, batch_size: int, threads: int | None, stamps: int) -> Work:
+def scoring(path: Path, engine: Any, batch_size: int, threads: int | None, stamps: int) -> Work:
     """Prepare an engine; each call of the work scores all stamps, batch by batch."""
     from rbkeras.engines import load_engine
 

@@ -11,6 +11,8 @@ import numpy as np
 import yaml
 from measure import Side, Work, compare, print_table, write_results
 
+from rbkeras.engines import Engine, EngineName
+
 EXAMPLES = """\
 examples:
   python -m rbkeras.fit --preset default --seed 21 --out RUN \\
@@ -22,7 +24,9 @@ examples:
 WAYS = {"once": {"once": True}, "second look": {}}
 
 
-def scoring(run: Path, stamps: Path, engine: str, options: dict[str, bool], size: int) -> Work:
+def scoring(
+    run: Path, stamps: Path, engine: EngineName, options: dict[str, bool], size: int
+) -> Work:
     """Prepare an engine; each call of the work scores all stamps, batch by batch."""
     from rbkeras.engines import load_engine
 
@@ -35,12 +39,12 @@ def scoring(run: Path, stamps: Path, engine: str, options: dict[str, bool], size
     return work
 
 
-def scores_of(network, stamps: np.ndarray, size: int) -> np.ndarray:
+def scores_of(network: Engine, stamps: np.ndarray, size: int) -> np.ndarray:
     parts = [network.logits(stamps[at : at + size]) for at in range(0, len(stamps), size)]
     return np.diff(np.concatenate(parts))[:, 0]
 
 
-def symmetric_scores(network, stamps: np.ndarray, size: int) -> np.ndarray:
+def symmetric_scores(network: Engine, stamps: np.ndarray, size: int) -> np.ndarray:
     """Score every stamp in every orientation; the mean."""
     from rbkeras.second_look import look_again
 
@@ -76,6 +80,7 @@ def main() -> None:
     made = {"run": arguments.run, "stamps": files[1], "engine": arguments.engine, "size": size}
     sides = [Side(way, scoring, {"options": options, **made}) for way, options in WAYS.items()]
     measured = compare(sides, arguments.repeats)
+    rows: list[tuple[str, ...]]
     rows = [("", "at 0.9", "at 0.95", "1 - AUC", "stamps/s", "ratio", "peak MiB")]
     for way in (*WAYS, "every stamp again"):
         network = load_engine(arguments.run, engine=arguments.engine, **WAYS.get(way, WAYS["once"]))

@@ -40,7 +40,7 @@ def train(
     config = FitConfig(data=Path(run["data"]), out=Path(out), seed=seed)
     config = with_settings(config, settings | {"label_errors.table": table})
     config.out.mkdir()
-    this = Run(config, open_records(config.data))
+    this = Run(config, open_records(config.records_directory))
     rated = stage1.find_label_errors(this)
     start = time.perf_counter()
     model = stage2.train_final(this, rated)

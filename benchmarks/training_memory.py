@@ -31,10 +31,10 @@ def main() -> None:
 
     settings = {"precision": "float32", "jit_compile": False, "vat_share": 1.0}
     settings |= {key: getattr(arguments, key) for key in ("network", "vat", "batch_size")}
-    with temporary_folder(arguments.work) as work:
+    with temporary_folder(arguments.work) as below:
         sides = []
         for stamps in arguments.stamps:
-            folder = work / str(stamps)
+            folder = below / str(stamps)
             survey = write_random_survey(folder / "survey", detectors=8, per_detector=stamps // 8)
             convert_survey(survey, folder / "records", progress=False)
             count = stamps // 8 * 8

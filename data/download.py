@@ -82,7 +82,9 @@ def _show(files: Sequence[RemoteFile]) -> None:
     sizes = [size_by_asking(file) for file in files]
     for file, size in zip(files, sizes, strict=True):
         print(f"{human_size(size):>10}  {file.name}")
-    print(f"{human_size(None if None in sizes else sum(sizes)):>10}  in {len(files)} files")
+    known = [size for size in sizes if size is not None]
+    total = sum(known) if len(known) == len(sizes) else None
+    print(f"{human_size(total):>10}  in {len(files)} files")
 
 
 def _say_what_next(out: Path) -> None:

@@ -6,6 +6,7 @@ reports need is imported there: scoring with an exported model starts without it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,8 @@ from scipy.special import expit, logit
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Values = Sequence[float] | np.ndarray
 
 #: Temperatures are looked for between these.
 TEMPERATURES = (0.01, 100.0)
@@ -110,12 +113,12 @@ def fit_isotonic(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np
     return fitted.X_thresholds_, fitted.y_thresholds_
 
 
-def isotonic_log_odds(scores: np.ndarray, knots: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+def isotonic_log_odds(scores: np.ndarray, knots: tuple[Values, Values]) -> np.ndarray:
     """Log-odds, float64 (N,), that the knots of `fit_isotonic` give to scores (N,)."""
     return logit(np.interp(np.asarray(scores, dtype=np.float64), *knots))
 
 
-def score_at(log_odds: float, knots: tuple[np.ndarray, np.ndarray]) -> float:
+def score_at(log_odds: float, knots: tuple[Values, Values]) -> float:
     """Find the lowest score to which `isotonic_log_odds` gives at least `log_odds`.
 
     -inf where every score has that, inf where none has.
@@ -133,7 +136,7 @@ def score_at(log_odds: float, knots: tuple[np.ndarray, np.ndarray]) -> float:
     return float(at[above - 1] + part * (at[above] - at[above - 1]))
 
 
-def shift_prevalence(log_odds: np.ndarray, *, trained: float, stated: float) -> np.ndarray:
+def shift_prevalence(log_odds: np.ndarray | float, *, trained: float, stated: float) -> np.ndarray:
     """Move log-odds from the fraction of reals trained with to another one.
 
     Bayes' theorem with the same likelihoods and other priors: the difference of the priors'

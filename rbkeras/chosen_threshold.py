@@ -33,7 +33,7 @@ class Chosen:
     true_positive_rate: float | None = None
     probability: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         given = [f"--{name}" for name, value in vars(self).items() if value is not None]
         if len(given) > 1:
             raise InputError(

@@ -61,11 +61,10 @@ def compare_scores(
             passing = (figure.passing(*scores) for scores in (ours, theirs))
             fewest, most, chance = paired_fractions(*passing, confidence=confidence)
             low, high, p_value = min(low, fewest), max(high, most), max(p_value, chance)
-            exact = [
-                binomial_interval(each.values[0] * tested, tested, confidence=confidence)
-                for each in (one, other)
-            ]
-            low, high = widened(low, high, *exact)
+            passed = np.array([one.values[0], other.values[0]]) * tested
+            edges = binomial_interval(passed, tested, confidence=confidence)
+            lower, upper = (edge.tolist() for edge in edges)
+            low, high = widened(low, high, *zip(lower, upper, strict=True))
         rows.append(
             {
                 "figure": name,

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 #: Networks by name, the default first.
 NetworkName = Literal["compact", "simple", "middle", "residual", "complex"]
+Policy = Literal["unlabel", "remove", "keep", "flip", "threshold"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -363,7 +364,7 @@ class FitConfig:
     preset: Literal["default", "quick", "original"] | None = None
     seed: int = 0
     deterministic: bool = False
-    policy: Literal["unlabel", "remove", "keep", "flip", "threshold"] = "unlabel"
+    policy: Policy = "unlabel"
     policy_threshold: float = 0.9
     verdicts: Path | None = None
     overwrite: bool = False
@@ -374,6 +375,13 @@ class FitConfig:
     label_errors: LabelErrorConfig = field(default_factory=LabelErrorConfig)
     decision: DecisionConfig = field(default_factory=DecisionConfig)
     simulation: SimulationConfig = field(default_factory=SimulationConfig)
+
+    @property
+    def records_directory(self) -> Path:
+        """The data, of a run that has some: given, or simulated by now."""
+        if self.data is None:
+            raise ValueError("data: expected a records directory, got None")
+        return self.data
 
 
 def lookup(config: Any, flag: str) -> Any:

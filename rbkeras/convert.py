@@ -167,6 +167,7 @@ def _convert_survey(surveys: Sequence[str], records: str, options: dict) -> int:
 
 def _convert_alerts(arguments: argparse.Namespace, options: dict) -> int:
     from rbkeras.data.alert_labels import (
+        Namer,
         names_by_score,
         names_by_table,
         own_names,
@@ -177,7 +178,7 @@ def _convert_alerts(arguments: argparse.Namespace, options: dict) -> int:
 
     if arguments.labels_csv and arguments.score_threshold is not None:
         raise InputError("expected at most one of --labels_csv and --score_threshold, got both")
-    namer = own_names
+    namer: Namer = own_names
     if arguments.labels_csv:
         namer = names_by_table(arguments.labels_csv)
     elif arguments.score_threshold is not None:

@@ -106,7 +106,7 @@ class Decision:
     second_look: SecondLook | None = None
     rbkeras: str = __version__
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.calibration not in CALIBRATIONS:
             expected = ", ".join(CALIBRATIONS)
             raise ValueError(f"calibration: expected one of {expected}, got {self.calibration!r}")
@@ -124,7 +124,9 @@ class Decision:
         """What is made of scores after the second look, if there is one."""
         return self if self.second_look is None else self.second_look.decision
 
-    def probability(self, scores: np.ndarray, *, prevalence: float | None = None) -> np.ndarray:
+    def probability(
+        self, scores: np.ndarray | float, *, prevalence: float | None = None
+    ) -> np.ndarray:
         """Calibrated probability of real.
 
         Parameters
@@ -142,7 +144,9 @@ class Decision:
         """
         return calibration.probabilities_of(self.log_odds(scores, prevalence=prevalence))
 
-    def log_odds(self, scores: np.ndarray, *, prevalence: float | None = None) -> np.ndarray:
+    def log_odds(
+        self, scores: np.ndarray | float, *, prevalence: float | None = None
+    ) -> np.ndarray:
         """Calibrated log-odds of real, float64 (N,), whose `probability` it is."""
         scores = np.asarray(scores, dtype=np.float64)
         if self.knots is not None:

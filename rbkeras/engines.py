@@ -3,6 +3,7 @@
 Importing this module loads neither; `load_engine` loads the one that is asked for.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from shlex import quote
 from typing import Any, Literal, Protocol
@@ -24,7 +25,7 @@ EXPORTED_FILES = {"onnx": "model.onnx", "litert": "model.tflite"}
 #: Beside them: how well each agrees with Keras, and of which model it was made.
 EXPORT_SUMMARY = "export.json"
 
-_ENDINGS = {".keras": "keras", ".onnx": "onnx", ".tflite": "litert"}
+_ENDINGS: dict[str, EngineName] = {".keras": "keras", ".onnx": "onnx", ".tflite": "litert"}
 
 # Stamps that Keras takes at once, however many it is given: memory stays bounded.
 _CHUNK = 512
@@ -98,6 +99,7 @@ def load_engine(
     if threads is not None and threads < 1:
         raise InputError(f"--threads: expected at least 1, got {threads}")
     path, engine = model_file(path, engine)
+    kinds: dict[EngineName, Callable[..., Engine]]
     kinds = {"keras": KerasEngine, "onnx": OnnxEngine, "litert": LiteRTEngine}
     network = kinds[engine](path, threads=threads)
     if once or network.decision is None or network.decision.second_look is None:
@@ -113,6 +115,7 @@ def model_file(
     Of an exported file `check_origin` has the model beside it read, to see that it was made of it.
     """
     path = Path(path)
+    own: EngineName = "keras"
     if path.is_dir():
         # A run directory is not looked through, however much lies in it.
         if not (path / "model.keras").exists() and any(path.glob("**/saved_model.pb")):
@@ -120,8 +123,7 @@ def model_file(
                 f"{path}: expected a run directory, .keras, .onnx or .tflite file, found a "
                 "SavedModel, which TensorFlow Serving takes"
             )
-        folder, own = path, "keras"
-        path = path / "model.keras"
+        folder, path = path, path / "model.keras"
     elif path.suffix in _ENDINGS:
         # By its name also where a file is named from inside of it.
         folder, own = path.parent, _ENDINGS[path.suffix]
@@ -180,10 +182,13 @@ class LookingAgain:
     """
 
     def __init__(self, network: Engine):
+        decision = network.decision
+        if decision is None or decision.second_look is None:
+            raise ValueError("network: expected one whose model asks for a second look")
         self._network = network
-        self._from_score = network.decision.second_look.from_score
+        self._from_score = decision.second_look.from_score
         self.stamp_shape = network.stamp_shape
-        self.decision: Decision | None = network.decision.final
+        self.decision: Decision | None = decision.final
 
     def logits(self, stamps: np.ndarray) -> np.ndarray:
         """See `Engine`."""

@@ -1,7 +1,7 @@
 """Loading a trained model and scoring stamps with it."""
 
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ def predict_logits(
     return np.concatenate(outputs)
 
 
-def _inference_step(model: keras.Model):
+def _inference_step(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
     step = getattr(model, "_rbkeras_inference_step", None)
     if step is None:
         signature = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
@@ -160,7 +160,7 @@ def score_records(
     dataset = stamp_dataset(records, targets, batch_size=batch_size, with_index=True)
     indices: list[np.ndarray] = []
 
-    def remember():
+    def remember() -> Iterator[tf.Tensor]:
         for stamps, index in dataset:
             indices.append(index.numpy())
             yield stamps

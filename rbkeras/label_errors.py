@@ -13,7 +13,7 @@ from scipy.special import expit
 from rbkeras.data.labels import CLASS_NAMES, SKIP, UNLABELLED
 from rbkeras.errors import InputError
 from rbkeras.files import whole_file
-from rbkeras.suspicion import RULES, error_probability, find_suspects, noise_rates
+from rbkeras.suspicion import RULES, Rule, error_probability, find_suspects, noise_rates
 from rbkeras.tables import read_table
 
 IDENTITY = ["unique_index", "detector_id", "sample_index", "label"]
@@ -29,7 +29,7 @@ POLICIES = ("unlabel", "remove", "keep", "flip", "threshold")
 def rate_labels(
     out_of_fold: pd.DataFrame,
     *,
-    rule: str = "posterior",
+    rule: Rule = "posterior",
     threshold: float = 0.2,
     certainty: float = 0.67,
 ) -> pd.DataFrame:

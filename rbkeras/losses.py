@@ -11,16 +11,18 @@ from typing import Any
 import keras
 from keras import ops
 
+from rbkeras.tensors import Tensor
+
 # Beyond this the exponential hinge is flat, which keeps one hopeless pair from ruling the batch.
 HINGE_CAP = 6.0
 
 
-def score(logits):
+def score(logits: Tensor) -> Tensor:
     """Return z1 - z0, the log-odds of real, shape (N,)."""
     return logits[:, 1] - logits[:, 0]
 
 
-def cross_entropy(labels, logits):
+def cross_entropy(labels: Tensor, logits: Tensor) -> Tensor:
     """Mean softmax cross-entropy over the labelled samples; 0 where there are none."""
     labels = ops.cast(labels, "int32")
     logits = ops.cast(logits, "float32")
@@ -33,7 +35,7 @@ def cross_entropy(labels, logits):
     return ops.sum(per_sample) / ops.maximum(count, 1.0)
 
 
-def auc_hinge(labels, logits, *, margin: float = 0.25, beta: float = 1.0):
+def auc_hinge(labels: Tensor, logits: Tensor, *, margin: float = 0.25, beta: float = 1.0) -> Tensor:
     """Exponential-hinge surrogate of 1 - AUC over the real-bogus pairs of a batch.
 
     The mean over pairs of exp(min(max(s_bogus - s_real + margin, 0), 6)) - 1; 0 when either
@@ -66,7 +68,7 @@ def auc_hinge(labels, logits, *, margin: float = 0.25, beta: float = 1.0):
     return ops.sum(ops.where(pair, cost, 0.0)) / ops.maximum(pairs, 1.0)
 
 
-def _highest(scores, mask, fraction: float):
+def _highest(scores: Tensor, mask: Tensor, fraction: float) -> Tensor:
     """Keep the ceil(fraction n) members of `mask` with the highest scores."""
     count = ops.sum(ops.cast(mask, "float32"))
     # float32 turns 0.3 x 50 into slightly more than 15, which ceil would make 16. The correction
@@ -147,7 +149,7 @@ class RealBogusLoss(keras.losses.Loss):
         self.vat_space = vat_space
         self.vat_share = vat_share
 
-    def labelled_terms(self, labels, logits) -> dict[str, Any]:
+    def labelled_terms(self, labels: Tensor, logits: Tensor) -> dict[str, Any]:
         """Return the unweighted labelled terms, `ce` and `auc_hinge`; 0 for weight 0."""
         zero = ops.zeros((), "float32")
         ce = cross_entropy(labels, logits) if self.lambda_ce else zero
@@ -156,11 +158,11 @@ class RealBogusLoss(keras.losses.Loss):
             hinge = auc_hinge(labels, logits, margin=self.auc_margin, beta=self.auc_beta)
         return {"ce": ce, "auc_hinge": hinge}
 
-    def total(self, *, ce, auc_hinge, vat=0.0):
+    def total(self, *, ce: Tensor, auc_hinge: Tensor, vat: Tensor = 0.0) -> Tensor:
         """Return lambda_ce CE + lambda_auc AUC + lambda_vat VAT."""
         return self.lambda_ce * ce + self.lambda_auc * auc_hinge + self.lambda_vat * vat
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the labelled part of the loss, a scalar."""
         return self.total(**self.labelled_terms(y_true, y_pred))
 

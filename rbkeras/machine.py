@@ -8,7 +8,7 @@ try:
     import resource
 except ImportError:
     # Not on Windows, whose files are not counted like that.
-    resource = None
+    resource = None  # type: ignore[assignment]
 
 # From glibc's malloc.h.
 _M_TOP_PAD = -2

@@ -274,7 +274,8 @@ def with_settings(config: FitConfig, settings: Mapping[str, Any]) -> FitConfig:
 
 def _replaced(config: Any, path: list[str], value: Any) -> Any:
     name, *rest = path
-    if not is_dataclass(config) or name not in {item.name for item in fields(config)}:
+    known = {item.name for item in fields(config)} if is_dataclass(config) else set()
+    if name not in known:
         raise ValueError(f"expected the name of a setting, got {name!r}")
     if rest:
         value = _replaced(getattr(config, name), rest, value)

@@ -27,7 +27,7 @@ from rbkeras.resume import claim
 try:
     import fcntl
 except ImportError:  # Windows has none.
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 ENDINGS = (".csv", ".parquet")
 _MARKER = "settings.json"
@@ -233,7 +233,7 @@ def _with_texts(part: pa.Table, schema: pa.Schema) -> pa.Table:
     return part
 
 
-def _writer(path: Path, schema: pa.Schema):
+def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter | pa.csv.CSVWriter:
     if path.suffix == ".parquet":
         return pq.ParquetWriter(path, schema)
     # Ten times as fast as pandas.

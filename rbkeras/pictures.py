@@ -124,6 +124,6 @@ def draw_scores(axes: Axes, real: np.ndarray, bogus: np.ndarray) -> None:
     everything = np.r_[real, bogus]
     edges = np.linspace(everything.min(), everything.max() + 1e-6, 61)
     for scores, colour, name in ((bogus, BOGUS_COLOUR, "bogus"), (real, REAL_COLOUR, "real")):
-        axes.hist(scores, edges, color=colour, alpha=0.55, label=name, edgecolor="none")
+        axes.hist(scores, edges.tolist(), color=colour, alpha=0.55, label=name, edgecolor="none")
     axes.set(yscale="log", xlabel="score (log-odds of real)", ylabel="stamps")
     axes.yaxis.set_major_formatter("{x:g}")

@@ -105,6 +105,9 @@ def do_piece(order: Mapping[str, Any], *, environment: Mapping[str, str]) -> dic
             env=os.environ | environment,
         ) as process,
     ):
+        # Both are pipes.
+        assert process.stdin is not None
+        assert process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(json.dumps(dict(order)) + "\n")
             process.stdin.flush()

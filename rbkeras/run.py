@@ -86,10 +86,10 @@ def _evaluate(run: Run, model: RealBogusClassifier) -> dict[str, Any] | None:
     else:
         return None
     result = evaluation.write_evaluation(config.out / "evaluation", table, source=source)
-    scores = [table.loc[table["label"] == label, "score"].to_numpy() for label in (1, 0)]
+    real, bogus = (table.loc[table["label"] == label, "score"].to_numpy() for label in (1, 0))
     with run.tensorboard("test"):
-        log_figure("test/roc", roc_figure(*scores, title="test set"))
-        log_figure("test/scores", score_figure(*scores, title="test set"))
+        log_figure("test/roc", roc_figure(real, bogus, title="test set"))
+        log_figure("test/scores", score_figure(real, bogus, title="test set"))
     return result
 
 
@@ -105,7 +105,7 @@ def _stage2_piece(run: Run) -> Piece:
 def train_final_elsewhere(*, settings: dict[str, Any]) -> None:
     """Stage 2 of a run whose stage 1 is finished, its settings as `as_plain` gives them."""
     config = from_plain(settings)
-    run = Run(config, open_records(config.data))
+    run = Run(config, open_records(config.records_directory))
     stage2.train_final(run, stage1.find_label_errors(run))
 
 
@@ -136,7 +136,7 @@ def _start(config: FitConfig, dask: str | None) -> tuple[FitConfig, Run]:
     remove_abandoned(config.out)
     if config.data is None:
         config = simulated(config)
-    run = Run(config, open_records(config.data))
+    run = Run(config, open_records(config.records_directory))
     check_labels(run)
     if dask is None or is_local(dask):
         # Before hours of work, that is; elsewhere there may be more devices than here.

@@ -112,9 +112,10 @@ class Run:
         if training.pop("cache") != "none":
             training["cached"] = True
         # What comes of the shares is known where the targets are.
-        own = ("epochs", "min_steps", "keep", "patience", "validation_fraction")
-        own += ("labelled_share", "minority_share", "start_from")
-        for key in own:
+        for key in (
+            *("epochs", "min_steps", "keep", "patience", "validation_fraction"),
+            *("labelled_share", "minority_share", "start_from"),
+        ):
             training.pop(key)
         if training["devices"] == 1:
             training["devices"] = None

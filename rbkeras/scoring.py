@@ -197,14 +197,14 @@ def _open_all(
 def _together(sources: Mapping[int, Source]) -> dict[int, Source]:
     """Make one source of small alert files that follow one another, by the number of the first."""
     joined: dict[int, Source] = {}
-    latest = None  # number of the source that a file may still be joined to
+    latest: AlertFiles | None = None  # what a file may still be joined to
     for number, source in sources.items():
         if not is_one_file(source):
             joined[number], latest = source, None
-        elif latest is None or len(joined[latest]) + len(source) > _PACKETS_TOGETHER:
-            joined[number], latest = AlertFiles([source]), number
+        elif latest is None or len(latest) + len(source) > _PACKETS_TOGETHER:
+            joined[number] = latest = AlertFiles([source])
         else:
-            joined[latest].append(source)
+            latest.append(source)
     return joined
 
 

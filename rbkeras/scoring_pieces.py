@@ -105,7 +105,8 @@ def score_piece(
             # The command, by whose count others follow, will score what is missing itself.
             print(f"{member.name}: expected {count} stamps, found {len(member)}: left alone")
             return
-    source = AlertFiles(members) if is_one_file(members[0]) else members[0]
+    files = [member for member in members if is_one_file(member)]
+    source = AlertFiles(files) if files else members[0]
     # A worker that was given up, or whose command was killed, may be at the same input still.
     with alone(parts_folder(Path(out)) / f"{number:06d}"):
         stream_scores(

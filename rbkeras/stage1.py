@@ -74,7 +74,7 @@ def train_folds(run: Run, only: int | None = None, *, dask: str | None = None) -
 def train_fold_elsewhere(*, settings: dict[str, Any], fold: int) -> None:
     """Train a fold of a run whose settings are as `rbkeras.options.as_plain` gives them."""
     config = from_plain(settings)
-    train_folds(Run(config, open_records(config.data)), fold)
+    train_folds(Run(config, open_records(config.records_directory)), fold)
 
 
 def _targets(run: Run, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -186,11 +186,9 @@ def merge(run: Run) -> pd.DataFrame:
 
 def known_verdicts(run: Run) -> pd.Series:
     """All verdicts: of the file that is named, of those kept here and of a named table."""
-    kept = [run.folder / "label_errors.csv", run.folder / _WITHOUT_ROW]
-    kept += [run.config.label_errors.table]
-    return gather_verdicts(
-        run.config.verdicts, [path for path in kept if path], run.records.samples
-    )
+    named = run.config.label_errors.table
+    kept = [run.folder / "label_errors.csv", run.folder / _WITHOUT_ROW, *([named] if named else [])]
+    return gather_verdicts(run.config.verdicts, kept, run.records.samples)
 
 
 def write(run: Run, rated: pd.DataFrame) -> None:

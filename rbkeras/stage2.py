@@ -231,7 +231,7 @@ def _decide(
         true_positive_rate=own.true_positive_rate,
         cleaned=run.config.policy != "keep",
         training_prevalence=prevalence,
-        network_prevalence=mixture and mixture.prevalence,
+        network_prevalence=None if mixture is None else mixture.prevalence,
         prevalence=own.prevalence,
         label_names=label_names(run.records),
     )

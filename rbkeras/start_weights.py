@@ -75,7 +75,8 @@ class StartWeights:
                 f"{self.source}: expected a network for stamps of {channels} channels, as the "
                 f"records have, found one for {self.channels}"
             )
-        for ours, theirs in zip_longest(_layers(model), self.layers, fillvalue={}):
+        nothing: dict[str, Any] = {}
+        for ours, theirs in zip_longest(_layers(model), self.layers, fillvalue=nothing):
             for key in sorted((ours.keys() | theirs.keys()) - {"layer"}):
                 if ours.get(key) != theirs.get(key):
                     layer = (ours or theirs)["layer"]

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from rbkeras.losses import score
+from rbkeras.tensors import Tensor
 
 # Scores are log-odds: beyond 32 a network is as sure as float32 lets it say.
 _LIMIT = 32.0
@@ -29,7 +30,9 @@ class _ScoreHistogram(keras.metrics.Metric):
         self.real = self.add_weight(shape=(_BINS,), initializer="zeros", name="real")
         self.bogus = self.add_weight(shape=(_BINS,), initializer="zeros", name="bogus")
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> None:
         """Count a batch."""
         labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
         scores = score(ops.cast(y_pred, "float32"))
@@ -40,7 +43,7 @@ class _ScoreHistogram(keras.metrics.Metric):
             weight = ops.cast(ops.logical_and(labels == label, known), "float32")
             counts.assign_add(ops.segment_sum(weight, bins, num_segments=_BINS))
 
-    def rates(self):
+    def rates(self) -> tuple[Tensor, Tensor]:
         """Return true and false positive rates at thresholds falling bin by bin, each (bins,).
 
         NaN where a class has no samples.
@@ -57,7 +60,7 @@ class LabelledAUC(_ScoreHistogram):
     def __init__(self, name: str = "auc", **kwargs: Any):
         super().__init__(name=name, **kwargs)
 
-    def result(self):
+    def result(self) -> Tensor:
         """Return the area; NaN while a class has no samples."""
         tpr, fpr = self.rates()
         tpr_before = ops.concatenate([ops.zeros((1,)), tpr[:-1]])
@@ -75,7 +78,7 @@ class FalsePositiveRateAtTPR(_ScoreHistogram):
             raise ValueError(f"tpr: expected a number in (0, 1], got {tpr}")
         self.tpr = tpr
 
-    def result(self):
+    def result(self) -> Tensor:
         """Return the rate; NaN while a class has no samples."""
         tpr, fpr = self.rates()
         reached = ops.where(tpr >= self.tpr - 1e-6, fpr, 1.0)
@@ -96,7 +99,7 @@ class TruePositiveRateAtFPR(_ScoreHistogram):
             raise ValueError(f"fpr: expected a number in [0, 1), got {fpr}")
         self.fpr = fpr
 
-    def result(self):
+    def result(self) -> Tensor:
         """Return the rate; NaN while a class has no samples."""
         tpr, fpr = self.rates()
         reached = ops.where(fpr <= self.fpr + 1e-9, tpr, 0.0)
@@ -117,7 +120,9 @@ class LabelledAccuracy(keras.metrics.Mean):
     def __init__(self, name: str = "accuracy", **kwargs: Any):
         super().__init__(name=name, **kwargs)
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> None:
         """Count a batch: labels (N,), logits (N, 2)."""
         labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
         scores = score(ops.cast(y_pred, "float32"))

@@ -59,6 +59,7 @@ def read_verdicts(path: str | Path, samples: pd.DataFrame, *, blank: bool = Fals
         return _series({})
     numbers = np.array([number for number, _ in rows])
     header = rows[0][1]
+    key: tuple[str, ...]
     if "alert_id" in header and _all_named(samples):
         key = _BY_ALERT
         wanted = {"alert_id": np.array([row["alert_id"] for _, row in rows], object)}

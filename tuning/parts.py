@@ -44,14 +44,18 @@ def split(plan: Plan, run: Run, targets: np.ndarray) -> Iterator[tuple[np.ndarra
     detectors = run.records.samples["detector_id"].to_numpy()[used]
     groups = None if run.groups is None else run.groups[used]
     for execution in range(plan.executions):
-        options = {"seed": repeat_seed(plan.config.seed, execution), "groups": groups}
+        seed = repeat_seed(plan.config.seed, execution)
         fold_of = np.full(len(targets), -1)
         if plan.folds == 1:
             fraction = plan.config.training.validation_fraction
-            chosen = validation_mask(targets[used], detectors, fraction=fraction, **options)
+            chosen = validation_mask(
+                targets[used], detectors, fraction=fraction, seed=seed, groups=groups
+            )
             fold_of[used[chosen]] = 0
         else:
-            fold_of[used] = stratified_folds(targets[used], detectors, folds=plan.folds, **options)
+            fold_of[used] = stratified_folds(
+                targets[used], detectors, folds=plan.folds, seed=seed, groups=groups
+            )
         for fold in range(plan.folds):
             held_out = fold_of == fold
             if groups is None:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from rbkeras.config import Policy
 from rbkeras.files import whole_file
 from rbkeras.options import as_plain
 from tuning.cost import pareto_front
@@ -86,7 +87,7 @@ def given_result(
     return next(alike, None)
 
 
-def write_best(path: Path, best: dict[str, Any], plan: Plan, *, policy: str) -> None:
+def write_best(path: Path, best: dict[str, Any], plan: Plan, *, policy: Policy) -> None:
     """Write `best.yaml`, which `fit --config` takes in any directory.
 
     Parameters

@@ -10,7 +10,7 @@ from typing import Any
 import keras_tuner
 
 from rbkeras import __version__
-from rbkeras.config import ModelConfig
+from rbkeras.config import ModelConfig, Policy
 from rbkeras.data.records import open_records
 from rbkeras.errors import InputError
 from rbkeras.file_states import checksum
@@ -55,7 +55,7 @@ class Sweep:
     """
 
     plan: Plan
-    policy: str
+    policy: Policy
     space: str
     vary: tuple[str, ...]
     fix: tuple[str, ...]
@@ -98,7 +98,7 @@ class Sweep:
         common["training"].pop("cache")
         return {
             "rbkeras": __version__,
-            "records": open_records(config.data).fingerprint,
+            "records": open_records(config.records_directory).fingerprint,
             "files": {name: path and checksum(path) for name, path in files.items()},
             "common": common | {"verdicts": None},
             "policy": self.policy,
@@ -117,7 +117,8 @@ class Sweep:
         model = self.plan.configured(values).model
         if model not in self._arithmetic:
             self._arithmetic[model] = self._needs(model)
-        return self._arithmetic[model] <= self.max_multiply_adds
+        most = self.max_multiply_adds
+        return most is None or self._arithmetic[model] <= most
 
     @cached_property
     def _arithmetic(self) -> dict[ModelConfig, float]:
@@ -125,7 +126,7 @@ class Sweep:
 
     def _needs(self, model: ModelConfig) -> float:
         """Multiply-adds for a stamp; 0 for a network of which its trial says what is wrong."""
-        shape = open_records(self.plan.config.data).stamp_shape
+        shape = open_records(self.plan.config.records_directory).stamp_shape
         try:
             return multiply_adds(build_classifier(shape, **asdict(model)))
         except ValueError:
@@ -186,7 +187,7 @@ def run_sweep(sweep: Sweep, *, by: Callable[[], int] | None = None, say: bool = 
         Print what came out.
     """
     sweep.check_budget()
-    check_parts(sweep.plan, open_records(sweep.plan.config.data))
+    check_parts(sweep.plan, open_records(sweep.plan.config.records_directory))
     status = 0
     with ExitStack() as held:
         # A second command waits for the first, whose state it then takes up, or replaces.

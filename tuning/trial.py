@@ -107,7 +107,7 @@ def _work(plan: Plan, trial: str, values: dict[str, Any]) -> None:
 def _train_parts(plan: Plan, trial: str, values: dict[str, Any]) -> dict[str, Any]:
     config = replace(plan.configured(values), out=plan.trial_folder(trial))
     validate(config)
-    run = Run(config, open_records(config.data))
+    run = Run(config, open_records(config.records_directory))
     figures: list[float] = []
     folders = [plan.trial_folder(trial) / "parts" / str(number) for number in range(plan.parts)]
     for number, pair in enumerate(split(plan, run, targets_of(plan, run.records))):
@@ -141,7 +141,8 @@ def _write(plan: Plan, trial: str, outcome: dict[str, Any]) -> None:
     folder = plan.trial_folder(trial)
     paths = sorted((folder / "parts").glob("*/part.json"), key=lambda p: int(p.parent.name))
     parts = [read_json(path) for path in paths]
-    result = {"trial": trial, "values": read_values(plan, trial), "error": "", "score": None}
+    values = read_values(plan, trial)
+    result: dict[str, Any] = {"trial": trial, "values": values, "error": "", "score": None}
     result |= outcome | {"seconds": sum(part["seconds"] for part in parts), "parts": parts}
     result["ended"] = time.time()
     if parts:

@@ -68,12 +68,13 @@ def _reading_state(folder: str) -> Iterator[None]:
         ) from None
 
 
-class _Careful:
+class _Careful(keras_tuner.Oracle):
     """Mixed into KerasTuner's oracles."""
 
     limits: Limits
     started: float
     ended_before: int
+    _retry_queue: list[str]
 
     def limit(self, limits: Limits) -> None:
         """Set the limits; the clock of `hours` starts now."""
@@ -205,6 +206,7 @@ def make_oracle(
         # KerasTuner takes 0 for none.
         "seed": seed + 1,
     }
+    oracle: _Careful
     if name == "hyperband":
         oracle = _Hyperband(max_epochs=max_epochs, hyperband_iterations=_NEVER, **options)
     elif name == "bayesian":

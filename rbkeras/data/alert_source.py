@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Generator, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import pandas as pd
 
@@ -221,6 +221,6 @@ class AlertFiles(AlertSource):
         return super()._place(path, 0, number)
 
 
-def is_one_file(source: object) -> bool:
+def is_one_file(source: object) -> TypeGuard[AlertSource]:
     """Say whether a source is an Avro file by itself, not a folder of some."""
     return isinstance(source, AlertSource) and [str(file) for file in source.files] == [source.name]

@@ -189,9 +189,11 @@ def _are_detections(
     """
     detection = [_value(packet, f"diaSource.{axis}", float, where) for axis in "yx"]
     for reference, shape in zip(references, shapes, strict=True):
-        if reference is None or None in detection:
+        if reference is None:
             return False
         for place, length, known in zip(reference, shape, detection, strict=True):
+            if known is None:
+                return False
             inside = -0.5 <= place < length - 0.5
             if not (inside and abs(math.remainder(place - known, 1)) < _SAME_PLACE):
                 return False

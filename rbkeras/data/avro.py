@@ -127,7 +127,7 @@ def _plausible(block: Any) -> Any:
 
 def _records(block: Any) -> Iterator[dict[str, Any]]:
     """Decode a block; the last packet only once nothing is left, which fastavro does not ask."""
-    record = None
+    record: Any = None
     for number, following in enumerate(block):
         if number:
             yield record

@@ -227,7 +227,7 @@ class ShuffledBlocks:
 
     def _read_anew(self, rng: np.random.Generator) -> Iterator[Block]:
         read, left = _read(self._records, self._targets, rng=rng), self._selected
-        pixels, rows, index = None, (), ()
+        pixels = rows = index = np.empty(0)
         while left:
             size = min(self._pool_size, left)
             pool, places = self._empty_blocks(size), rng.permutation(size)

@@ -60,7 +60,7 @@ def check_fits(path: str | Path, *, labels: Mapping[str, int] = DEFAULT_LABELS) 
     problems += [
         f"{path}: expected every stamp once, but that of row {spreadsheet_row(row)} has been there "
         "before"
-        for row in np.flatnonzero(source.repeated(source.table))
+        for row in np.flatnonzero(source.repeated(source.table)).tolist()
     ]
     summary = counts.summary()
     try:
@@ -76,7 +76,7 @@ def check_fits(path: str | Path, *, labels: Mapping[str, int] = DEFAULT_LABELS) 
 class _Counts:
     """What there is to say about the sound samples."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.detectors: Counter[int] = Counter()
         self.sizes: Counter[tuple[int, ...]] = Counter()
         self.channels: Counter[int] = Counter()

@@ -101,7 +101,7 @@ def _plain_image(payload: bytes) -> tuple[np.ndarray, Position | None] | None:
     """
     end = next((end for end in _ENDS.finditer(payload) if end.start() % _CARD == 0), None)
     plain = None if end is None else _plain_header(payload[: end.start()])
-    if plain is None:
+    if end is None or plain is None:
         return None
     shape, reference = plain
     first = -(-end.end() // _BLOCK) * _BLOCK

@@ -7,15 +7,11 @@ import pandas as pd
 
 
 class Stamps(Protocol):
-    """Stamps (N, H, W, C): an array, or what reads them when it is sliced.
+    """Stamps (N, H, W, C): an array, or what reads them when it is sliced."""
 
-    Attributes
-    ----------
-    shape
-        The four lengths.
-    """
-
-    shape: tuple[int, ...]
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, H, W, C)."""
 
     def __len__(self) -> int:
         """N."""
@@ -25,24 +21,23 @@ class Stamps(Protocol):
 
 
 class Detector(Protocol):
-    """The stamps of a detector, checked.
+    """The stamps of a detector, checked."""
 
-    Attributes
-    ----------
-    detector_id
-        Its number, at least 0.
-    stamps
-        N of them.
-    labels
-        int8 (N,) of {0, 1, -1}.
-    params
-        N rows: columns to ride along.
-    """
+    @property
+    def detector_id(self) -> int:
+        """Its number, at least 0."""
 
-    detector_id: int
-    stamps: Stamps
-    labels: np.ndarray
-    params: pd.DataFrame
+    @property
+    def stamps(self) -> Stamps:
+        """N of them."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int8 (N,) of {0, 1, -1}."""
+
+    @property
+    def params(self) -> pd.DataFrame:
+        """N rows: columns to ride along."""
 
     def checksums(self) -> dict[str, str]:
         """Return `images_sha256` and `params_sha256`, which change when stamps or table do."""

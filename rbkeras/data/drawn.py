@@ -37,8 +37,8 @@ def drawn(
     under_way: dict[int, Iterator[tuple[np.ndarray, ...]]] = {}
     numbers = itertools.count()
 
-    def draw(number: np.ndarray, left: np.ndarray) -> tuple[Any, ...]:
-        number = int(number)
+    def draw(known: np.ndarray, left: np.ndarray) -> tuple[Any, ...]:
+        number = int(known)
         if number < 0:
             number = next(numbers)
             under_way[number] = make_iterator()

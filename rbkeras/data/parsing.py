@@ -4,7 +4,7 @@ Those that rbkeras wrote are mostly read by `rbkeras.data.blocks` in place of th
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,9 @@ def _serialised(records: Records, *, order: dict[str, Any] | None) -> tf.data.Da
     return files.interleave(batches, cycle_length=min(len(records.files), _INTERLEAVED_FILES))
 
 
-def _parser(records: Records, targets: np.ndarray, with_index: bool):
+def _parser(
+    records: Records, targets: np.ndarray, with_index: bool
+) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     """Return a function from serialised records (B,) to the selected stamps and their labels."""
     features = {
         "image": _image_feature(records),

@@ -1,6 +1,6 @@
 """Streaming tf.data pipelines over records: select, relabel, shuffle, batch, augment."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -114,7 +114,7 @@ def read_stamps(records: Records, indices: np.ndarray) -> np.ndarray:
     indices = np.asarray(indices, dtype=np.int64)
     targets = np.full(len(records), SKIP, np.int8)
     targets[indices] = 0
-    found = {}
+    found: dict[int, np.ndarray] = {}
     for stamps, index in stamp_dataset(records, targets, batch_size=256, with_index=True):
         found.update(zip(index.numpy().tolist(), stamps.numpy(), strict=True))
     stamps = np.zeros((len(indices), *records.stamp_shape), np.float32)
@@ -126,7 +126,7 @@ def read_stamps(records: Records, indices: np.ndarray) -> np.ndarray:
 def array_dataset(stamps: np.ndarray, *, batch_size: int) -> tf.data.Dataset:
     """Stream a (memory-mapped) array (N, H, W, C) of any real type as float32 batches."""
 
-    def batches():
+    def batches() -> Iterator[np.ndarray]:
         for first in range(0, len(stamps), batch_size):
             yield np.asarray(stamps[first : first + batch_size], dtype=np.float32)
 
@@ -140,8 +140,9 @@ def array_dataset(stamps: np.ndarray, *, batch_size: int) -> tf.data.Dataset:
 def _from_blocks(records: Records, targets: np.ndarray, batches: Batches) -> tf.data.Dataset:
     """Batches of the first stamps of one pass, or of several; see `rbkeras.data.blocks`."""
     count, with_index = batches.count, batches.with_index
+    blocks: Callable[[], Iterator[Block]]
     if batches.shuffle_buffer:
-        blocks = ShuffledBlocks(
+        blocks = shuffled = ShuffledBlocks(
             records,
             targets,
             pool_size=batches.shuffle_buffer,
@@ -149,7 +150,7 @@ def _from_blocks(records: Records, targets: np.ndarray, batches: Batches) -> tf.
             reshuffle=batches.reshuffle,
             keep=count > np.sum(targets != SKIP),
         )
-        number = blocks.count(samples=count)
+        number = shuffled.count(samples=count)
     else:
         blocks = partial(selected_blocks, records, targets)
         number = count_selected_blocks(records, targets, samples=count)

@@ -62,10 +62,9 @@ def files_of_doi(doi: str) -> list[RemoteFile]:
         urls = {name: repository.download_url(name) for name in listing.registry}
         sizes = _published_sizes(repository.api_response)
     except requests.HTTPError as error:
-        raise InputError(
-            f"{source}: expected the DOI to lead to a record, got HTTP "
-            f"{error.response.status_code} {error.response.reason}"
-        ) from None
+        response = error.response
+        what = "no answer" if response is None else f"HTTP {response.status_code} {response.reason}"
+        raise InputError(f"{source}: expected the DOI to lead to a record, got {what}") from None
     except requests.RequestException as error:
         raise InputError(
             f"{source}: expected an answer over the network, got {reason(error)}"

@@ -7,7 +7,7 @@ import glob
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import pandas as pd
@@ -30,12 +30,14 @@ class Source(Protocol):
     ----------
     name
         As the user gave it; named in errors and in the table of scores.
-    stamp_shape
-        Height, width, channels.
     """
 
     name: str
-    stamp_shape: tuple[int, int, int]
+
+    @property
+    def stamp_shape(self) -> tuple[int, int, int]:
+        """Height, width, channels."""
+        ...
 
     def __len__(self) -> int:
         """Return the number of stamps; 0 is not a fault."""
@@ -155,7 +157,7 @@ class ArraySource:
         self._dtype = stamps.dtype
         # The map is not kept: its pages would count as this process's memory, and a file that is
         # cut short while it is mapped kills the process without a word.
-        self._first_byte = stamps.offset if stamps.flags.c_contiguous else None
+        self._first_byte: int | None = stamps.offset if stamps.flags.c_contiguous else None
 
     def __len__(self) -> int:
         return self._length
@@ -172,7 +174,7 @@ class ArraySource:
                     stamps = stamps.astype(np.float32, copy=False)
                 yield identity, stamps
 
-    def _read(self, file, first: int, count: int) -> np.ndarray:
+    def _read(self, file: BinaryIO, first: int, count: int) -> np.ndarray:
         if self._first_byte is None:
             # In Fortran's order a stamp is strewn over the whole file.
             return np.array(open_stamps(self._path)[first : first + count])

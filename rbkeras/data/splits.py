@@ -97,7 +97,9 @@ def repeat_seed(seed: int, repeat: int) -> int:
     return int(np.random.SeedSequence([seed, repeat]).generate_state(1)[0])
 
 
-def _grouped_folds(labels, detector_ids, groups, folds, seed) -> np.ndarray:
+def _grouped_folds(
+    labels: np.ndarray, detector_ids: np.ndarray, groups: np.ndarray, folds: int, seed: int
+) -> np.ndarray:
     codes = _group_codes(groups)
     found = len(np.unique(codes))
     if found < folds:

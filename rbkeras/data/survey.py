@@ -78,7 +78,7 @@ def list_detectors(directory: str | Path) -> tuple[list[DetectorFiles], list[str
     return list(found.values()), problems
 
 
-def open_stamps(path: str | Path, *, allow_none: bool = False) -> np.ndarray:
+def open_stamps(path: str | Path, *, allow_none: bool = False) -> np.memmap:
     """Map an array of stamps into memory, read-only.
 
     Parameters
@@ -90,7 +90,7 @@ def open_stamps(path: str | Path, *, allow_none: bool = False) -> np.ndarray:
 
     Returns
     -------
-    numpy.ndarray
+    numpy.memmap
         (N, H, W, C), N >= 1, real numbers, NaN and infinities allowed.
 
     Raises
@@ -117,7 +117,7 @@ def open_stamps(path: str | Path, *, allow_none: bool = False) -> np.ndarray:
             f"{path}: expected a whole .npy file of numbers (N, H, W, C), but it cannot be read: "
             f"{reason}"
         ) from None
-    if not isinstance(stamps, np.ndarray) or stamps.dtype.kind not in "fiu":
+    if not isinstance(stamps, np.memmap) or stamps.dtype.kind not in "fiu":
         kind = getattr(stamps, "dtype", type(stamps).__name__)
         raise InputError(f"{path}: expected an array of real numbers, found {kind}")
     if stamps.ndim != 4:

@@ -162,8 +162,9 @@ def _first_byte(response: requests.Response, *, url: str, have: int) -> int:
 
 def _write(response: requests.Response, *, part: Path, start: int, bar: tqdm) -> None:
     announced = response.headers.get("Content-Length")
-    plain = announced is not None and "Content-Encoding" not in response.headers
-    expected = start + int(announced) if plain else None
+    if "Content-Encoding" in response.headers:
+        announced = None  # the length of what is packed
+    expected = None if announced is None else start + int(announced)
     bar.reset(expected)
     bar.update(start)
     with named_in_errors(part), part.open("ab" if start else "wb") as stream:

@@ -2,10 +2,11 @@
 
 import gzip
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import pandas as pd
@@ -95,11 +96,18 @@ def write_records(
     `source` is the path that they were read from; the rest is as in `convert_survey`.
     """
     out = Path(out)
-    options = {"labels": labels, "compress": compress, "overwrite": overwrite}
     with alone(out):
         # A killed conversion could not tidy up.
         remove_abandoned(out, older_than=0, below=False)
-        _write_records(detectors, out, source=source, progress=progress, **options)
+        _write_records(
+            detectors,
+            out,
+            source=source,
+            labels=labels,
+            compress=compress,
+            overwrite=overwrite,
+            progress=progress,
+        )
 
 
 def _write_records(
@@ -123,11 +131,11 @@ def _write_records(
         "labels": dict(labels),
     }
     done = finished_detectors(out, manifest, overwrite=overwrite)
-    sources = _with_checksums(detectors)
+    sources: Iterable[tuple[Detector, dict[str, str]]] = _with_checksums(detectors)
     if done and not overwrite:
         if read_json(out / MANIFEST).get("source") != manifest["source"]:
-            sources = list(sources)
-            known = [checksums for _, checksums in sources]
+            sources = with_checksums = list(sources)
+            known = [checksums for _, checksums in with_checksums]
             # Another month may have been added to each of an archive that has moved.
             known += [
                 part.checksums()
@@ -137,7 +145,7 @@ def _write_records(
             ]
             require_in_common(source, known, out, done)
         require_no_loss(detectors, out, done)
-    entries = []
+    entries: list[dict[str, Any]] = []
     start = 0
     for detector, checksums in sources:
         entry = _source_entry(detector, start, checksums)
@@ -158,9 +166,9 @@ def _write_records(
         _write_unfinished(out, manifest, entries)
     _write_index(out, detectors, entries)
     write_json(out / MANIFEST, finished)
+    listed = {entry["file"] for entry in entries}
     for path in out.glob("data*.tfrecord"):
-        listed = any(path.name == entry["file"] for entry in entries)
-        if not listed and re.fullmatch(r"data\d+\.tfrecord", path.name):
+        if path.name not in listed and re.fullmatch(r"data\d+\.tfrecord", path.name):
             path.unlink()  # of a detector that is not there any more
 
 
@@ -197,7 +205,9 @@ def _write_detector(
     size = len(detector.stamps)
     bar = tqdm(total=size, desc=entry["file"], unit="stamp", disable=not progress)
     with whole_file(out / entry["file"]) as temporary, bar:
-        with gzip.open(temporary, "wb") if compress else open(temporary, "wb") as file:
+        with cast(
+            BinaryIO, gzip.open(temporary, "wb") if compress else temporary.open("wb")
+        ) as file:
             for first in range(0, size, _CHUNK):
                 # float64 beyond float32's range becomes infinite, and is counted as missing.
                 with np.errstate(over="ignore"):

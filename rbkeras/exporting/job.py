@@ -115,7 +115,8 @@ def export_model(
     written = []
     for name in FORMATS:
         if name in formats:
-            written.append(_write(name, folder / FILES[name], classifier, check, ranges))
+            own = ranges if name in CALIBRATED else None
+            written.append(_write(name, folder / FILES[name], classifier, check, own))
             say(_sentence(written[-1]))
             # At once, so that it is true whatever becomes of the next.
             _summarise(folder, written, check, digest)
@@ -153,7 +154,7 @@ def _write(
     name: str, path: Path, model: Any, check: _Check, calibration: np.ndarray | None
 ) -> Written:
     shape = tuple(model.input_shape[1:])
-    quantized = name in CALIBRATED
+    quantized = calibration is not None
     precision = "int8" if quantized else "float32"
     notes = own_notes.make_notes(shape, model.decision, precision=precision)
     with whole_file(path) as temporary, _without_patterns(temporary, name=path) as plain:
@@ -167,7 +168,7 @@ def _write(
             from rbkeras.exporting import onnx_file
 
             proto = onnx_file.convert_to_onnx(model)
-            if quantized:
+            if calibration is not None:
                 proto = onnx_file.quantize(proto, calibration)
             onnx_file.write_onnx(proto, temporary, notes=notes)
             outputs_of = OnnxEngine(temporary).outputs
@@ -175,7 +176,7 @@ def _write(
             from rbkeras.exporting import litert_file
 
             content = litert_file.convert_to_litert(model)
-            if quantized:
+            if calibration is not None:
                 content = litert_file.quantize(content, calibration)
             litert_file.write_litert(content, temporary, notes=notes)
             outputs_of = LiteRTEngine(temporary).outputs

@@ -73,10 +73,10 @@ def quantize(proto: "ModelProto", calibration: np.ndarray) -> "ModelProto":
     from onnxruntime import quantization
 
     class Stamps(quantization.CalibrationDataReader):
-        def __init__(self):
+        def __init__(self) -> None:
             self._batches = in_batches(calibration)
 
-        def get_next(self):
+        def get_next(self) -> dict[str, np.ndarray] | None:
             return next(self._batches, None)
 
     with tempfile.TemporaryDirectory() as folder, _without_warnings():

@@ -186,7 +186,7 @@ def awkward_stamps(stamps: np.ndarray) -> np.ndarray:
         stamp[where] = value
         made.append(stamp)
 
-    largest = np.finfo(np.float32).max
+    largest = float(np.finfo(np.float32).max)
     pixel, rows, channel, all_of_it = (0, 0), slice(0, 2), (..., 0), ...
     for value in (np.nan, np.inf, -np.inf):
         for where in (pixel, rows, channel, all_of_it):

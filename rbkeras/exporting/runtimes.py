@@ -127,7 +127,7 @@ def _joined(parts: Iterable[np.ndarray]) -> np.ndarray:
     return np.concatenate([np.zeros((0, 2), np.float32), *parts])
 
 
-def _package(name: str, path: str | Path, *, extra: str):
+def _package(name: str, path: str | Path, *, extra: str) -> Any:
     import importlib
 
     try:

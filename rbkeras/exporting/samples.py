@@ -114,7 +114,7 @@ def _from_arrays(real: Path, bogus: Path, shape: tuple[int, int, int]) -> Sample
     parts = [
         _some(open_stamps(path), CHECKED // 2, shape=shape, source=path) for path in (real, bogus)
     ]
-    labels = np.repeat(np.int8([1, 0]), [len(part) for part in parts])
+    labels = np.repeat(np.array([1, 0], np.int8), [len(part) for part in parts])
     return Sample(np.concatenate(parts), labels, f"{real} and {bogus.name}")
 
 
@@ -158,5 +158,5 @@ def _simulated(shape: tuple[int, int, int]) -> Sample:
             size=max(height, width, 15),
         )
         parts.append(images[:, :height, :width, np.arange(channels) % 3])
-    labels = np.repeat(np.int8([1, 0]), CHECKED // 4)
+    labels = np.repeat(np.array([1, 0], np.int8), CHECKED // 4)
     return Sample(np.ascontiguousarray(np.concatenate(parts)), labels, "simulated stamps")

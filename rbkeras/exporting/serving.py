@@ -51,7 +51,7 @@ def _log_odds(score: tf.Tensor, decision: Decision | None) -> tf.Tensor:
 
 def _interpolated(x: tf.Tensor, at: tuple[float, ...], values: tuple[float, ...]) -> tf.Tensor:
     """Interpolate as `numpy.interp` does; it is a sum of ramps, which every format can express."""
-    at32, rises = np.float32(at), np.diff(np.float64(values)).astype(np.float32)
+    at32, rises = np.array(at, np.float32), np.diff(np.array(values)).astype(np.float32)
     # Knots that are one number in float32 make a step.
     widths = np.maximum(np.diff(at32), np.finfo(np.float32).tiny)
     ramps = tf.clip_by_value((x[:, tf.newaxis] - at32[:-1]) / widths, 0.0, 1.0)

@@ -16,6 +16,7 @@ import keras
 from keras import layers
 
 from rbkeras.models import blocks
+from rbkeras.tensors import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ def _scaled(channels: int, width: float) -> int:
     return max(round(channels * width), 4)
 
 
-def _stem(x, options: BackboneOptions, *, name: str, channels: int = 32):
+def _stem(x: Tensor, options: BackboneOptions, *, name: str, channels: int = 32) -> Tensor:
     return blocks.conv(
         x,
         _scaled(channels, options.width),
@@ -46,7 +47,7 @@ def _stem(x, options: BackboneOptions, *, name: str, channels: int = 32):
     )
 
 
-def simple(x, options: BackboneOptions):
+def simple(x: Tensor, options: BackboneOptions) -> Tensor:
     """conv-32, pool, conv3x3-64, pool, dropout, dense 128, 64, 2 (`depth` convs before a pool)."""
     for stage, (channels, kernel) in enumerate([(32, options.kernel), (64, 3)]):
         for repeat in range(options.depth):
@@ -67,7 +68,7 @@ def simple(x, options: BackboneOptions):
     return blocks.logits(x, dropout=0.0)
 
 
-def middle(x, options: BackboneOptions, *, channels: int = 32):
+def middle(x: Tensor, options: BackboneOptions, *, channels: int = 32) -> Tensor:
     """Two convolutions, then three stages of `depth` inception blocks, averaged.
 
     Both convolutions have `channels` channels, the stages two, four and eight times as many.
@@ -84,7 +85,7 @@ def middle(x, options: BackboneOptions, *, channels: int = 32):
     return blocks.logits(x, dropout=options.dropout)
 
 
-def complex(x, options: BackboneOptions):
+def complex(x: Tensor, options: BackboneOptions) -> Tensor:
     """conv5x5-32, conv3x3-32 (x `depth`), and four FRN residual blocks with scSE, averaged."""
     wide, padding = options.width, options.padding
     x = _stem(x, options, name="stem")
@@ -104,7 +105,7 @@ def complex(x, options: BackboneOptions):
     return blocks.logits(x, dropout=options.dropout)
 
 
-def residual(x, options: BackboneOptions):
+def residual(x: Tensor, options: BackboneOptions) -> Tensor:
     """Strided stem, three stages of `depth` residual blocks with excitation, averaged.
 
     About an eighth of the arithmetic of `complex`: the stem halves the resolution before anything

@@ -8,22 +8,27 @@ from rbkeras.models.layers import (
     channel_excitation,
     concurrent_excitation,
 )
+from rbkeras.tensors import Tensor
 
 
-def conv(x, filters: int, kernel: int, *, name: str, padding: str = "same", strides: int = 1):
+def conv(
+    x: Tensor, filters: int, kernel: int, *, name: str, padding: str = "same", strides: int = 1
+) -> Tensor:
     """Convolution, then ReLU."""
     return layers.Conv2D(
         filters, kernel, strides=strides, padding=padding, activation="relu", name=name
     )(x)
 
 
-def halve(x, *, name: str):
+def halve(x: Tensor, *, name: str) -> Tensor:
     """2x2 max pooling; drops an odd last row and column, unless a side has one pixel alone."""
     padding = "same" if 1 in x.shape[1:3] else "valid"
     return layers.MaxPooling2D(2, padding=padding, name=name)(x)
 
 
-def frn_residual(x, filters: int, *, name: str, strides: int = 1, excite: bool = True):
+def frn_residual(
+    x: Tensor, filters: int, *, name: str, strides: int = 1, excite: bool = True
+) -> Tensor:
     """FRN-conv3x3-FRN-conv3x3-scSE plus a shortcut: the residual block of `complex`.
 
     The first convolution keeps the channels, the second changes them and takes the stride. The
@@ -39,7 +44,9 @@ def frn_residual(x, filters: int, *, name: str, strides: int = 1, excite: bool =
     return layers.Add(name=f"{name}_add")([y, shortcut])
 
 
-def excited_residual(x, filters: int, *, name: str, strides: int = 1, excite: bool = True):
+def excited_residual(
+    x: Tensor, filters: int, *, name: str, strides: int = 1, excite: bool = True
+) -> Tensor:
     """Residual block of `residual`: two 3x3 convolutions, excitation, shortcut, ReLU.
 
     The stride stands in the first convolution, where it saves most. The shortcut is the identity
@@ -56,7 +63,7 @@ def excited_residual(x, filters: int, *, name: str, strides: int = 1, excite: bo
     return layers.ReLU(name=f"{name}_out")(layers.Add(name=f"{name}_add")([y, shortcut]))
 
 
-def inception(x, filters: int, *, name: str):
+def inception(x: Tensor, filters: int, *, name: str) -> Tensor:
     """Inception block: 1x1, 3x3, 5x5 (as two 3x3) and pooled paths, a quarter of filters each.
 
     References
@@ -75,7 +82,7 @@ def inception(x, filters: int, *, name: str):
     return layers.Concatenate(name=name)([one, three, five, pooled])
 
 
-def logits(x, *, dropout: float):
+def logits(x: Tensor, *, dropout: float) -> Tensor:
     """Dropout, then the two logits (bogus, real) in float32 whatever the precision policy."""
     if dropout:
         x = layers.Dropout(dropout, name="dropout")(x)

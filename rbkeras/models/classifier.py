@@ -11,6 +11,7 @@ from rbkeras.decision import Decision
 from rbkeras.losses import RealBogusLoss
 from rbkeras.models.backbones import NETWORKS, build_backbone
 from rbkeras.models.normalisation import StampNormalisation
+from rbkeras.tensors import Tensor
 
 NORMALISATION_LAYER = "normalisation"
 BACKBONE_LAYER = "backbone"
@@ -165,12 +166,12 @@ class RealBogusClassifier(keras.Model):
         if settings.vat_space == "normalised":
             base = normalised
 
-            def logits_of(x):
+            def logits_of(x: Tensor) -> Tensor:
                 return backbone(x, training=True)
         else:
             base = tf.where(tf.math.is_finite(stamps), stamps, tf.zeros_like(stamps))
 
-            def logits_of(x):
+            def logits_of(x: Tensor) -> Tensor:
                 # Missing pixels stay missing: a perturbation has nothing to act on there.
                 x = tf.where(tf.math.is_finite(stamps), x, stamps)
                 return backbone(self.get_layer(NORMALISATION_LAYER)(x), training=True)

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from rbkeras.tensors import Tensor
+
 
 @keras.saving.register_keras_serializable(package="rbkeras")
 class FilterResponseNormalisation(keras.layers.Layer):
@@ -27,14 +29,14 @@ class FilterResponseNormalisation(keras.layers.Layer):
             raise ValueError(f"epsilon: expected a number above 0, got {epsilon}")
         self.epsilon = epsilon
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         """Create gamma (ones), beta and tau (zeros), each of shape (C,)."""
         shape = (input_shape[-1],)
         self.gamma = self.add_weight(name="gamma", shape=shape, initializer="ones")
         self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros")
         self.tau = self.add_weight(name="tau", shape=shape, initializer="zeros")
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         """Normalise and threshold."""
         # Squares of float16 activations overflow; the statistic is small, so float32 is cheap.
         square = ops.square(ops.cast(inputs, "float32"))
@@ -42,7 +44,7 @@ class FilterResponseNormalisation(keras.layers.Layer):
         scale = ops.cast(ops.rsqrt(power + self.epsilon), inputs.dtype) * self.gamma
         return ops.maximum(inputs * scale + self.beta, self.tau)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return the input's shape."""
         return input_shape
 
@@ -51,7 +53,7 @@ class FilterResponseNormalisation(keras.layers.Layer):
         return {**super().get_config(), "epsilon": self.epsilon}
 
 
-def channel_excitation(x, *, ratio: int, name: str):
+def channel_excitation(x: Tensor, *, ratio: int, name: str) -> Tensor:
     """Squeeze-and-excitation over channels (Hu et al. 2018): (N, H, W, C) to the same shape."""
     channels = x.shape[-1]
     squeezed = keras.layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_squeeze")(x)
@@ -62,7 +64,7 @@ def channel_excitation(x, *, ratio: int, name: str):
     return keras.layers.Multiply(name=f"{name}_gate")([x, gate])
 
 
-def concurrent_excitation(x, *, name: str, ratio: int = 2):
+def concurrent_excitation(x: Tensor, *, name: str, ratio: int = 2) -> Tensor:
     """Concurrent spatial and channel squeeze-and-excitation, the sum of both recalibrations.
 
     References

@@ -12,6 +12,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from rbkeras.tensors import Tensor
+
 # Beyond it twice the value is no float32.
 LARGEST = 1.6e38
 
@@ -20,7 +22,7 @@ LARGEST = 1.6e38
 LARGEST_COUNT = 4e37
 
 
-def fill_missing(planes):
+def fill_missing(planes: Tensor) -> Tensor:
     """Replace NaN and infinite pixels by the mean of their channel's finite pixels.
 
     A channel without a finite pixel becomes 0. The mean is neutral to the z-score and lies inside
@@ -42,7 +44,7 @@ def fill_missing(planes):
     return ops.clip(ops.where(finite, planes, zeros + mean), -LARGEST_COUNT, LARGEST_COUNT)
 
 
-def arcsinh(planes):
+def arcsinh(planes: Tensor) -> Tensor:
     """Inverse hyperbolic sine of float32; `ops.arcsinh` takes five times as long."""
     size = ops.minimum(ops.abs(planes), LARGEST)
     # Its square would overflow; the ratio is 1 long before that.
@@ -56,14 +58,14 @@ def arcsinh(planes):
     return ops.sign(planes) * (ops.log(total) - ((total - 1.0) - above) / total)
 
 
-def minmax(planes):
+def minmax(planes: Tensor) -> Tensor:
     """Map each channel's range to [0, 1]."""
     low = ops.min(planes, axis=-1, keepdims=True)
     span = ops.max(planes, axis=-1, keepdims=True) - low
     return (planes - low) / ops.where(span > 0, span, ops.ones_like(span))
 
 
-def _to_unit(planes):
+def _to_unit(planes: Tensor) -> tuple[Tensor, Tensor]:
     """Map each channel's range to [0, 1]; also say, by 1 or 0, whether it varies at all.
 
     What follows loses nothing when pixels in [0, 1] are averaged and squared, however large their
@@ -76,7 +78,7 @@ def _to_unit(planes):
     return (planes - low) * (varies / span), varies
 
 
-def _varies(low, high):
+def _varies(low: Tensor, high: Tensor) -> Tensor:
     """1 where a channel between these extremes is more than rounding, or else 0.
 
     Extremes are the same in every engine that runs a model; sums differ in their last bits.
@@ -85,7 +87,7 @@ def _varies(low, high):
     return ops.cast(high - low > 1e-6 * level, low.dtype)
 
 
-def zscore(planes):
+def zscore(planes: Tensor) -> Tensor:
     """Subtract each channel's mean and divide by its standard deviation."""
     scaled, varies = _to_unit(planes)
     centred = scaled - _mean(scaled)
@@ -95,7 +97,7 @@ def zscore(planes):
     return centred / ops.sqrt(variance)
 
 
-def _mean(planes):
+def _mean(planes: Tensor) -> Tensor:
     """Mean of each plane (N, C, P) as a sum of sums, (N, C, 1).
 
     Some engines that run exported models add pixel by pixel, and the rounding of one sum over a
@@ -107,30 +109,30 @@ def _mean(planes):
     return ops.sum(ops.sum(rows, axis=-1), axis=-1, keepdims=True) / pixels
 
 
-def zscore_asinh(planes):
+def zscore_asinh(planes: Tensor) -> Tensor:
     """Stack the z-score and its asinh(x / 2): 2 C channels (the original's `complex`)."""
     z = zscore(planes)
     return ops.concatenate([z, arcsinh(z / 2)], axis=1)
 
 
-def clipped_zscore(planes, limit: float = 5.0):
+def clipped_zscore(planes: Tensor, limit: float = 5.0) -> Tensor:
     """Z-score clipped to [-limit, limit] (the original's `middle`, bounds the right way round)."""
     return ops.clip(zscore(planes), -limit, limit)
 
 
-def asinh_minmax(planes):
+def asinh_minmax(planes: Tensor) -> Tensor:
     """Min-max of the asinh of the pixel values (the original's `norm1`)."""
     # The asinh of equal pixels can differ in the last bit, which the min-max would blow up.
     low, high = ops.min(planes, axis=-1, keepdims=True), ops.max(planes, axis=-1, keepdims=True)
     return minmax(arcsinh(planes)) * _varies(low, high)
 
 
-def minmax_and_asinh(planes):
+def minmax_and_asinh(planes: Tensor) -> Tensor:
     """Stack the min-max and the asinh(z / 2) of the z-score: 2 C channels."""
     return ops.concatenate([minmax(planes), arcsinh(zscore(planes) / 2)], axis=1)
 
 
-def noise_asinh(planes, clip: float = 3.0, iterations: int = 3):
+def noise_asinh(planes: Tensor, clip: float = 3.0, iterations: int = 3) -> Tensor:
     """Asinh(x / 2) of each channel in units of its background noise, about its background level.
 
     Level and noise are the mean and standard deviation after `iterations` rounds of sigma
@@ -149,7 +151,7 @@ def noise_asinh(planes, clip: float = 3.0, iterations: int = 3):
     return arcsinh(above) * ops.cast(varies, planes.dtype)
 
 
-def _moments(planes, kept):
+def _moments(planes: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation over the kept pixels, per stamp and channel."""
     count = ops.maximum(ops.sum(kept, axis=-1, keepdims=True), 1.0)
     level = ops.sum(planes * kept, axis=-1, keepdims=True) / count
@@ -187,7 +189,7 @@ class StampNormalisation(keras.layers.Layer):
             raise ValueError(f"kind: expected one of {sorted(NORMALISATIONS)}, got {kind!r}")
         self.kind = kind
 
-    def call(self, stamps):
+    def call(self, stamps: Tensor) -> Tensor:
         """Normalise stamps (N, H, W, C), NaN allowed, to finite (N, H, W, C or 2 C)."""
         height, width, channels = stamps.shape[1:]
         planes = ops.reshape(ops.transpose(stamps, (0, 3, 1, 2)), (-1, channels, height * width))
@@ -195,7 +197,7 @@ class StampNormalisation(keras.layers.Layer):
         normalised = ops.reshape(planes, (-1, planes.shape[1], height, width))
         return ops.transpose(normalised, (0, 2, 3, 1))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return the input's shape, channels doubled by the stacking kinds."""
         channels = input_shape[-1] * (2 if self.kind in STACKED else 1)
         return (*input_shape[:-1], channels)

@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from rbkeras.pictures import BOGUS_COLOUR, REAL_COLOUR, draw_roc, draw_scores, r
 from rbkeras.report.words import clipped
 
 _GREY = "#8a949e"
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,

@@ -1,7 +1,7 @@
 """Pictures of stamps, each channel in grey and where the network looked, as PNG data URIs."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ def cards(stamps: np.ndarray, maps: np.ndarray | None, texts: Sequence[list[str]
     texts
         Lines for each.
     """
-    maps = [None] * len(stamps) if maps is None else maps
+    heats: Iterable[np.ndarray | None] = [None] * len(stamps) if maps is None else maps
     return [
         Card(
             title=lines[0],
@@ -37,7 +37,7 @@ def cards(stamps: np.ndarray, maps: np.ndarray | None, texts: Sequence[list[str]
             uri=picture(stamp, heat),
             alt="channels of the stamp side by side" + ("" if heat is None else ", and saliency"),
         )
-        for stamp, heat, lines in zip(stamps, maps, texts, strict=True)
+        for stamp, heat, lines in zip(stamps, heats, texts, strict=True)
     ]
 
 

@@ -99,7 +99,7 @@ def gather_run(folder: str | Path, *, model: Any = None) -> Findings:
     folder = Path(folder)
     config = reading.settings(folder / "config.yaml")
     out, data = config.get("out"), config.get("data")
-    records = None
+    records: Any = None
     if isinstance(data, str):
         records = reading.optional(lambda: open_records(reading.located(data, folder, out)))
     if records is not None:
@@ -214,7 +214,7 @@ def _with_gaps(table: pd.DataFrame) -> pd.DataFrame:
 
 def _renamed(table: pd.DataFrame) -> pd.DataFrame:
     """Give columns the names that a report knows, where it has no such column already."""
-    names = {}
+    names: dict[str, str] = {}
     for other, known in _OTHER_NAMES.items():
         if other in table and known not in table and known not in names.values():
             names[other] = known

@@ -64,7 +64,7 @@ def table(
 def metrics(path: Path) -> dict[str, Any] | None:
     """Read the figures that an evaluation has written, if all that a report shows are there."""
     found = contents(path)
-    values = [found.get(name) for name in _RATES]
+    values: list[Any] = [found.get(name) for name in _RATES]
     for name in _RATES:
         pair = found.get(f"{name}_ci95")
         values += pair if isinstance(pair, list) and len(pair) == 2 else [None]

@@ -12,7 +12,7 @@ from rbkeras.calibration import (
 from rbkeras.decision import Decision
 from rbkeras.report import charts
 from rbkeras.report.blocks import Block, Figure, Figures, Section, Table, Text, missing
-from rbkeras.report.gather import Findings
+from rbkeras.report.gather import Findings, Scored
 from rbkeras.report.sections_scores import NO_SCORES
 
 
@@ -50,18 +50,20 @@ def calibration(findings: Findings) -> Section:
         ["probabilities", "calibration error", "cross-entropy"],
         rows,
     )
-    figures = [_reliability(findings, labels, variants), _mapping(decision, scores)]
+    figures = [_reliability(findings, best, labels, variants), _mapping(decision, scores)]
     blocks: list[Block] = [Figures(figures), table]
     if decision.calibration == "temperature":
         blocks.append(Text(f"Scores are divided by a temperature of {decision.temperature:.3f}."))
     return Section("calibration", title, blocks)
 
 
-def _reliability(findings: Findings, labels: np.ndarray, variants: dict[str, np.ndarray]) -> Figure:
+def _reliability(
+    findings: Findings, scored: Scored, labels: np.ndarray, variants: dict[str, np.ndarray]
+) -> Figure:
     """Draw what probabilities, given as log-odds by name, turn out to mean."""
     where = (
         "the samples that the calibration was fitted on, so that it looks better than it is"
-        if findings.best is findings.validation
+        if scored is findings.validation
         else "samples that had no part in the calibration"
     )
     curves = {
@@ -70,7 +72,7 @@ def _reliability(findings: Findings, labels: np.ndarray, variants: dict[str, np.
     }
     return Figure(
         charts.reliability(curves),
-        f"Reliability on the {findings.best.name}: {where}. Ten bins of equal width, exact 95% "
+        f"Reliability on the {scored.name}: {where}. Ten bins of equal width, exact 95% "
         "intervals; on the dotted line, probabilities mean what they say.",
         "reliability diagram",
     )

@@ -54,11 +54,11 @@ def detectors(findings: Findings) -> Section:
     joined = kept = joined.set_index("name").loc[list(names)].reset_index()
     if len(joined) > _MOST_ROWS:
         kept = joined.nlargest(_MOST_ROWS, "rate_bogus")
-    names = set(kept["name"])
+    shown = set(kept["name"])
     figures = [
         Figure(
             charts.rates_by_name(
-                part[part["name"].isin(names)], rate="rate", colour=colour, label=label
+                part[part["name"].isin(shown)], rate="rate", colour=colour, label=label
             ),
             caption,
             label,
@@ -92,7 +92,9 @@ def brightness(findings: Findings) -> Section:
     figures = []
     for column, label in (("snr", "signal-to-noise"), ("magnitude", "magnitude")):
         scored, threshold, how = _at_threshold(findings, column, label=REAL)
-        curve = None if scored is None else rates_by_bin(scored.table, column, threshold=threshold)
+        if scored is None:
+            continue
+        curve = rates_by_bin(scored.table, column, threshold=threshold)
         if curve is not None:
             figures.append(
                 Figure(

@@ -9,7 +9,7 @@ NOTHING = "\N{EN DASH}"
 
 def rate(value: float, low: float | None = None, high: float | None = None) -> str:
     """Write a fraction: with its interval, to two digits of the width; alone, to three digits."""
-    if low is None:
+    if low is None or high is None:
         return _decimals(value, _needed(min(value, 1 - value), 3))
     if not np.isfinite(value):
         return NOTHING
@@ -31,7 +31,7 @@ def probability(value: float) -> str:
 
 def per_million(value: float, low: float | None = None, high: float | None = None) -> str:
     """Write a fraction as a number among a million, with as many digits as `rate`."""
-    if low is None:
+    if low is None or high is None:
         return f"{_significant(1e6 * value, 3):,.0f}"
     shown = [f"{_significant(1e6 * edge, 2):,.0f}" for edge in (value, low, high)]
     return f"{shown[0]}  ({shown[1]} to {shown[2]})"

@@ -110,6 +110,7 @@ def _treatments(networks: Sequence[str], detectors: Sequence[int]) -> Grid:
     pairs: list[tuple[str, str]] = []
     for network in networks:
         settings = PLAIN_LOSS | {"model.network": network}
+        parts: dict[str, tuple[int | str | None, ...]]
         parts = {"each": tuple(detectors), "mix": (MIX,), "all": (None,)}
         arms += [
             Arm(name=f"{network}-{name}", policy="keep", settings=settings, parts=part)

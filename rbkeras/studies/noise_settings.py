@@ -69,7 +69,7 @@ def check_noise(noise: Noise, config: FitConfig, errors: Sequence[float]) -> Non
             )
         if config.data is None:
             raise InputError("--noise_reviewed: expected --data with it, whose sample was reviewed")
-        verdicts = read_verdicts(noise.reviewed, open_records(config.data).samples)
+        verdicts = read_verdicts(noise.reviewed, open_records(config.records_directory).samples)
         if not (verdicts != "unlabelled").any():
             raise InputError(
                 f"{noise.reviewed}: expected verdicts that say whether labels are right, found none"
@@ -77,7 +77,7 @@ def check_noise(noise: Noise, config: FitConfig, errors: Sequence[float]) -> Non
     if noise.truth is not None:
         if config.data is None:
             raise InputError("--truth: expected --data with it, whose true labels these are")
-        read_truth(noise.truth, open_records(config.data).samples)
+        read_truth(noise.truth, open_records(config.records_directory).samples)
     if config.data is not None and max(errors) > 1 and not _known(noise, config.data):
         raise InputError(UNKNOWN[noise.kind])
     if noise.kind == "uniform" and max(errors) > 1:
@@ -95,7 +95,7 @@ def _rate_before(noise: Noise, config: FitConfig) -> float | None:
     path = truth_file(noise, config.data)
     if noise.reviewed is not None or path is None:
         return None
-    samples = open_records(config.data).samples
+    samples = open_records(config.records_directory).samples
     return error_rate(samples["label"].to_numpy(), read_truth(path, samples))
 
 

@@ -80,12 +80,13 @@ def summarise_study(
         # figure is what a study is decided by.
         count = resamples if figure == next(iter(FIGURES)) else max(resamples // 5, 50)
         resampled = resample_arms(scores, function, shared=shared, resamples=count)
-        exact = {}
+        exact: dict[str, Interval] = {}
         if isinstance(function, Fraction):
             for name, values in resampled.items():
                 tested = _tested(scores[name], function.of, shared=shared)
                 passed = values.values.mean() * tested
-                exact[name] = binomial_interval(passed, tested, confidence=confidence)
+                low, high = binomial_interval(passed, tested, confidence=confidence)
+                exact[name] = float(low), float(high)
         for name, values in resampled.items():
             row = _arm_row(estimate(values, confidence=confidence), exact.get(name))
             by_seed = dict(zip((f"seed {seed}" for seed in seeds), values.values, strict=True))
@@ -103,7 +104,7 @@ def summarise_study(
 def _arm_row(found: Estimate, exact: Interval | None) -> dict[str, float]:
     low, high = max(found.low, 0.0), min(found.high, 1.0)
     if exact is not None:
-        low, high = min(low, float(exact[0])), max(high, float(exact[1]))
+        low, high = min(low, exact[0]), max(high, exact[1])
     return {"mean": found.mean, "low": low, "high": high}
 
 
@@ -169,7 +170,7 @@ def suspect_intervals(
     rng = np.random.default_rng(seed)
     found, missed, false, _ = rng.multinomial(len(wrong), shares, resamples).T
     quantiles = [0.5 - confidence / 2, 0.5 + confidence / 2]
-    edges = {}
+    edges: dict[str, float] = {}
     with np.errstate(invalid="ignore"):
         for name, values in (
             ("recall", found / (found + missed)),

@@ -90,7 +90,7 @@ class Study:
                     f"--policies: expected --truth with {', '.join(unknown)}, since the true "
                     f"labels of {self.config.data} are not known, got none"
                 )
-            policies = [policy for policy in policies if policy not in NEED_TRUTH]
+            policies = tuple(policy for policy in policies if policy not in NEED_TRUTH)
         return make_grid(
             self.name,
             networks=self.networks,

@@ -50,7 +50,7 @@ class Seed:
     @cached_property
     def records(self) -> Records:
         """The records directory."""
-        return open_records(self.config.data)
+        return open_records(self.config.records_directory)
 
     @cached_property
     def given(self) -> np.ndarray:
@@ -60,7 +60,7 @@ class Seed:
     @cached_property
     def truth(self) -> np.ndarray | None:
         """True labels, int8 (N,), where they are known."""
-        path = truth_file(self.noise, self.config.data)
+        path = truth_file(self.noise, self.config.records_directory)
         return None if path is None else read_truth(path, self.records.samples)
 
     # --- labels ---------------------------------------------------------------------------------
@@ -177,8 +177,7 @@ class Seed:
         from rbkeras.rundir import Run
         from rbkeras.stage2 import train_final
 
-        config = with_settings(self.config, arm.settings)
-        config = replace(config, out=out, policy=arm.policy)
+        config = with_settings(self.config, arm.settings | {"out": out, "policy": arm.policy})
         if arm.true_labels:
             labels = self.true_labels(part)
         else:
@@ -192,8 +191,10 @@ class Seed:
         out.mkdir(parents=True, exist_ok=True)
         write_config(out / "config.yaml", config)
         model = train_final(Run(config, self.records, labels), rated)
+        if config.test_real is None or config.test_bogus is None:
+            raise ValueError("expected a study with test stamps, got none")
         tests = {"real": config.test_real, "bogus": config.test_bogus}
-        origin = {"model": checksum(out / "model.keras")}
+        origin: dict[str, Any] = {"model": checksum(out / "model.keras")}
         origin |= {name: state_of(path) for name, path in tests.items()}
         known = out / _ORIGIN
         if known.exists() and read_json(known) == origin and (out / _SCORES).exists():

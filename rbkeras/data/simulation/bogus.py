@@ -55,7 +55,8 @@ def psf_mismatch(
 ) -> Layers:
     """Draw stars subtracted with the wrong width: a core and a ring of opposite signs."""
     ratio = 1 + rng.choice([1, 1, -1], n) * rng.uniform(0.06, 0.25, n)
-    matching = Matching(*rng.normal(0, 0.08, (2, n)), ratio, rng.normal(1, 0.02, n))
+    x, y = rng.normal(0, 0.08, (2, n))
+    matching = Matching(x, y, ratio, rng.normal(1, 0.02, n))
     # With a dark core the detection is a part of the bright ring.
     angle = rng.uniform(0, 2 * np.pi, n)
     away = np.where(ratio < 1, 0.8 * float(conditions.psf.fwhm), 0.2) * rng.uniform(0.8, 1.2, n)
@@ -141,9 +142,8 @@ def saturated(
 ) -> Layers:
     """Draw stars beyond the full well: flat core, charge bled along the column, bad residuals."""
     x, y = rng.normal(0, 3.0, (2, n))
-    matching = Matching(
-        *rng.normal(0, 0.15, (2, n)), rng.normal(1, 0.06, n), rng.normal(1, 0.05, n)
-    )
+    shift_x, shift_y = rng.normal(0, 0.15, (2, n))
+    matching = Matching(shift_x, shift_y, rng.normal(1, 0.06, n), rng.normal(1, 0.05, n))
     # The core's brightness in units of the full well gives the flux.
     unit = float(conditions.psf.render(1.0, 0.0, 0.0, size=3)[0, 1, 1])
     flux = _log_uniform(1.2, 60, n, rng) * conditions.saturation / unit

@@ -28,7 +28,7 @@ class Psf:
     Moffat 1969, A&A 3, 455.
     """
 
-    fwhm: ArrayLike
+    fwhm: float | FloatArray
     beta: float
     ellipticity: tuple[float, float] = (0.0, 0.0)
 
@@ -180,7 +180,8 @@ class Layers:
     @classmethod
     def empty(cls, n: int, size: int) -> Self:
         """Return layers without any source."""
-        return cls(*(np.zeros((n, size, size), np.float32) for _ in range(3)))
+        new, reference, matched = np.zeros((3, n, size, size), np.float32)
+        return cls(new, reference, matched)
 
     def add(self, other: "Layers", rows: NDArray[np.integer] | slice = slice(None)) -> None:
         """Add another set's brightness to some of the stamps, in place."""
@@ -227,7 +228,7 @@ def difference_variance(layers: Layers, *, conditions: Conditions) -> FloatArray
     return conditions.variance(layers.new) + conditions.variance(layers.reference) * left
 
 
-def psf_weight(psf: FloatArray, variance: FloatArray) -> FloatArray:
+def psf_weight(psf: FloatArray, variance: FloatArray | np.float32) -> FloatArray:
     """Return the signal-to-noise of unit flux: sqrt(sum of psf² / variance), shape (n,).
 
     This is the optimal point-source filter (e.g. Zackay & Ofek 2017, ApJ 836, 187) with the

@@ -22,12 +22,13 @@ from rbkeras.data.simulation.sources import draw_real_snr, field_stars, galaxies
 CHUNK = 256
 
 REAL_FAMILIES = ("random", "near_galaxy")
+Kind = Literal["real", "bogus"]
 
 
 def simulate_stamps(
     n: int,
     *,
-    kind: Literal["real", "bogus"],
+    kind: Kind,
     conditions: Conditions,
     rng: np.random.Generator,
     size: int = 29,
@@ -114,9 +115,9 @@ def _fill(
     covered = valid | (rng.random((n, 1, 1)) < 0.5)
     images[..., 1] = np.where(covered, reference, 0)
     images[..., 2] = np.where(valid, difference, 0)
-    snr, magnitude = _measured(images[..., 2], psf, variance, conditions)
+    measured, magnitude = _measured(images[..., 2], psf, variance, conditions)
     return pd.DataFrame(
-        {"family": families, "injected_snr": injected, "snr": snr, "magnitude": magnitude}
+        {"family": families, "injected_snr": injected, "snr": measured, "magnitude": magnitude}
     )
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from rbkeras.data.simulation.sky import Conditions, draw_conditions
-from rbkeras.data.simulation.stamps import simulate_stamps
+from rbkeras.data.simulation.stamps import Kind, simulate_stamps
 from rbkeras.errors import InputError
 from rbkeras.files import whole_file
 
@@ -112,9 +112,8 @@ def simulate_survey(
             rows = _write_detector(out / "raw", index + 1, images, table, order, rng=rng)
             truth.append(rows)
             bar.update(per_detector)
-        for kind, count, child in zip(
-            ("real", "bogus"), (test_real, test_bogus), test_seed.spawn(2), strict=True
-        ):
+        tests: dict[Kind, int] = {"real": test_real, "bogus": test_bogus}
+        for (kind, count), child in zip(tests.items(), test_seed.spawn(2), strict=True):
             path = out / "test" / f"{kind}.npy"
             for drawn in _write_test(path, kind, count, conditions, seed=child, size=size):
                 bar.update(drawn)
@@ -153,9 +152,10 @@ def _detector(
     conditions: Conditions, true_label: np.ndarray, *, rng: np.random.Generator, size: int
 ) -> tuple[np.ndarray, pd.DataFrame]:
     """Draw a detector's stamps, the reals first."""
+    counts: dict[Kind, int] = {"real": np.sum(true_label == 1), "bogus": np.sum(true_label == 0)}
     parts = [
         simulate_stamps(count, kind=kind, conditions=conditions, rng=rng, size=size)
-        for kind, count in (("real", np.sum(true_label == 1)), ("bogus", np.sum(true_label == 0)))
+        for kind, count in counts.items()
     ]
     table = pd.concat([part[1] for part in parts if len(part[1])], ignore_index=True)
     table["true_label"] = true_label
@@ -207,7 +207,7 @@ def _write_detector(
 
 def _write_test(
     path: Path,
-    kind: str,
+    kind: Kind,
     count: int,
     conditions: list[Conditions],
     *,
