@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "simulate": "write a simulated survey",
+    "inject": "stamps with right labels, made of a survey's own ones",
     "convert": "survey directory, alert packets or FITS stamps to records",
     "check": "say what is wrong with a survey, records, alert packets or FITS stamps",
     "fit": "find label errors, train without them, evaluate",

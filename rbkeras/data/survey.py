@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -125,6 +125,17 @@ def open_stamps(path: str | Path, *, allow_none: bool = False) -> np.memmap:
     if 0 in stamps.shape[1 if allow_none else 0 :]:
         raise InputError(f"{path}: expected at least one stamp, found shape {stamps.shape}")
     return stamps
+
+
+def write_header(file: BinaryIO, shape: tuple[int, ...]) -> int:
+    """Begin a `.npy` file of float32 stamps; return the place of the first byte of them.
+
+    What follows is written by hand: numpy's own errors do not say that a disk is full.
+    """
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": "<f4", "fortran_order": False, "shape": shape}
+    )
+    return file.tell()
 
 
 def read_params(path: str | Path) -> pd.DataFrame:

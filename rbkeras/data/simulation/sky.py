@@ -32,7 +32,15 @@ class Psf:
     beta: float
     ellipticity: tuple[float, float] = (0.0, 0.0)
 
-    def render(self, flux: ArrayLike, x: ArrayLike, y: ArrayLike, *, size: int) -> FloatArray:
+    def render(
+        self,
+        flux: ArrayLike,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        size: int,
+        dtype: type[np.floating] = np.float32,
+    ) -> FloatArray:
         """Draw one star per stamp.
 
         Parameters
@@ -43,28 +51,30 @@ class Psf:
             Offset from the stamp's centre in pixels, shape (n,) or a number.
         size
             Side of the stamp in pixels.
+        dtype
+            What to compute in.
 
         Returns
         -------
         ndarray
-            Brightness at the pixel centres in ADU, shape (n, size, size), float32.
+            Brightness at the pixel centres in ADU, shape (n, size, size), of that type.
         """
         flux, x, y, fwhm = (
-            np.asarray(value, np.float32).reshape(-1, 1, 1) for value in (flux, x, y, self.fwhm)
+            np.asarray(value, dtype).reshape(-1, 1, 1) for value in (flux, x, y, self.fwhm)
         )
-        columns, rows = pixel_grid(size)
-        e1, e2 = (np.float32(e) for e in self.ellipticity)
+        columns, rows = (axis.astype(dtype) for axis in pixel_grid(size))
+        e1, e2 = (dtype(e) for e in self.ellipticity)
         dx, dy = columns - x, rows - y
-        gamma = fwhm / np.float32(2 * np.sqrt(2 ** (1 / self.beta) - 1))
-        peak = flux * np.float32((self.beta - 1) / np.pi) / gamma**2
+        gamma = fwhm / dtype(2 * np.sqrt(2 ** (1 / self.beta) - 1))
+        peak = flux * dtype((self.beta - 1) / np.pi) / gamma**2
         return Moffat2D.evaluate(
             (1 - e1) * dx - e2 * dy,
             (1 + e1) * dy - e2 * dx,
             peak,
-            np.float32(0),
-            np.float32(0),
+            dtype(0),
+            dtype(0),
             gamma,
-            np.float32(self.beta),
+            dtype(self.beta),
         )
 
     def scaled(self, ratio: ArrayLike) -> Self:

@@ -5,7 +5,6 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -13,6 +12,7 @@ from tqdm import tqdm
 
 from rbkeras.data.simulation.sky import Conditions, draw_conditions
 from rbkeras.data.simulation.stamps import Kind, simulate_stamps
+from rbkeras.data.survey import write_header
 from rbkeras.errors import InputError
 from rbkeras.files import whole_file
 
@@ -186,10 +186,9 @@ def _write_detector(
             "y": rng.uniform(0, 4096, len(table)).round(2),
         }
     )
-    # Not by np.save, whose errors do not say that a disk is full.
     path = folder / f"images{detector_id}.npy"
     with whole_file(path) as temporary, temporary.open("wb") as file:
-        _write_header(file, images.shape)
+        write_header(file, images.shape)
         file.write(np.ascontiguousarray(images[order], "<f4").data)
     with whole_file(folder / f"params{detector_id}.csv") as temporary:
         params.to_csv(temporary, index=False)
@@ -221,7 +220,7 @@ def _write_test(
     parts = []
     # Not by a memory map, since a full disk would end the process without a word.
     with whole_file(path) as temporary, temporary.open("wb") as file:
-        first = _write_header(file, (count, size, size, 3))
+        first = write_header(file, (count, size, size, 3))
         for index, child in enumerate(seed.spawn(len(conditions))):
             rng = np.random.default_rng(child)
             turns = np.arange(index, count, len(conditions))
@@ -238,14 +237,6 @@ def _write_test(
     rows = pd.concat(parts).sort_index() if parts else pd.DataFrame(columns=TEST_COLUMNS)
     with whole_file(path.with_suffix(".csv")) as temporary:
         rows.to_csv(temporary, index=False)
-
-
-def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> int:
-    """Begin a `.npy` file of float32 stamps; return the place of the first byte of them."""
-    np.lib.format.write_array_header_1_0(
-        file, {"descr": "<f4", "fortran_order": False, "shape": shape}
-    )
-    return file.tell()
 
 
 def _test_table(table: pd.DataFrame, detector_id: int) -> pd.DataFrame:

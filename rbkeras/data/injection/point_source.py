@@ -1,0 +1,161 @@
+"""The point source of a detector, as the detector's own reals show it in the difference."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.stats import mad_std
+from scipy.optimize import least_squares
+
+from rbkeras.data.simulation.sky import Psf, pixel_grid
+
+#: Pixels on either side of the centre that a fit looks at.
+CORE = 5
+#: Where to begin, and between what to stay: FWHM in pixels, beta, both components of the shear.
+_START = (3.2, 3.0, 0.0, 0.0)
+_LOWEST = (1.2, 1.5, -0.3, -0.3)
+_HIGHEST = (10.0, 8.0, 0.3, 0.3)
+#: Largest distance of a source from the centre, in pixels along each axis.
+_FARTHEST = 1.5
+#: Reals that a shape is taken from, the brightest; and how bright they have to be.
+_BRIGHTEST = 80
+_BRIGHT = 12.0
+FEWEST = 10
+_FAINTEST = 3.0
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the reals of a detector look like.
+
+    Attributes
+    ----------
+    psf
+        Their shape, a Moffat function.
+    used
+        Number of reals that it was taken from.
+    snr
+        float64 (n,), signal-to-noise of each real's point source against the noise around it.
+    x, y
+        float64 (n,), their distances from the stamp's centre in pixels.
+    """
+
+    psf: Psf
+    used: int
+    snr: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+
+
+def noise_around(differences: np.ndarray) -> np.ndarray:
+    """Noise of each difference (n, size, size) away from its centre, float64 (n,).
+
+    1.4826 times the median absolute deviation of the pixels more than `CORE` + 1 from the centre;
+    NaN and infinities are left out, and where nothing else is there it is NaN.
+    """
+    columns, rows = pixel_grid(differences.shape[1])
+    around = np.hypot(columns, rows)[0] > CORE + 1
+    pixels = differences[:, around].astype(np.float64)
+    pixels[~np.isfinite(pixels)] = np.nan
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="All-NaN slice")
+        return mad_std(pixels, axis=1, ignore_nan=True)
+
+
+def fit_sources(differences: np.ndarray) -> Sources | None:
+    """Fit a Moffat function to the reals of a detector.
+
+    The shape is the median of those of the brightest reals, of the half that fits best: wrong
+    labels among them, which nothing but a point source would fit, do not count. With this shape
+    each real is fitted once more, for its flux and place.
+
+    Parameters
+    ----------
+    differences
+        float (n, size, size), differences of stamps that are labelled real, finite within `CORE`
+        pixels of the centre.
+
+    Returns
+    -------
+    Sources or None
+        None where fewer than `FEWEST` of them are bright.
+    """
+    size = differences.shape[1]
+    noise = noise_around(differences)
+    rough = Psf(*_START[:2])
+    snr = differences_snr(differences, rough, noise)
+    order = np.argsort(-snr)[:_BRIGHTEST]
+    bright = order[snr[order] >= _BRIGHT]
+    if len(bright) < FEWEST:
+        return None
+    fits = [_fit_shape(differences[i], noise[i]) for i in bright]
+    costs = np.array([cost for _, cost in fits])
+    best = np.argsort(costs)[: max(len(fits) // 2, FEWEST // 2)]
+    fwhm, beta, e1, e2 = np.median([fits[i][0] for i in best], axis=0).tolist()
+    psf = Psf(fwhm, beta, (e1, e2))
+    norm = 1 / unit_noise(psf, size)
+    places = np.array([_fit_place(differences[i], noise[i], psf) for i in range(len(differences))])
+    snr, x, y = places[:, 0] * norm / noise, places[:, 1], places[:, 2]
+    # Wrong labels again: nothing there, or something that leans out of the middle.
+    usable = (snr > _FAINTEST) & (np.maximum(np.abs(x), np.abs(y)) < 0.95 * _FARTHEST)
+    return Sources(psf, len(best), snr[usable], x[usable], y[usable])
+
+
+def unit_noise(psf: Psf, size: int) -> float:
+    """Flux of a source whose signal-to-noise is 1 where pixels have a noise of 1."""
+    image = psf.render(1.0, 0.0, 0.0, size=size, dtype=np.float64)
+    return float(1 / np.sqrt(np.sum(image**2)))
+
+
+def differences_snr(differences: np.ndarray, psf: Psf, noise: np.ndarray) -> np.ndarray:
+    """Signal-to-noise of a point source in the centre of each difference, float64 (n,)."""
+    middle = _core(differences.shape[1])
+    image = psf.render(1.0, 0.0, 0.0, size=differences.shape[1], dtype=np.float64)[
+        0, middle, middle
+    ]
+    sums = np.einsum("nij,ij->n", differences[:, middle, middle].astype(np.float64), image)
+    return sums / np.sqrt(np.sum(image**2)) / noise
+
+
+def _core(size: int) -> slice:
+    return slice((size - 1) // 2 - CORE, (size - 1) // 2 + CORE + 1)
+
+
+def _fit_shape(difference: np.ndarray, noise: float) -> tuple[np.ndarray, float]:
+    """Fit flux, place and shape; return the shape and how badly it fits."""
+    size, middle = len(difference), _core(len(difference))
+    seen = difference[middle, middle].astype(np.float64)
+    flux = max(float(seen.sum()), noise)
+
+    def residuals(values: np.ndarray) -> np.ndarray:
+        relative, x, y, fwhm, beta, e1, e2 = values
+        image = Psf(fwhm, beta, (e1, e2)).render(relative * flux, x, y, size=size, dtype=np.float64)
+        return ((image[0, middle, middle] - seen) / noise).ravel()
+
+    found = least_squares(
+        residuals,
+        [1.0, 0.0, 0.0, *_START],
+        bounds=([0, -_FARTHEST, -_FARTHEST, *_LOWEST], [np.inf, _FARTHEST, _FARTHEST, *_HIGHEST]),
+        # The light of a neighbour weighs less.
+        loss="soft_l1",
+    )
+    return found.x[3:], float(found.cost)
+
+
+def _fit_place(difference: np.ndarray, noise: float, psf: Psf) -> tuple[float, float, float]:
+    """Fit flux and place of a source of known shape; return flux, x and y."""
+    size, middle = len(difference), _core(len(difference))
+    seen = difference[middle, middle].astype(np.float64)
+    flux = max(float(seen.sum()), noise)
+
+    def residuals(values: np.ndarray) -> np.ndarray:
+        image = psf.render(values[0] * flux, values[1], values[2], size=size, dtype=np.float64)
+        return ((image[0, middle, middle] - seen) / noise).ravel()
+
+    found = least_squares(
+        residuals,
+        [1.0, 0.0, 0.0],
+        bounds=([0, -_FARTHEST, -_FARTHEST], [np.inf, _FARTHEST, _FARTHEST]),
+        loss="soft_l1",
+    )
+    return float(found.x[0] * flux), float(found.x[1]), float(found.x[2])

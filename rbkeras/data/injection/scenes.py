@@ -1,0 +1,162 @@
+"""Stamps moved so far that what was detected there leaves the centre."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.stats import mad_std
+from scipy.ndimage import maximum_filter
+from scipy.signal import fftconvolve
+
+from rbkeras.data.injection.point_source import CORE, noise_around
+from rbkeras.data.simulation.sky import Psf, pixel_grid
+
+#: A detection is moved at least this many pixels along one axis, and at most so many along each.
+_NEAREST, _FARTHEST = 7, 13
+#: No pixel of the difference about the new centre is farther from 0, in units of the noise.
+_QUIET = 3.5
+#: How bright a source of the reference is that may be a host, in units of the noise.
+_HOST = 6.0
+#: Scatter of injected sources about their hosts, in pixels.
+_FROM_HOST = 2.0
+#: Signal-to-noise of peaks of the noise: of what a survey would just not have detected.
+_PEAKS = (2.0, 6.0)
+
+Step = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A moved stamp.
+
+    Attributes
+    ----------
+    row
+        Which stamp it was.
+    pixels
+        float64 (size, size, C); what was moved in from beyond the edge is its mirror image.
+    noise
+        Of its difference.
+    snr
+        Signal-to-noise of the peak in its centre, NaN where it was not looked for one.
+    """
+
+    row: int
+    pixels: np.ndarray
+    noise: float
+    snr: float = np.nan
+
+
+def quiet_scenes(
+    stamps: np.ndarray, *, reference: int, difference: int, rng: np.random.Generator
+) -> Iterator[Scene | None]:
+    """Draw scenes without end whose centre has nothing in the difference; None is a useless draw.
+
+    Every other one is moved such that the brightest source of the reference beyond the detection
+    comes near the centre, as the host of a transient would be; the others are moved at random.
+
+    Parameters
+    ----------
+    stamps
+        (N, size, size, C), any labels; rows are read one by one.
+    reference, difference
+        Numbers of their channels.
+    rng
+        Source of randomness.
+    """
+    while True:
+        row, stamp = _drawn(stamps, rng)
+        with_host = rng.random() < 0.5
+        step = _to_host(stamp[..., reference], rng) if with_host else _anywhere(rng)
+        scene = None if step is None else _moved(row, stamp, step, difference)
+        if scene is not None:
+            centre = (len(stamp) - 1) // 2
+            near = slice(centre - 2, centre + 3)
+            if np.abs(scene.pixels[near, near, difference]).max() > _QUIET * scene.noise:
+                scene = None
+        yield scene
+
+
+def noise_peaks(
+    stamps: np.ndarray, psf: Psf, *, difference: int, rng: np.random.Generator
+) -> Iterator[Scene | None]:
+    """Draw scenes without end whose centre is a peak of the difference; None is a useless draw.
+
+    A peak is a maximum of the difference after the point source's own filter, with a
+    signal-to-noise of 2 to 6; higher ones are drawn more often, with its third power. Parameters as
+    in `quiet_scenes`.
+    """
+    image = psf.render(1.0, 0.0, 0.0, size=2 * CORE + 1, dtype=np.float64)[0]
+    matched = (image / np.sqrt(np.sum(image**2)))[::-1, ::-1]
+    while True:
+        row, stamp = _drawn(stamps, rng)
+        pixels = stamp[..., difference]
+        noise = float(noise_around(pixels[np.newaxis])[0])
+        if not noise > 0:
+            yield None
+            continue
+        snr = fftconvolve(np.nan_to_num(pixels, posinf=0, neginf=0), matched, mode="same") / noise
+        high = (snr == maximum_filter(snr, 5)) & (snr > _PEAKS[0]) & (snr < _PEAKS[1])
+        places = np.argwhere(high & _within_reach(len(stamp)))
+        if not len(places):
+            yield None
+            continue
+        heights = snr[places[:, 0], places[:, 1]]
+        chosen = rng.choice(len(places), p=heights**3 / np.sum(heights**3))
+        centre = (len(stamp) - 1) // 2
+        step = (centre - int(places[chosen, 0]), centre - int(places[chosen, 1]))
+        yield _moved(row, stamp, step, difference, snr=float(heights[chosen]))
+
+
+def move(stamp: np.ndarray, step: Step) -> np.ndarray:
+    """Move a stamp (size, size, C) by rows and columns; what comes in is a mirror image."""
+    size, (rows, columns) = len(stamp), step
+    wide = np.pad(stamp, ((_FARTHEST, _FARTHEST), (_FARTHEST, _FARTHEST), (0, 0)), mode="reflect")
+    first, second = _FARTHEST - rows, _FARTHEST - columns
+    return wide[first : first + size, second : second + size]
+
+
+def _drawn(stamps: np.ndarray, rng: np.random.Generator) -> tuple[int, np.ndarray]:
+    row = int(rng.integers(len(stamps)))
+    return row, np.asarray(stamps[row], np.float64)
+
+
+def _moved(
+    row: int, stamp: np.ndarray, step: Step, difference: int, *, snr: float = np.nan
+) -> Scene | None:
+    """Move a stamp; None where there are no data about the new centre."""
+    pixels = move(stamp, step)
+    noise = float(noise_around(pixels[np.newaxis, ..., difference])[0])
+    centre = (len(pixels) - 1) // 2
+    core = pixels[centre - CORE : centre + CORE + 1, centre - CORE : centre + CORE + 1]
+    if not (np.isfinite(core).all() and np.isfinite(noise) and noise > 0):
+        return None
+    return Scene(row, pixels, noise, snr)
+
+
+def _anywhere(rng: np.random.Generator) -> Step | None:
+    rows, columns = rng.integers(-_FARTHEST, _FARTHEST + 1, 2).tolist()
+    return (rows, columns) if max(abs(rows), abs(columns)) >= _NEAREST else None
+
+
+def _to_host(reference: np.ndarray, rng: np.random.Generator) -> Step | None:
+    """Find the step that brings the brightest other source near the centre."""
+    finite = np.isfinite(reference)
+    if not finite.any():
+        return None
+    level = np.median(reference[finite])
+    spread = mad_std(reference[finite])
+    bright = np.where(_within_reach(len(reference)) & finite, reference, -np.inf)
+    row, column = np.unravel_index(np.argmax(bright), bright.shape)
+    if not bright[row, column] > level + _HOST * spread:
+        return None
+    centre, (down, right) = (len(reference) - 1) // 2, rng.normal(0, _FROM_HOST, 2)
+    step = centre - int(row) + round(down), centre - int(column) + round(right)
+    far = max(map(abs, step))
+    return step if _NEAREST <= far <= _FARTHEST else None
+
+
+def _within_reach(size: int) -> np.ndarray:
+    """Pixels (size, size) that may be moved to the centre."""
+    columns, rows = (np.abs(axis[0]) for axis in pixel_grid(size))
+    return (np.hypot(columns, rows) >= _NEAREST) & (np.maximum(columns, rows) < _FARTHEST)

@@ -1,0 +1,357 @@
+import json
+from itertools import islice
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rbkeras import convert, inject
+from rbkeras.data.injection import Channels, inject_survey
+from rbkeras.data.injection.point_source import (
+    differences_snr,
+    fit_sources,
+    noise_around,
+    unit_noise,
+)
+from rbkeras.data.injection.scenes import move, noise_peaks, quiet_scenes
+from rbkeras.data.records import open_records
+from rbkeras.data.simulation import simulate_stamps, simulate_survey
+from rbkeras.data.simulation.sky import Psf, draw_conditions
+from rbkeras.data.survey import read_survey
+from rbkeras.data.write_records import convert_survey
+from rbkeras.errors import InputError
+
+SIZE = 29
+
+
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory):
+    """Two detectors, a fifth of whose labels are wrong."""
+    out = tmp_path_factory.mktemp("simulation") / "sim"
+    options = {"detectors": 2, "per_detector": 300, "test_real": 0, "test_bogus": 0, "seed": 3}
+    simulate_survey(out, label_error=0.2, progress=False, **options)
+    return out
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A survey directory of one detector, quickly gone through."""
+    out = tmp_path_factory.mktemp("small") / "sim"
+    options = {"detectors": 1, "per_detector": 90, "test_real": 0, "test_bogus": 0, "seed": 4}
+    simulate_survey(out, progress=False, **options)
+    return out / "raw"
+
+
+@pytest.fixture(scope="module")
+def injected(survey, tmp_path_factory):
+    out = tmp_path_factory.mktemp("injected") / "out"
+    found = inject_survey(survey / "raw", out, count=60, progress=False)
+    return out, found
+
+
+def planted(psf, *, flux, x, y, noise, rng):
+    """Differences of nothing but point sources in white noise."""
+    images = psf.render(flux, x, y, size=SIZE, dtype=np.float64)
+    return images + rng.normal(0, noise, images.shape)
+
+
+# --- the shape of a point source ------------------------------------------------------------------
+
+
+def test_noise_is_that_of_the_pixels_around():
+    rng = np.random.default_rng(0)
+    differences = rng.normal(3.0, 2.0, (50, SIZE, SIZE))
+    differences[:, 12:17, 12:17] += 1000
+    differences[:, 0] = np.nan
+    differences[:, 1] = np.inf
+    np.testing.assert_allclose(noise_around(differences), 2.0, rtol=0.15)
+
+
+@pytest.mark.parametrize(
+    "psf", [Psf(2.5, 3.0), Psf(3.6, 2.6, (0.06, -0.03))], ids=["narrow", "elongated"]
+)
+def test_shape_flux_and_places_of_planted_sources_are_found(psf):
+    rng = np.random.default_rng(1)
+    n = 60
+    snr = rng.uniform(20, 60, n)
+    x, y = rng.normal(0, 0.3, (2, n))
+    flux = snr * 5.0 * unit_noise(psf, SIZE)
+    found = fit_sources(planted(psf, flux=flux, x=x, y=y, noise=5.0, rng=rng))
+
+    assert found.psf.fwhm == pytest.approx(psf.fwhm, rel=0.03)
+    np.testing.assert_allclose(found.psf.ellipticity, psf.ellipticity, atol=0.02)
+    assert len(found.snr) == n
+    # Some hundredths of a pixel is what noise leaves at these signal-to-noise ratios.
+    for places, true in ((found.x, x), (found.y, y)):
+        assert np.std(places - true) < 0.08
+        np.testing.assert_allclose(places, true, atol=0.4)
+    assert np.median(found.snr / snr) == pytest.approx(1, rel=0.05)
+
+
+def test_a_source_of_unit_signal_to_noise_has_just_that():
+    # By hand: with white noise of s, the best estimate of a flux f has an error s / sqrt(sum p²).
+    psf = Psf(3.0, 3.0)
+    image = psf.render(1.0, 0.0, 0.0, size=SIZE, dtype=np.float64)[0]
+    assert unit_noise(psf, SIZE) == pytest.approx(1 / np.sqrt((image**2).sum()))
+    flux = 7.0 * 2.0 * unit_noise(psf, SIZE)
+    snr = differences_snr(flux * image[np.newaxis], psf, np.array([2.0]))
+    # All but some hundredths of it are within the eleven pixels that are looked at.
+    assert snr[0] == pytest.approx(7.0, rel=0.03)
+
+
+def test_too_few_bright_sources_are_no_shape():
+    rng = np.random.default_rng(2)
+    psf = Psf(3.0, 3.0)
+    faint = 6.0 * unit_noise(psf, SIZE) * np.ones(40)
+    assert fit_sources(planted(psf, flux=faint, x=0, y=0, noise=1.0, rng=rng)) is None
+
+
+def test_wrong_labels_do_not_change_the_shape():
+    rng = np.random.default_rng(4)
+    conditions = draw_conditions(rng)
+    parts = [
+        simulate_stamps(count, kind=kind, conditions=conditions, rng=rng)[0]
+        for kind, count in (("real", 160), ("bogus", 60))
+    ]
+    differences = np.concatenate(parts)[..., 2].astype(np.float64)
+    found = fit_sources(differences)
+    assert found.psf.fwhm == pytest.approx(conditions.psf.fwhm, rel=0.06)
+
+
+# --- moved stamps ---------------------------------------------------------------------------------
+
+
+@given(
+    rows=st.integers(-13, 13),
+    columns=st.integers(-13, 13),
+    size=st.integers(21, 31),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=40, deadline=None)
+def test_moving_takes_every_pixel_along_and_fills_up_with_mirror_images(rows, columns, size, seed):
+    stamp = np.random.default_rng(seed).normal(size=(size, size, 2))
+    moved = move(stamp, (rows, columns))
+    assert moved.shape == stamp.shape
+    for i in range(0, size, 5):
+        for j in range(0, size, 5):
+            # The mirror lies on the outermost pixels: -1 is 1, size is size - 2.
+            a, b = (abs(at) for at in (i - rows, j - columns))
+            a, b = (at if at < size else 2 * (size - 1) - at for at in (a, b))
+            assert (moved[i, j] == stamp[a, b]).all()
+
+
+def useful(draws, count):
+    return list(islice((scene for scene in draws if scene is not None), count))
+
+
+def test_quiet_scenes_have_nothing_in_the_centre_and_their_own_detection_elsewhere(survey):
+    stamps = next(read_survey(survey / "raw")).stamps
+    rng = np.random.default_rng(5)
+    for scene in useful(quiet_scenes(stamps, reference=1, difference=2, rng=rng), 40):
+        centre = scene.pixels[12:17, 12:17, 2]
+        assert np.abs(centre).max() <= 3.5 * scene.noise
+        # The middle of the stamp that it was is somewhere else in it.
+        places = np.argwhere((scene.pixels == stamps[scene.row][14, 14].astype(float)).all(axis=2))
+        assert len(places)
+        assert (np.abs(places - 14).max(axis=1) >= 7).all()
+
+
+def test_peaks_of_the_noise_are_maxima_of_the_difference(survey):
+    stamps = next(read_survey(survey / "raw")).stamps
+    rng, psf = np.random.default_rng(6), Psf(3.0, 3.0)
+    scenes = useful(noise_peaks(stamps, psf, difference=2, rng=rng), 60)
+    snr = np.array([scene.snr for scene in scenes])
+    assert ((snr > 2) & (snr < 6)).all()
+    # The same number by a plain sum, where the noise of the moved stamp is that of the stamp.
+    again = differences_snr(
+        np.array([scene.pixels[..., 2] for scene in scenes]),
+        psf,
+        np.array([scene.noise for scene in scenes]),
+    )
+    assert np.median(again / snr) == pytest.approx(1, abs=0.1)
+
+
+def test_scenes_without_data_in_the_centre_are_not_taken():
+    stamps = np.random.default_rng(7).normal(size=(4, SIZE, SIZE, 3))
+    stamps[:2] = np.nan
+    stamps[2, ..., 2] = 0.0
+    draws = quiet_scenes(stamps, reference=1, difference=2, rng=np.random.default_rng(8))
+    taken = {scene.row for scene in islice(draws, 300) if scene is not None}
+    assert taken == {3}
+
+
+# --- the survey that is written -------------------------------------------------------------------
+
+
+def test_an_injected_source_is_in_the_new_image_and_the_difference_alone(survey, injected):
+    out, _ = injected
+    for before, after in zip(read_survey(survey / "raw"), read_survey(out), strict=True):
+        rows = after.params["made_from"].to_numpy()
+        reals = np.flatnonzero(after.labels == 1)
+        assert len(reals) == 30
+        for k in reals[:10]:
+            source = np.asarray(before.stamps[rows[k]], np.float64)
+            made = np.asarray(after.stamps[k], np.float64)
+            # Whatever was added, the moved stamp has the same sets of these pixels.
+            added = np.sort((made[..., 0] - made[..., 2])[10:19, 10:19].ravel())
+            possible = source[..., 0] - source[..., 2]
+            nearest = np.abs(added[:, None] - possible.ravel()).min(axis=1)
+            assert nearest.max() < 0.05 * np.abs(possible).max()
+            assert np.isin(made[10:19, 10:19, 1], source[..., 1]).all()
+
+
+def test_injected_reals_are_as_bright_as_they_say(injected):
+    out, found = injected
+    for detector in read_survey(out):
+        real = detector.labels == 1
+        differences = np.asarray(detector.stamps[real][..., 2], np.float64)
+        psf = found[detector.detector_id].psf
+        snr = differences_snr(differences, psf, noise_around(differences))
+        said = detector.params["snr"].to_numpy()[real]
+        assert np.median(snr / said) == pytest.approx(1, abs=0.1)
+        assert np.corrcoef(np.log(said), np.log(np.maximum(snr, 1)))[0, 1] > 0.9
+
+
+def test_columns_ride_along_but_those_of_the_detection(survey, injected):
+    out, _ = injected
+    before = pd.read_csv(survey / "raw" / "params1.csv")
+    after = pd.read_csv(out / "params1.csv")
+    assert list(after.columns) == ["object_type", "x", "y", "snr", "made_from"]
+    assert after["object_type"].value_counts().to_dict() == {"real": 30, "bogus": 30}
+    np.testing.assert_array_equal(after["x"], before["x"][after["made_from"]])
+
+
+def test_notes_say_how_it_was_made(injected):
+    out, found = injected
+    notes = json.loads((out / "injection.json").read_text())
+    assert [part["detector_id"] for part in notes["detectors"]] == [1, 2]
+    assert [part["stamps"] for part in notes["detectors"]] == [30, 30]
+    assert notes["detectors"][0]["fwhm"] == found[1].psf.fwhm
+
+
+def test_same_seed_same_stamps(small, tmp_path):
+    made = {}
+    for name, seed in (("one", 0), ("again", 0), ("other", 1)):
+        inject_survey(small, tmp_path / name, count=6, seed=seed, progress=False)
+        made[name] = (tmp_path / name / "images1.npy").read_bytes()
+    assert made["one"] == made["again"] != made["other"]
+
+
+def test_converted_together_they_follow_the_detectors_own(survey, injected, tmp_path):
+    assert convert.main([*map(str, (survey / "raw", injected[0], tmp_path / "records"))]) == 0
+    samples = open_records(tmp_path / "records").samples
+    assert len(samples) == 600 + 120
+    own = samples[samples["detector_id"] == 1]
+    assert own["sample_index"].tolist() == list(range(360))
+    assert own["made_from"].notna().sum() == 60
+    assert own["made_from"].iloc[300:].notna().all()
+
+
+def test_as_many_as_are_labelled_real_unless_told(small, tmp_path):
+    inject_survey(small, tmp_path / "out", progress=False)
+    reals = (pd.read_csv(small / "params1.csv")["object_type"] != "artifact").sum()
+    assert len(np.load(tmp_path / "out" / "images1.npy")) == 2 * reals
+
+
+def test_suspects_do_not_count_as_reals(survey, tmp_path):
+    truth = pd.read_csv(survey / "truth.csv")
+    truth["suspect"] = (truth["given_label"] == 1).astype(int)
+    with pytest.raises(InputError, match="raw: expected at least 10 bright reals"):
+        inject_survey(survey / "raw", tmp_path / "out", suspects=truth, progress=False)
+    truth["suspect"] = (truth["given_label"] != truth["true_label"]).astype(int)
+    found = inject_survey(survey / "raw", tmp_path / "out", suspects=truth, count=8, progress=False)
+    reals = ((truth["given_label"] == 1) & (truth["true_label"] == 1)).sum()
+    # Nearly all that are left are point sources.
+    assert sum(len(sources.snr) for sources in found.values()) > 0.9 * reals
+
+
+def test_a_detector_with_few_bright_reals_takes_the_shape_of_all(survey, tmp_path):
+    truth = pd.read_csv(survey / "truth.csv")
+    # Of the second detector nothing is left but three reals.
+    truth["suspect"] = (truth["detector_id"] == 2).astype(int)
+    truth.loc[truth[truth["detector_id"] == 2].index[:3], "suspect"] = 0
+    found = inject_survey(survey / "raw", tmp_path / "out", suspects=truth, count=8, progress=False)
+    widths = [sources.psf.fwhm for sources in found.values()]
+    # All that there is to go by are the first detector's.
+    assert widths[1] == pytest.approx(widths[0], rel=0.1)
+    assert len(np.load(tmp_path / "out" / "images2.npy")) == 8
+
+
+def test_suspects_that_the_survey_does_not_have_are_refused(survey, tmp_path):
+    other = pd.DataFrame({"detector_id": [2], "sample_index": [300], "suspect": [1]})
+    with pytest.raises(InputError, match=r"among the 300 stamps of images2\.npy, found others"):
+        inject_survey(survey / "raw", tmp_path / "out", suspects=other, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"channels": Channels(0, 1, 3)}, "expected three different numbers from 0 to 2"),
+        ({"channels": Channels(0, 0, 2)}, "got 0 0 2"),
+        ({"count": 0}, "--count from 1 on, got 0 and 0"),
+        ({"seed": -1}, "expected --seed from 0"),
+    ],
+)
+def test_options_out_of_range_are_refused(survey, tmp_path, options, message):
+    with pytest.raises(InputError, match=message):
+        inject_survey(survey / "raw", tmp_path / "out", progress=False, **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_small_stamps_are_refused(tmp_path):
+    options = {"detectors": 1, "per_detector": 20, "test_real": 0, "test_bogus": 0, "size": 15}
+    simulate_survey(tmp_path / "sim", progress=False, **options)
+    with pytest.raises(InputError, match="square stamps of at least 21 pixels, found 15 x 15"):
+        inject_survey(tmp_path / "sim" / "raw", tmp_path / "out", progress=False)
+
+
+def test_stamps_without_a_quiet_place_are_told(survey, tmp_path):
+    # Sources all over the difference.
+    loud = tmp_path / "loud"
+    loud.mkdir()
+    stamps = np.load(survey / "raw" / "images1.npy")
+    rows = np.hypot(*(np.indices((SIZE, SIZE)) - 14)) > 6
+    comb = np.where(np.indices((SIZE, SIZE)).sum(axis=0) % 6 == 0, 1e6, 0.0)
+    stamps[..., 2] += np.where(rows, comb, 0)
+    np.save(loud / "images1.npy", stamps)
+    pd.read_csv(survey / "raw" / "params1.csv").to_csv(loud / "params1.csv", index=False)
+    with pytest.raises(InputError, match="stamps called real, found 0"):
+        inject_survey(loud, tmp_path / "out", count=5, progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+def test_command(small, tmp_path, capsys):
+    words = [str(small), str(tmp_path / "out"), "--count", "12", "--no_progress"]
+    assert inject.main(words) == 0
+    said = capsys.readouterr().out
+    assert "detector 1: point sources of" in said
+    assert f"rbkeras.convert {small} {tmp_path / 'out'} RECORDS" in said
+    assert convert_survey(tmp_path / "out", tmp_path / "records", progress=False) is None
+
+    assert inject.main(words) == 2
+    assert "--overwrite replaces them" in capsys.readouterr().err
+    assert inject.main([*words, "--overwrite"]) == 0
+
+
+def test_command_leaves_other_folders_alone(small, tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    words = [str(small), str(tmp_path / "mine"), "--overwrite", "--no_progress"]
+    assert inject.main(words) == 2
+    assert "empty or absent, found files" in capsys.readouterr().err
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
+
+
+def test_command_reads_suspects(small, tmp_path, capsys):
+    table = tmp_path / "label_errors.csv"
+    table.write_text("detector_id,sample_index\n1,0\n")
+    words = [str(small), str(tmp_path / "out"), "--no_progress", "--count", "4"]
+    assert inject.main([*words, "--label_errors", str(table)]) == 2
+    assert "suspect" in capsys.readouterr().err
+    table.write_text("detector_id,sample_index,suspect\n1,0,1\n")
+    assert inject.main([*words, "--label_errors", str(table)]) == 0
