@@ -3,9 +3,15 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
 from rbkeras.cli import assignment, run_command, words_of
 
+_DESCRIPTION = """\
+Make reals and bogus whose labels are right. A point source, as each detector's own bright reals
+show it, is added to the new image and to the difference of the detector's own stamps, away from
+what was detected there; peaks of the noise in such places are bogus. Worth it where many labels
+are wrong."""
 _EXAMPLES = """\
 examples:
   python -m rbkeras.inject SURVEY INJECTED
@@ -21,10 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see `--help`."""
     parser = argparse.ArgumentParser(
         prog="rbkeras inject",
-        description="Make reals and bogus whose labels are right. A point source, as each "
-        "detector's own bright reals show it, is added to the new image and to the difference of "
-        "the detector's own stamps, away from what was detected there; peaks of the noise in such "
-        "places are bogus. Worth it where many labels are wrong.",
+        description=_DESCRIPTION,
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -88,7 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"detector {number}: point sources of {sources.psf.fwhm:.2f} pixels (FWHM), from "
                 f"{sources.used} reals"
             )
-        print(f"convert both: python -m rbkeras.convert {arguments.survey} {arguments.out} RECORDS")
+        folders = f"{quote(str(arguments.survey))} {quote(str(arguments.out))}"
+        print(f"convert both: python -m rbkeras.convert {folders} RECORDS")
 
     return run_command(work)
 

@@ -108,6 +108,11 @@ def test_too_few_bright_sources_are_no_shape():
     assert fit_sources(planted(psf, flux=faint, x=0, y=0, noise=1.0, rng=rng)) is None
 
 
+def test_constant_differences_and_none_at_all_are_no_shape():
+    assert fit_sources(np.zeros((30, SIZE, SIZE))) is None
+    assert fit_sources(np.zeros((0, SIZE, SIZE))) is None
+
+
 def test_wrong_labels_do_not_change_the_shape():
     rng = np.random.default_rng(4)
     conditions = draw_conditions(rng)

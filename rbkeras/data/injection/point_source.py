@@ -82,6 +82,9 @@ def fit_sources(differences: np.ndarray) -> Sources | None:
     """
     size = differences.shape[1]
     noise = noise_around(differences)
+    # Constant ones, or those without data, say nothing.
+    telling = noise > 0
+    differences, noise = differences[telling], noise[telling]
     rough = Psf(*_START[:2])
     snr = differences_snr(differences, rough, noise)
     order = np.argsort(-snr)[:_BRIGHTEST]

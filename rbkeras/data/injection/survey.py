@@ -182,19 +182,18 @@ def _all_sources(
 ) -> dict[int, Sources]:
     """Measure the reals of each detector; of all together for those that have few bright ones."""
     rng = np.random.default_rng(seed)
-    reals = [
-        _differences(detector, own, channels, rng)
-        for detector, own in zip(detectors, rows, strict=True)
-    ]
     found = {
-        detector.detector_id: fit_sources(own)
-        for detector, own in zip(detectors, reals, strict=True)
+        detector.detector_id: fit_sources(_differences(detector, own, channels, rng))
+        for detector, own in zip(detectors, rows, strict=True)
     }
     if all(found.values()):
         return {number: sources for number, sources in found.items() if sources is not None}
-    everything = np.concatenate(reals)
-    some = rng.permutation(len(everything))[:_MOST_REALS]
-    together = fit_sources(everything[some])
+    few = _MOST_REALS // len(detectors) + 1
+    everything = [
+        _differences(detector, own, channels, rng, most=few)
+        for detector, own in zip(detectors, rows, strict=True)
+    ]
+    together = fit_sources(np.concatenate(everything))
     if together is None:
         raise InputError(
             f"{detectors[0].files.images.parent}: expected at least {FEWEST} bright reals to take "
@@ -204,11 +203,16 @@ def _all_sources(
 
 
 def _differences(
-    detector: DetectorData, rows: np.ndarray, channels: Channels, rng: np.random.Generator
+    detector: DetectorData,
+    rows: np.ndarray,
+    channels: Channels,
+    rng: np.random.Generator,
+    *,
+    most: int = _MOST_REALS,
 ) -> np.ndarray:
-    """Read differences (n, size, size) that have data in the middle, at most `_MOST_REALS`."""
-    if len(rows) > _MOST_REALS:
-        rows = np.sort(rng.choice(rows, _MOST_REALS, replace=False))
+    """Read differences (n, size, size), float64, that have data in the middle."""
+    if len(rows) > most:
+        rows = np.sort(rng.choice(rows, most, replace=False))
     differences = np.asarray(detector.stamps[rows][..., channels.difference], np.float64)
     centre = (differences.shape[1] - 1) // 2
     core = differences[:, centre - CORE : centre + CORE + 1, centre - CORE : centre + CORE + 1]
