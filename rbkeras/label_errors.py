@@ -39,7 +39,8 @@ def rate_labels(
     ----------
     out_of_fold
         Columns unique_index, detector_id, sample_index, label (0 or 1), prediction0 and
-        prediction1 (logits), one row per labelled sample.
+        prediction1 (logits), one row per labelled sample; maybe `trusted`, true where the label is
+        certain: such labels are no suspects, and the rates of errors are those of the others.
     rule
         One of `rbkeras.suspicion.RULES`, see `rbkeras.suspicion.find_suspects`.
     threshold
@@ -53,13 +54,13 @@ def rate_labels(
     pandas.DataFrame
         The same rows in order of unique_index with `probability_real`, `label_quality` (the
         probability of the given label, low is suspicious), `suspect` (0 or 1) and
-        `error_probability`.
+        `error_probability`. Of trusted labels these are 1, 0 and 0.
 
     Raises
     ------
     InputError
         When a prediction is not finite, a sample is predicted twice, a label is not 0 or 1, or a
-        class is missing.
+        class is missing among labels that are not trusted.
     """
     if rule not in RULES:
         raise InputError(f"label_errors.rule: expected one of {', '.join(RULES)}, got {rule!r}")
@@ -67,19 +68,27 @@ def rate_labels(
         raise InputError(f"label_errors.threshold: expected a number in (0, 1), got {threshold}")
     if not 0 <= certainty < 1:
         raise InputError(f"label_errors.certainty: expected a number in [0, 1), got {certainty}")
-    table = out_of_fold[[*IDENTITY, *PREDICTIONS]].sort_values("unique_index", ignore_index=True)
-    _check_predictions(table)
+    judged = out_of_fold.sort_values("unique_index", ignore_index=True)
+    table = judged[[*IDENTITY, *PREDICTIONS]]
+    trusted = (
+        judged["trusted"].to_numpy(bool) if "trusted" in judged else np.zeros(len(table), bool)
+    )
+    _check_predictions(table, trusted)
     score = (table["prediction1"] - table["prediction0"]).to_numpy(np.float64)
-    labels, probability = table["label"].to_numpy(), expit(score)
-    table["probability_real"] = probability
+    table = table.assign(
+        probability_real=expit(score), label_quality=1.0, suspect=np.int8(0), error_probability=0.0
+    )
+    doubted = ~trusted
+    labels, score = table["label"].to_numpy()[doubted], score[doubted]
+    probability = expit(score)
     # Not 1 - probability, which is 0 for scores above 37 and would tie the most suspicious.
-    table["label_quality"] = expit(np.where(labels == 1, score, -score))
+    table.loc[doubted, "label_quality"] = expit(np.where(labels == 1, score, -score))
     suspect = find_suspects(
         labels, score, probability, rule=rule, threshold=threshold, certainty=certainty
     )
-    table["suspect"] = suspect.astype(np.int8)
+    table.loc[doubted, "suspect"] = suspect.astype(np.int8)
     rates = noise_rates(labels, probability)
-    table["error_probability"] = error_probability(labels, probability, rates=rates)
+    table.loc[doubted, "error_probability"] = error_probability(labels, probability, rates=rates)
     return table
 
 
@@ -92,7 +101,7 @@ def most_suspicious(rated: pd.DataFrame) -> pd.DataFrame:
     return rated.sort_values(keys, ascending=[False, True, True], ignore_index=True)
 
 
-def _check_predictions(table: pd.DataFrame) -> None:
+def _check_predictions(table: pd.DataFrame, trusted: np.ndarray) -> None:
     if not np.isfinite(table[PREDICTIONS].to_numpy()).all():
         raise InputError(
             "expected finite out-of-fold predictions, found NaN or infinity: "
@@ -104,10 +113,11 @@ def _check_predictions(table: pd.DataFrame) -> None:
         raise InputError(
             f"expected one prediction per sample, found several of unique_index {sample}"
         )
-    if set(table["label"]) != {0, 1}:
+    if set(table.loc[~trusted, "label"]) != {0, 1}:
+        which = " of labels that are not trusted" if trusted.any() else ""
         raise InputError(
-            "expected labels 0 and 1 among the out-of-fold predictions, found "
-            f"{sorted(set(table['label']))}"
+            f"expected labels 0 and 1 among the out-of-fold predictions{which}, found "
+            f"{sorted(set(table.loc[~trusted, 'label']))}"
         )
 
 

@@ -180,7 +180,8 @@ def merge(run: Run) -> pd.DataFrame:
     held_out = [np.flatnonzero(_targets(run, k)[1] != SKIP) for k in range(len(folders))]
     predictions = merge_folds(folders, repeats=own.repeats, held_out=held_out)
     # Those of the run, which a study may have changed, are judged, and not those of the records.
-    predictions = predictions.assign(label=run.labels[predictions["unique_index"]])
+    known = predictions["unique_index"]
+    predictions = predictions.assign(label=run.labels[known], trusted=run.trusted[known])
     return rate_labels(predictions, rule=own.rule, threshold=own.threshold, certainty=own.certainty)
 
 

@@ -52,6 +52,42 @@ def test_labels_are_rated_by_the_probability_of_the_given_one(rated):
     assert rated["suspect"].tolist() == [0, 0, 1, 1]
 
 
+def test_trusted_labels_are_no_suspects_and_rates_are_those_of_the_others():
+    rng = np.random.default_rng(0)
+    n = 2000
+    true = rng.integers(0, 2, n)
+    trusted = rng.random(n) < 0.5
+    label = np.where(~trusted & (rng.random(n) < 0.2), 1 - true, true)
+    score = rng.normal(4 * (2 * true - 1), 2)
+    table = pd.DataFrame(
+        {
+            "unique_index": np.arange(n),
+            "detector_id": 1,
+            "sample_index": np.arange(n),
+            "label": label,
+            "prediction0": -score / 2,
+            "prediction1": score / 2,
+            "trusted": trusted,
+        }
+    ).sample(frac=1, random_state=0)
+    rated = rate_labels(table)
+    alone = rate_labels(table[~table["trusted"]].drop(columns="trusted"))
+    pd.testing.assert_frame_equal(rated[~trusted].reset_index(drop=True), alone)
+    assert (rated.loc[trusted, ["label_quality", "suspect", "error_probability"]] == [1, 0, 0]).all(
+        axis=None
+    )
+    np.testing.assert_allclose(rated["probability_real"], 1 / (1 + np.exp(-score)))
+    # No policy takes a trusted label away.
+    for policy in ("unlabel", "threshold", "flip", "remove"):
+        assert (apply_policy(label, rated, policy=policy, threshold=0.5) == label)[trusted].all()
+
+
+def test_a_class_that_is_trusted_throughout_leaves_nothing_to_compare(out_of_fold):
+    out_of_fold["trusted"] = out_of_fold["label"] == 1
+    with pytest.raises(InputError, match=r"of labels that are not trusted, found \[0\]"):
+        rate_labels(out_of_fold)
+
+
 def test_larger_logit_decides_by_the_argmax_rule(out_of_fold):
     out_of_fold.loc[0, "prediction1"] = out_of_fold.loc[0, "prediction0"] + 0.01
     assert rate_labels(out_of_fold, rule="argmax")["suspect"].tolist() == [0, 0, 1, 1]

@@ -11,6 +11,7 @@ from rbkeras.config import FitConfig, TrainingConfig
 from rbkeras.data.labels import SKIP
 from rbkeras.data.records import open_records
 from rbkeras.data.write_records import convert_survey
+from rbkeras.errors import InputError
 from rbkeras.losses import RealBogusLoss
 from rbkeras.rundir import Run
 
@@ -27,6 +28,41 @@ def test_validation_batches_of_a_survey_sorted_by_class_have_both(tmp_path, rand
     # The last batch has 176 stamps.
     assert all(0.3 < labels.mean() < 0.7 for labels in epochs[0])
     assert np.array_equal(np.concatenate(epochs[0]), np.concatenate(epochs[1]))
+
+
+def survey_with_trust(folder, random_stamps, trusted):
+    folder.mkdir()
+    names = ["artifact", "real"] * (len(trusted) // 2)
+    write_detector(folder, 1, random_stamps(len(trusted)), names, trusted=trusted)
+    write_detector(folder, 2, random_stamps(4), ["artifact", "real"] * 2)
+    convert_survey(folder, folder.parent / "records", progress=False)
+    records = open_records(folder.parent / "records")
+    return Run(FitConfig(data=records.directory, out=folder.parent / "run"), records)
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (["1", "0", "", "1"], [1, 0, 0, 1]),
+        (["1.0", "0.0", "1.0", "0"], [1, 0, 1, 0]),
+        (["True", "False", "True", "False"], [1, 0, 1, 0]),
+    ],
+)
+def test_labels_are_trusted_where_a_column_says_so(tmp_path, random_stamps, column, expected):
+    run = survey_with_trust(tmp_path / "survey", random_stamps, column)
+    # The second detector's table has no such column.
+    assert run.trusted.tolist() == [*map(bool, expected), False, False, False, False]
+
+
+def test_other_words_than_one_and_zero_are_no_trust(tmp_path, random_stamps):
+    run = survey_with_trust(tmp_path / "survey", random_stamps, ["1", "perhaps", "0", ""])
+    with pytest.raises(InputError, match="expected 0, 1 or nothing in the column trusted"):
+        run.trusted  # noqa: B018
+
+
+def test_without_such_a_column_no_label_is_trusted(tmp_path, records_dir):
+    run = Run(FitConfig(data=records_dir, out=tmp_path / "run"), open_records(records_dir))
+    assert not run.trusted.any()
 
 
 @pytest.mark.parametrize("cache", ["none", "memory", "disk"])

@@ -223,7 +223,7 @@ def test_columns_ride_along_but_those_of_the_detection(survey, injected):
     out, _ = injected
     before = pd.read_csv(survey / "raw" / "params1.csv")
     after = pd.read_csv(out / "params1.csv")
-    assert list(after.columns) == ["object_type", "x", "y", "snr", "made_from"]
+    assert list(after.columns) == ["object_type", "x", "y", "snr", "made_from", "trusted"]
     assert after["object_type"].value_counts().to_dict() == {"real": 30, "bogus": 30}
     np.testing.assert_array_equal(after["x"], before["x"][after["made_from"]])
 

@@ -68,7 +68,8 @@ def inject_survey(
         Folder to write: ``images<ID>.npy`` (float32) and ``params<ID>.csv`` for each detector of
         `survey`, first the reals. The table has the columns of the stamp that a scene was taken
         from, without magnitudes; `object_type` is 'real' or 'bogus', `snr` that of the source or of
-        the peak, and `made_from` the number of that stamp in its array.
+        the peak, `made_from` the number of that stamp in its array, and `trusted` is 1, so that
+        stage 1 does not doubt them.
     count
         Stamps to make of either class, shared out among the detectors by their numbers of stamps;
         None makes as many as there are labelled real.
@@ -274,7 +275,7 @@ def _gather(
     columns = detector.params.columns.difference(_OF_DETECTIONS, sort=False)
     params = detector.params.loc[rows, columns].reset_index(drop=True)
     params[LABEL_COLUMN] = name
-    return stamps, params.assign(snr=snr.round(3), made_from=rows)
+    return stamps, params.assign(snr=snr.round(3), made_from=rows, trusted=1)
 
 
 def _notes(
