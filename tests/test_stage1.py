@@ -6,12 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from detectors import write_detector
 
 from rbkeras import find_label_errors, stage1
 from rbkeras.config import FitConfig, LabelErrorConfig
 from rbkeras.data.pipeline import read_stamps
 from rbkeras.data.records import open_records
 from rbkeras.data.splits import repeat_seed
+from rbkeras.data.write_records import convert_survey
 from rbkeras.errors import InputError
 from rbkeras.label_errors import most_suspicious
 from rbkeras.resume import mark_finished
@@ -196,6 +198,18 @@ def test_labels_that_a_study_changed_are_judged_not_those_of_the_records(
     # Predictions contradict every third label of the records.
     contradicted = (rated.index % 3 == 0) != np.isin(rated.index, changed)
     assert (rated["suspect"] == contradicted).all()
+
+
+def test_labels_that_the_survey_trusts_are_not_suspected(tmp_path, random_stamps, trained):
+    names, trusted = ["artifact", "real"] * 12, [0] * 12 + [1] * 12
+    write_detector(tmp_path / "survey", 1, random_stamps(24), names, trusted=trusted)
+    convert_survey(tmp_path / "survey", tmp_path / "records", progress=False)
+    flags = ["--data", str(tmp_path / "records"), "--out", str(tmp_path / "run")]
+    assert run(flags, "--label_errors.folds", 2, "--label_errors.rule", "argmax") == 0
+    # Every third label is contradicted.
+    table = pd.read_csv(tmp_path / "run" / "label_errors.csv", index_col="unique_index")
+    assert table.index[table["suspect"] == 1].tolist() == [0, 3, 6, 9]
+    assert (table.loc[12:, "error_probability"] == 0).all()
 
 
 def test_stage_one_ends_with_a_gallery(flags, trained, tmp_path):
