@@ -206,7 +206,7 @@ def _write_detector(
     bar = tqdm(total=size, desc=entry["file"], unit="stamp", disable=not progress)
     with whole_file(out / entry["file"]) as temporary, bar:
         with cast(
-            BinaryIO, gzip.open(temporary, "wb") if compress else temporary.open("wb")
+            BinaryIO, gzip.open(temporary, "wb") if compress else open(temporary, "wb")
         ) as file:
             for first in range(0, size, _CHUNK):
                 # float64 beyond float32's range becomes infinite, and is counted as missing.
