@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rbkeras.cli import assignment, load_tensorflow, run_command, words_of
+from rbkeras.cli import add_labels, load_tensorflow, run_command, words_of
 from rbkeras.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,15 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("path", type=Path, help="directory, Avro file, or table of FITS stamps")
-    parser.add_argument(
-        "--labels",
-        nargs="+",
-        default=[],
-        type=assignment,
-        metavar="NAME=VALUE",
-        help="what names in a survey's object_type mean: 1 real, 0 bogus, -1 unlabelled; after "
-        "the path",
-    )
+    add_labels(parser, "what names in a survey's object_type")
     arguments = parser.parse_args(words_of(argv))
     path = arguments.path
 

@@ -127,6 +127,18 @@ def assignment(text: str) -> str:
     return text
 
 
+def add_labels(parser: argparse.ArgumentParser, meaning: str) -> None:
+    """Add the option that maps names in `object_type`; `meaning` is its help up to the colon."""
+    parser.add_argument(
+        "--labels",
+        nargs="+",
+        default=[],
+        type=assignment,
+        metavar="NAME=VALUE",
+        help=f"{meaning} mean: 1 real, 0 bogus, -1 unlabelled; after the paths",
+    )
+
+
 def load_tensorflow() -> None:
     """Import TensorFlow without its start-up notices, which drown the sentences that matter.
 

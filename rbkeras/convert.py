@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rbkeras.cli import assignment, continues, run_command, words_of
+from rbkeras.cli import add_labels, continues, run_command, words_of
 from rbkeras.errors import InputError
 
 if TYPE_CHECKING:
@@ -85,14 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         help="survey directories; Avro files and folders of them; or a folder of FITS stamps",
     )
     parser.add_argument("records", help="records directory to write")
-    parser.add_argument(
-        "--labels",
-        nargs="+",
-        default=[],
-        type=assignment,
-        metavar="NAME=VALUE",
-        help="what names in object_type mean: 1 real, 0 bogus, -1 unlabelled; after the paths",
-    )
+    add_labels(parser, "what names in object_type")
     parser.add_argument("--compress", action="store_true", help="write GZIP (smaller, slower)")
     parser.add_argument(
         "--overwrite",

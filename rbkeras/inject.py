@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
-from rbkeras.cli import assignment, run_command, words_of
+from rbkeras.cli import add_labels, run_command, words_of
 
 _DESCRIPTION = """\
 Make reals and bogus whose labels are right. A point source, as each detector's own bright reals
@@ -55,14 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="label_errors.csv of a run on the survey's records: suspects do not count as reals "
         "(default: wrong labels are told by their shape)",
     )
-    parser.add_argument(
-        "--labels",
-        nargs="+",
-        default=[],
-        type=assignment,
-        metavar="NAME=VALUE",
-        help="what names in object_type mean: 1 real, 0 bogus, -1 unlabelled",
-    )
+    add_labels(parser, "what names in object_type")
     parser.add_argument("--overwrite", action="store_true", help="replace earlier injected reals")
     parser.add_argument(
         "--no_progress", dest="progress", action="store_false", help="show no progress bar"

@@ -34,9 +34,13 @@ def fold_folders(run: Run) -> list[Path]:
 
 
 def check_folds(run: Run) -> None:
-    """Raise `InputError` where a fold, if any are trained, would lack samples or a class."""
+    """Raise `InputError` where a fold, or what folds judge, would lack samples or a class."""
     own = run.config.label_errors
     if own.table is None and run.config.policy != "keep":
+        doubted = np.where(run.trusted, np.int8(SKIP), run.labels)
+        require_both_classes(
+            doubted, source=run.records.directory, part="the labels that are not trusted"
+        )
         for k in range(len(fold_folders(run))):
             require_both_classes(
                 _targets(run, k)[0],

@@ -212,6 +212,24 @@ def test_labels_that_the_survey_trusts_are_not_suspected(tmp_path, random_stamps
     assert (table.loc[12:, "error_probability"] == 0).all()
 
 
+@pytest.mark.parametrize(
+    ("trusted", "words"),
+    [
+        (["no", "yes"] * 6, "expected 0, 1 or nothing in the column trusted"),
+        ([0, 1] * 6, "the labels that are not trusted"),
+    ],
+)
+def test_trust_that_leaves_nothing_to_judge_is_told_before_the_first_fold(
+    tmp_path, random_stamps, trained, fails_with, trusted, words
+):
+    names = ["artifact", "real"] * 6
+    write_detector(tmp_path / "survey", 1, random_stamps(12), names, trusted=trusted)
+    convert_survey(tmp_path / "survey", tmp_path / "records", progress=False)
+    flags = ["--data", str(tmp_path / "records"), "--out", str(tmp_path / "run")]
+    assert words in fails_with(find_label_errors.main, [*flags, "--label_errors.folds", 2])
+    assert not trained
+
+
 def test_stage_one_ends_with_a_gallery(flags, trained, tmp_path):
     page = tmp_path / "run" / "label_errors.html"
     assert run(flags, "--label_errors.gallery", 0) == 0

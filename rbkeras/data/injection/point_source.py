@@ -91,16 +91,18 @@ def fit_sources(differences: np.ndarray) -> Sources | None:
     bright = order[snr[order] >= _BRIGHT]
     if len(bright) < FEWEST:
         return None
-    fits = [_fit_shape(differences[i], noise[i]) for i in bright]
+    fits = [_fit(differences[i], noise[i], None) for i in bright]
     costs = np.array([cost for _, cost in fits])
-    best = np.argsort(costs)[: max(len(fits) // 2, FEWEST // 2)]
-    fwhm, beta, e1, e2 = np.median([fits[i][0] for i in best], axis=0).tolist()
+    best = np.argsort(costs)[: len(fits) // 2]
+    fwhm, beta, e1, e2 = np.median([fits[i][0][3:] for i in best], axis=0).tolist()
     psf = Psf(fwhm, beta, (e1, e2))
-    norm = 1 / unit_noise(psf, size)
-    places = np.array([_fit_place(differences[i], noise[i], psf) for i in range(len(differences))])
-    snr, x, y = places[:, 0] * norm / noise, places[:, 1], places[:, 2]
+    places = [_fit(own, level, psf)[0] for own, level in zip(differences, noise, strict=True)]
+    flux, x, y = np.array(places).T
+    snr = flux / unit_noise(psf, size) / noise
     # Wrong labels again: nothing there, or something that leans out of the middle.
     usable = (snr > _FAINTEST) & (np.maximum(np.abs(x), np.abs(y)) < 0.95 * _FARTHEST)
+    if not usable.any():
+        return None
     return Sources(psf, len(best), snr[usable], x[usable], y[usable])
 
 
@@ -124,41 +126,23 @@ def _core(size: int) -> slice:
     return slice((size - 1) // 2 - CORE, (size - 1) // 2 + CORE + 1)
 
 
-def _fit_shape(difference: np.ndarray, noise: float) -> tuple[np.ndarray, float]:
-    """Fit flux, place and shape; return the shape and how badly it fits."""
+def _fit(difference: np.ndarray, noise: float, psf: Psf | None) -> tuple[np.ndarray, float]:
+    """Fit flux, x and y, and without a `psf` its four numbers too; return all, and the misfit."""
     size, middle = len(difference), _core(len(difference))
     seen = difference[middle, middle].astype(np.float64)
-    flux = max(float(seen.sum()), noise)
+    scale = max(float(seen.sum()), noise)
+    shape = _START if psf is None else ()
 
     def residuals(values: np.ndarray) -> np.ndarray:
-        relative, x, y, fwhm, beta, e1, e2 = values
-        image = Psf(fwhm, beta, (e1, e2)).render(relative * flux, x, y, size=size, dtype=np.float64)
+        relative, x, y, *own = values
+        source = psf or Psf(own[0], own[1], (own[2], own[3]))
+        image = source.render(relative * scale, x, y, size=size, dtype=np.float64)
         return ((image[0, middle, middle] - seen) / noise).ravel()
 
+    lowest = [0, -_FARTHEST, -_FARTHEST, *(_LOWEST if shape else ())]
+    highest = [np.inf, _FARTHEST, _FARTHEST, *(_HIGHEST if shape else ())]
+    # By soft_l1 the light of a neighbour weighs less.
     found = least_squares(
-        residuals,
-        [1.0, 0.0, 0.0, *_START],
-        bounds=([0, -_FARTHEST, -_FARTHEST, *_LOWEST], [np.inf, _FARTHEST, _FARTHEST, *_HIGHEST]),
-        # The light of a neighbour weighs less.
-        loss="soft_l1",
+        residuals, [1.0, 0.0, 0.0, *shape], bounds=(lowest, highest), loss="soft_l1"
     )
-    return found.x[3:], float(found.cost)
-
-
-def _fit_place(difference: np.ndarray, noise: float, psf: Psf) -> tuple[float, float, float]:
-    """Fit flux and place of a source of known shape; return flux, x and y."""
-    size, middle = len(difference), _core(len(difference))
-    seen = difference[middle, middle].astype(np.float64)
-    flux = max(float(seen.sum()), noise)
-
-    def residuals(values: np.ndarray) -> np.ndarray:
-        image = psf.render(values[0] * flux, values[1], values[2], size=size, dtype=np.float64)
-        return ((image[0, middle, middle] - seen) / noise).ravel()
-
-    found = least_squares(
-        residuals,
-        [1.0, 0.0, 0.0],
-        bounds=([0, -_FARTHEST, -_FARTHEST], [np.inf, _FARTHEST, _FARTHEST]),
-        loss="soft_l1",
-    )
-    return float(found.x[0] * flux), float(found.x[1]), float(found.x[2])
+    return found.x * [scale, *[1.0] * (len(found.x) - 1)], float(found.cost)
