@@ -35,9 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     path = arguments.path
 
     def work() -> None:
-        from rbkeras.data.checking import check_records, check_survey, is_survey
+        from rbkeras.data.checking import check_records, check_survey
         from rbkeras.data.labels import parse_labels
         from rbkeras.data.records import is_records
+        from rbkeras.data.survey import is_survey
 
         labels = parse_labels(arguments.labels)
         reports = {}

@@ -1,4 +1,4 @@
-"""`python -m rbkeras.convert`: survey directory, alert packets or FITS stamps to records."""
+"""`python -m rbkeras.convert`: survey directories, alert packets or FITS stamps to records."""
 
 import argparse
 import math
@@ -20,6 +20,7 @@ examples:
   python -m rbkeras.convert data/raw/real_bogus1 data/processed/real_bogus1
   python -m rbkeras.convert SURVEY RECORDS --labels asteroid=1 variable=1 junk=0
   python -m rbkeras.convert SURVEY/january SURVEY/february RECORDS
+  python -m rbkeras.convert RECORDS OTHER_RECORDS SURVEY JOINED
   python -m rbkeras.convert ALERTS RECORDS --size 29 --labels_csv labels.csv
   python -m rbkeras.convert ALERTS RECORDS --size 29 --score_threshold 0.5
   python -m rbkeras.convert FITS_FOLDER RECORDS --size 29
@@ -82,7 +83,8 @@ def _parser() -> argparse.ArgumentParser:
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help="survey directories; Avro files and folders of them; or a folder of FITS stamps",
+        help="survey directories and records; Avro files and folders of them; or a folder of FITS "
+        "stamps",
     )
     parser.add_argument("records", help="records directory to write")
     add_labels(parser, "what names in object_type")
@@ -115,15 +117,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def _convert(arguments: argparse.Namespace, options: dict) -> int:
     from rbkeras.data.avro import is_alerts
-    from rbkeras.data.checking import is_survey
     from rbkeras.data.fits_source import is_fits_table
+    from rbkeras.data.records import is_records
+    from rbkeras.data.survey import is_survey
 
     first, records = Path(arguments.inputs[0]), Path(arguments.records)
     if is_survey(records) or is_fits_table(records) or any(records.glob("*.avro")):
         raise InputError(
             f"{records}: expected a directory for records, named last, found stamps to convert"
         )
-    survey = is_survey(first)
+    survey = is_survey(first) or is_records(first)
     if not survey and is_alerts(first):
         return _convert_alerts(arguments, options)
     if len(arguments.inputs) > 1 and not survey:

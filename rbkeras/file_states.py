@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rbkeras.errors import InputError
+
 
 def walked(
     folder: str | os.PathLike[str], on_error: Callable[[OSError], None] | None = None
@@ -81,3 +83,12 @@ def state_of(
         "modified": modified,
         "listing": listing.hexdigest(),
     }
+
+
+def require_state(path: Path, state: dict[str, Any]) -> None:
+    """Raise `InputError` unless a file that is being converted still has this `state_of`."""
+    if state_of(path) != state:
+        raise InputError(
+            f"{path}: expected it to stay as it was while it is converted, found it changed; call "
+            "the command again"
+        )

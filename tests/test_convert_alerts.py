@@ -288,3 +288,23 @@ def test_real_packets_are_converted_and_sound(tmp_path, read_all):
         known = dict(zip(params["candid"], np.load(raw / f"images{detector}.npy"), strict=True))
         for row in rows.itertuples():
             np.testing.assert_array_equal(stamps[row.unique_index], known[int(row.alert_id)])
+
+
+def test_records_of_more_alerts_are_joined(alerts, tmp_path, fails_with):
+    first, second = tmp_path / "first", tmp_path / "second"
+    for file, records in (("a.avro", first), ("b.avro", second)):
+        assert run(alerts / file, records, "--size", 5) == 0
+    assert run(alerts, tmp_path / "expected", "--size", 5) == 0
+    assert run(first, second, tmp_path / "found") == 0
+    found, expected = (open_records(tmp_path / name) for name in ("found", "expected"))
+    assert [path.read_bytes() for path in found.files] == [
+        path.read_bytes() for path in expected.files
+    ]
+    pd.testing.assert_frame_equal(found.samples, expected.samples)
+    said = fails_with(convert.main, [first, tmp_path / "found", tmp_path / "out"])
+    name = first_alert_of_all(open_records(first))
+    assert f"expected every alert once, but {name} also stands in {first}" in said
+
+
+def first_alert_of_all(records):
+    return records.samples["alert_id"].iloc[0]

@@ -62,12 +62,6 @@ def remarks_on_shape(shape: Sequence[int]) -> Iterator[str]:
         yield f"stamps are height x width x channels, so these have {shape[2]} channels"
 
 
-def is_survey(directory: str | Path) -> bool:
-    """Whether a directory looks like a survey."""
-    directory = Path(directory)
-    return any(any(directory.glob(name)) for name in ("images*.npy", "params*.csv"))
-
-
 def check_survey(directory: str | Path, *, labels: Mapping[str, int] = DEFAULT_LABELS) -> Report:
     """Read all of a survey directory."""
     detectors, problems = list_detectors(directory)

@@ -11,9 +11,10 @@ from typing import Any, BinaryIO
 import numpy as np
 import pandas as pd
 
+from rbkeras.data.detectors import Stamps
 from rbkeras.data.labels import DEFAULT_LABELS, encode_labels
 from rbkeras.errors import InputError
-from rbkeras.file_states import checksum, state_of
+from rbkeras.file_states import checksum, require_state, state_of
 from rbkeras.tables import DAMAGED, read_table, spreadsheet_row
 
 LABEL_COLUMN = "object_type"
@@ -26,6 +27,12 @@ class DetectorFiles:
     detector_id: int
     images: Path
     params: Path
+
+
+def is_survey(directory: str | Path) -> bool:
+    """Whether a directory looks like a survey."""
+    directory = Path(directory)
+    return any(any(directory.glob(name)) for name in ("images*.npy", "params*.csv"))
 
 
 def find_detectors(directory: str | Path) -> list[DetectorFiles]:
@@ -186,11 +193,7 @@ class DetectorData:
     def require_unchanged(self) -> None:
         """Raise `InputError` where a file is another by now than the one that was opened."""
         for path, state in zip(_paths(self.files), self.states, strict=True):
-            if state_of(path) != state:
-                raise InputError(
-                    f"{path}: expected it to stay as it was while it is converted, found it "
-                    "changed; call the command again"
-                )
+            require_state(path, state)
 
 
 def read_detector(
@@ -244,7 +247,7 @@ def require_row_per_stamp(files: DetectorFiles, stamps: np.ndarray, params: pd.D
 
 
 def require_same_shape(
-    files: DetectorFiles, stamps: np.ndarray, first_files: DetectorFiles, first: np.ndarray
+    files: DetectorFiles, stamps: Stamps, first_files: DetectorFiles, first: Stamps
 ) -> None:
     """Raise `InputError` unless a detector's stamps have the shape of the first one's."""
     expected, found = first.shape[1:], stamps.shape[1:]

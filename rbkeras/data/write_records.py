@@ -19,9 +19,10 @@ from rbkeras.data.earlier_records import (
     require_no_loss,
 )
 from rbkeras.data.encoding import frame_block
-from rbkeras.data.joined_survey import JoinedDetector, read_surveys
+from rbkeras.data.joined_survey import JoinedDetector, joined_labels, read_surveys
 from rbkeras.data.labels import DEFAULT_LABELS
 from rbkeras.data.records import DATA_INFO, FORMAT_VERSION, MANIFEST, SAMPLES
+from rbkeras.errors import InputError
 from rbkeras.files import read_json, remove_abandoned, reserve, whole_file, write_json
 from rbkeras.locks import alone
 from rbkeras.tables import stacked
@@ -41,6 +42,8 @@ def convert_survey(
 ) -> None:
     """Convert a survey directory, or several as one, to a records directory.
 
+    A records directory may stand in the place of a survey directory.
+
     Every detector is checked before the first is written. A file appears under its name when it
     is whole, and the manifest after each of them, so an interrupted conversion goes on where it
     stopped; detectors whose sources have the same checksums are not converted again.
@@ -54,9 +57,9 @@ def convert_survey(
     out
         The records directory.
     more
-        Further survey directories, joined as in `rbkeras.data.joined_survey.read_surveys`.
+        Further directories, joined as in `rbkeras.data.joined_survey.read_surveys`.
     labels
-        Label name to 0, 1 or -1.
+        Label name to 0, 1 or -1. Records keep their labels and bring the names of these.
     compress
         Write GZIP: smaller, and several times slower to write and to read.
     overwrite
@@ -68,10 +71,14 @@ def convert_survey(
     Raises
     ------
     InputError
-        When the survey is at fault, or `out` holds something else.
+        When a directory is at fault, `out` is one of them or holds something else.
     """
+    directories = [survey, *more]
+    if Path(out).resolve() in (Path(one).resolve() for one in directories):
+        raise InputError(f"{out}: expected another directory to write than those to read")
+    labels = joined_labels(directories, labels=labels)
     write_records(
-        list(read_surveys([survey, *more], labels=labels)),
+        list(read_surveys(directories, labels=labels)),
         out,
         source=survey,
         labels=labels,

@@ -1,0 +1,153 @@
+"""Detectors of a records directory, read as those of a survey directory are."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rbkeras.data.blocks import has_blocks
+from rbkeras.data.encoding import frame_length, pixels_of_frames
+from rbkeras.data.labels import LABEL_NAMES
+from rbkeras.data.records import SAMPLES, damaged, label_names, open_records, read_manifest
+from rbkeras.data.survey import DetectorFiles
+from rbkeras.errors import InputError
+from rbkeras.file_states import require_state, state_of
+
+#: Columns of the table of records that every records directory gives its samples anew.
+_OWN_COLUMNS = ["unique_index", "detector_id", "sample_index", "label"]
+
+
+class RecordedStamps:
+    """Stamps of one file of records: a selection is read, and its checksums compared, when sliced.
+
+    Parameters
+    ----------
+    path
+        Uncompressed records, as `rbkeras.data.encoding.frame_block` writes them.
+    size
+        Their number.
+    stamp_shape
+        Height, width, channels.
+    """
+
+    dtype = np.dtype("<f4")
+
+    def __init__(self, path: Path, size: int, stamp_shape: tuple[int, int, int]):
+        self._path = path
+        self.shape = (size, *stamp_shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        """float32 (n, H, W, C).
+
+        Raises
+        ------
+        InputError
+            When the file ends too early or a checksum is not that of the bytes.
+        """
+        first, last, step = rows.indices(len(self))
+        if step != 1:
+            raise ValueError(f"expected rows without gaps, got {rows}")
+        stamp_shape = self.shape[1:]
+        count, length = max(last - first, 0), frame_length(stamp_shape)
+        with self._path.open("rb", buffering=0) as file:
+            file.seek(first * length)
+            frames = np.fromfile(file, np.uint8, count * length)
+        if len(frames) < count * length:
+            raise damaged(self._path.parent, f"{self._path.name} ends before record {last}")
+        try:
+            pixels = pixels_of_frames(
+                frames.reshape(count, length), np.arange(count), stamp_shape=stamp_shape
+            )
+        except ValueError as error:
+            raise damaged(self._path.parent, f"{error}, in {self._path.name}") from None
+        return np.ascontiguousarray(pixels).view(self.dtype).reshape(count, *stamp_shape)
+
+
+@dataclass(frozen=True)
+class RecordedDetector:
+    """A detector of a records directory; attributes as in `rbkeras.data.survey.DetectorData`."""
+
+    files: DetectorFiles
+    stamps: RecordedStamps
+    labels: np.ndarray
+    params: pd.DataFrame
+    #: `images_sha256` and `params_sha256` of what the records were made of.
+    sources: Mapping[str, str]
+    #: What the two files were when they were opened.
+    states: tuple[dict[str, Any], ...]
+
+    @property
+    def detector_id(self) -> int:
+        """The detector's number."""
+        return self.files.detector_id
+
+    def checksums(self) -> dict[str, str]:
+        """Those of what the records were made of; labels count to the table."""
+        table = hashlib.sha256(self.sources["params_sha256"].encode() + self.labels.tobytes())
+        return {
+            "images_sha256": self.sources["images_sha256"],
+            "params_sha256": table.hexdigest(),
+        }
+
+    def require_unchanged(self) -> None:
+        """Raise `InputError` where a file is another by now than the one that was opened."""
+        for path, state in zip((self.files.images, self.files.params), self.states, strict=True):
+            require_state(path, state)
+
+
+def read_recorded(directory: str | Path) -> Iterator[RecordedDetector]:
+    """Open the detectors of a records directory one after the other, in its order.
+
+    Their `files` are the file of records and the table of all of them.
+
+    Raises
+    ------
+    InputError
+        As `rbkeras.data.records.open_records` does, and where the records are the original's or
+        compressed: these cannot be read from the middle.
+    """
+    records = open_records(directory)
+    if not has_blocks(records):
+        raise InputError(
+            f"{directory}: expected records that rbkeras.convert wrote without --compress, found "
+            "others; name what they were made of, or convert it again"
+        )
+    table = records.samples
+    states = [state_of(path) for path in (*records.files, records.directory / SAMPLES)]
+    entries = read_manifest(records.directory)["detectors"]
+    for entry, path, state in zip(entries, records.files, states[:-1], strict=True):
+        own = table.iloc[entry["start_index"] : entry["start_index"] + entry["size"]]
+        yield RecordedDetector(
+            DetectorFiles(entry["detector_id"], path, records.directory / SAMPLES),
+            RecordedStamps(path, entry["size"], records.stamp_shape),
+            own["label"].to_numpy(np.int8),
+            own.drop(columns=_OWN_COLUMNS).reset_index(drop=True),
+            {name: entry[name] for name in ("images_sha256", "params_sha256")},
+            (state, states[-1]),
+        )
+
+
+def with_recorded_labels(labels: Mapping[str, int], directory: str | Path) -> dict[str, int]:
+    """Add the label names of a records directory to `labels`.
+
+    Raises
+    ------
+    InputError
+        Where a name has two meanings; that of the records cannot be changed any more.
+    """
+    recorded = label_names(open_records(directory)) or {}
+    for name, value in recorded.items():
+        if labels.get(name, value) != value:
+            meaning = LABEL_NAMES.get(value, value)
+            raise InputError(
+                f"{directory}: expected {name} to mean {LABEL_NAMES[labels[name]]}, found records "
+                f"in which it means {meaning}; say --labels {name}={meaning} or leave it out"
+            )
+    return {**labels, **recorded}

@@ -1,0 +1,174 @@
+"""Records as something to convert, alone and joined with others."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from detectors import write_detector
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbkeras import convert
+from rbkeras.data.encoding import frame_block
+from rbkeras.data.recorded import RecordedStamps, read_recorded
+from rbkeras.data.records import open_records
+from rbkeras.data.survey import read_survey
+from rbkeras.data.write_records import convert_survey
+from rbkeras.errors import InputError
+
+
+def run(*arguments):
+    return convert.main([str(argument) for argument in arguments])
+
+
+def files_of(directory):
+    return {path.name: path.read_bytes() for path in directory.glob("data*")}
+
+
+@pytest.fixture
+def later(tmp_path, random_stamps):
+    """More of detector 2, with a column of its own, and a detector 11."""
+    folder = tmp_path / "later"
+    write_detector(folder, 2, random_stamps(5, detector=2, seed=1), ["real"] * 5, night=range(5))
+    write_detector(folder, 11, random_stamps(3, detector=11), ["bogus", "real", "unlabelled"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def one_file(tmp_path_factory):
+    """Nine stamps in a file of records."""
+    stamps = np.random.default_rng(3).normal(size=(9, 3, 2, 2)).astype("<f4")
+    stamps[4, 1, 1, 0] = np.nan
+    path = tmp_path_factory.mktemp("records") / "data7.tfrecord"
+    names = ("label", "detector_id", "sample_index", "unique_index")
+    path.write_bytes(frame_block(stamps, **dict.fromkeys(names, 1)).tobytes())
+    return path, stamps
+
+
+@given(first=st.none() | st.integers(-12, 12), last=st.none() | st.integers(-12, 12))
+def test_slices_are_those_of_the_array(one_file, first, last):
+    path, stamps = one_file
+    recorded = RecordedStamps(path, *stamps.shape[:1], stamps.shape[1:])
+    assert recorded.shape == stamps.shape
+    assert len(recorded) == 9
+    np.testing.assert_array_equal(recorded[first:last], stamps[first:last])
+    assert recorded[first:last].dtype == stamps.dtype
+
+
+def test_records_have_the_detectors_of_their_survey(survey, tmp_path):
+    assert run(survey, tmp_path / "records") == 0
+    recorded = list(read_recorded(tmp_path / "records"))
+    for one, other in zip(recorded, read_survey(survey), strict=True):
+        assert one.detector_id == other.detector_id
+        np.testing.assert_array_equal(one.stamps[:], other.stamps)
+        np.testing.assert_array_equal(one.labels, other.labels)
+        assert one.params.astype(str).to_dict("list") == other.params.astype(str).to_dict("list")
+
+
+def test_records_in_the_place_of_their_survey_make_the_same(survey, later, tmp_path):
+    assert run(survey, tmp_path / "first") == 0
+    assert run(survey, later, tmp_path / "expected") == 0
+    assert run(tmp_path / "first", later, tmp_path / "found") == 0
+    assert files_of(tmp_path / "found") == files_of(tmp_path / "expected")
+    found, expected = (open_records(tmp_path / name).samples for name in ("found", "expected"))
+    pd.testing.assert_frame_equal(found, expected)
+
+
+def test_two_records_directories_are_joined(survey, later, tmp_path):
+    assert run(survey, tmp_path / "first") == 0
+    assert run(later, tmp_path / "second") == 0
+    assert run(survey, later, tmp_path / "expected") == 0
+    assert run(tmp_path / "first", tmp_path / "second", tmp_path / "found") == 0
+    assert files_of(tmp_path / "found") == files_of(tmp_path / "expected")
+
+
+def test_detectors_come_in_the_order_of_their_names(tmp_path, random_stamps):
+    for folder, detectors in (("some", (10, 2)), ("others", (101, 1))):
+        for number in detectors:
+            stamps = random_stamps(4, detector=number)
+            write_detector(tmp_path / folder, number, stamps, ["real", "bogus"] * 2)
+    assert run(tmp_path / "some", tmp_path / "records") == 0
+    assert run(tmp_path / "records", tmp_path / "others", tmp_path / "out") == 0
+    found = [path.name for path in open_records(tmp_path / "out").files]
+    assert found == [f"data{number}.tfrecord" for number in (1, 10, 101, 2)]
+
+
+def test_called_again_nothing_is_written_anew(survey, later, tmp_path):
+    assert run(survey, tmp_path / "first") == 0
+    assert run(tmp_path / "first", tmp_path / "out") == 0
+    state = (tmp_path / "out" / "data1.tfrecord").stat().st_mtime_ns
+    assert run(tmp_path / "first", later, tmp_path / "out") == 0
+    assert (tmp_path / "out" / "data1.tfrecord").stat().st_mtime_ns == state
+
+
+def test_labels_count_to_the_checksums(tmp_path, random_stamps):
+    write_detector(tmp_path / "survey", 1, random_stamps(4), ["junk", "star"] * 2)
+    found = []
+    for name, labels in (("one", ("junk=0", "star=1")), ("other", ("junk=1", "star=0"))):
+        assert run(tmp_path / "survey", tmp_path / name, "--labels", *labels) == 0
+        found.append(next(read_recorded(tmp_path / name)).checksums())
+    assert found[0]["images_sha256"] == found[1]["images_sha256"]
+    assert found[0]["params_sha256"] != found[1]["params_sha256"]
+
+
+def test_names_of_labels_come_with_records(tmp_path, random_stamps, fails_with):
+    write_detector(tmp_path / "old", 1, random_stamps(4), ["junk", "star"] * 2)
+    write_detector(tmp_path / "new", 2, random_stamps(4, detector=2), ["junk", "real"] * 2)
+    assert run(tmp_path / "old", tmp_path / "first", "--labels", "junk=0", "star=1") == 0
+    assert run(tmp_path / "first", tmp_path / "new", tmp_path / "out") == 0
+    assert open_records(tmp_path / "out").samples["label"].tolist() == [0, 1] * 4
+    given = [tmp_path / "first", tmp_path / "new", tmp_path / "b", "--labels", "junk=real"]
+    said = fails_with(convert.main, given)
+    assert "expected junk to mean real, found records in which it means bogus" in said
+
+
+def test_nothing_is_written_over_what_is_read(own_records, later, fails_with):
+    before = files_of(own_records)
+    said = fails_with(convert.main, [own_records, later, own_records, "--overwrite"])
+    assert "another directory to write" in said
+    assert files_of(own_records) == before
+
+
+@pytest.mark.parametrize("kind", ["compressed", "original"])
+def test_records_that_cannot_be_read_from_the_middle(
+    kind, survey, tmp_path, write_original, random_stamps, fails_with
+):
+    if kind == "compressed":
+        assert run(survey, tmp_path / "first", "--compress") == 0
+    else:
+        write_original(tmp_path / "first", {1: (random_stamps(3), [0, 1, 1])})
+    said = fails_with(convert.main, [tmp_path / "first", tmp_path / "out"])
+    assert "without --compress" in said
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_damaged_records_are_told_and_do_no_harm(own_records, later, tmp_path, fails_with):
+    path = own_records / "data10.tfrecord"
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"corrupted record.*data10\.tfrecord"):
+        convert_survey(own_records, tmp_path / "out", more=[later], progress=False)
+    with pytest.raises(InputError, match="interrupted"):
+        open_records(tmp_path / "out")
+    path.write_bytes(content[:-1])
+    said = fails_with(convert.main, [own_records, later, tmp_path / "out"])
+    assert f"expected {len(content)} bytes, found {len(content) - 1}" in said
+
+
+def test_a_file_cut_short_since_it_was_opened(own_records):
+    detector = next(read_recorded(own_records))
+    path = detector.files.images
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match="ends before record 12"):
+        detector.stamps[:]
+    with pytest.raises(InputError, match="found it changed"):
+        detector.require_unchanged()
+
+
+def test_copied_records_are_as_good(own_records, tmp_path):
+    assert run(own_records, tmp_path / "out") == 0
+    shutil.rmtree(own_records)
+    assert run(tmp_path / "out", tmp_path / "again") == 0
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "again")
