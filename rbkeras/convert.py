@@ -100,7 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     group.add_argument("--skip_bad", action="store_true", help="leave out stamps that are at fault")
     group = parser.add_argument_group("alert packets, which are unlabelled otherwise")
-    group.add_argument("--labels_csv", metavar="FILE", help="table of alert_id and object_type")
+    group.add_argument(
+        "--labels_csv", metavar="FILE", help="table of alert_id, object_type and maybe trusted"
+    )
     group.add_argument(
         "--score_threshold",
         type=float,
@@ -168,6 +170,7 @@ def _convert_alerts(arguments: argparse.Namespace, options: dict) -> int:
         names_by_table,
         own_names,
         require_scores,
+        trust_by_table,
     )
     from rbkeras.data.alert_source import AlertSource
     from rbkeras.data.alerts import repeated_alerts
@@ -175,8 +178,10 @@ def _convert_alerts(arguments: argparse.Namespace, options: dict) -> int:
     if arguments.labels_csv and arguments.score_threshold is not None:
         raise InputError("expected at most one of --labels_csv and --score_threshold, got both")
     namer: Namer = own_names
+    truster: Namer | None = None
     if arguments.labels_csv:
         namer = names_by_table(arguments.labels_csv)
+        truster = trust_by_table(arguments.labels_csv)
     elif arguments.score_threshold is not None:
         if not math.isfinite(arguments.score_threshold):
             raise InputError(
@@ -193,7 +198,7 @@ def _convert_alerts(arguments: argparse.Namespace, options: dict) -> int:
         score_field=arguments.score_field,
         on_bad=on_bad,
     )
-    of_alerts = {"namer": namer, "repeated": repeated_alerts, "on_bad": on_bad}
+    of_alerts = {"namer": namer, "truster": truster, "repeated": repeated_alerts, "on_bad": on_bad}
     return _convert_source(source, arguments.records, options | of_alerts, bad)
 
 

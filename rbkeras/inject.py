@@ -18,8 +18,12 @@ examples:
   python -m rbkeras.convert SURVEY INJECTED RECORDS
   python -m rbkeras.inject SURVEY INJECTED --count 5000 --label_errors RUN/label_errors.csv
 
-INJECTED is a survey directory of the same detectors. Convert it together with the survey: a
-detector's injected stamps then follow its own.
+  python -m rbkeras.convert ALERTS RECORDS --size 29 --labels_csv labels.csv
+  python -m rbkeras.inject RECORDS INJECTED
+  python -m rbkeras.convert RECORDS INJECTED NEW_RECORDS
+
+INJECTED is a survey directory of the same detectors. Convert it together with the survey, or with
+its records: a detector's injected stamps then follow its own.
 """
 
 
@@ -31,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("survey", type=Path, metavar="SURVEY", help="survey directory")
+    parser.add_argument("survey", type=Path, metavar="SURVEY", help="survey directory, or records")
     parser.add_argument("out", type=Path, metavar="INJECTED", help="folder to write")
     parser.add_argument(
         "--count",
@@ -85,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"{sources.used} reals"
             )
         folders = f"{quote(str(arguments.survey))} {quote(str(arguments.out))}"
-        print(f"convert both: python -m rbkeras.convert {folders} RECORDS")
+        print(f"convert both: python -m rbkeras.convert {folders} NEW_RECORDS")
 
     return run_command(work)
 

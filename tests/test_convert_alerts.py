@@ -15,9 +15,11 @@ from packets import (
 )
 
 from rbkeras import convert
+from rbkeras.config import FitConfig
 from rbkeras.data import write_records
 from rbkeras.data.records import open_records
 from rbkeras.data.spool import StampSpool
+from rbkeras.rundir import Run
 
 SCORES = (0.1, 0.5, None, 0.9)
 
@@ -302,9 +304,21 @@ def test_records_of_more_alerts_are_joined(alerts, tmp_path, fails_with):
     ]
     pd.testing.assert_frame_equal(found.samples, expected.samples)
     said = fails_with(convert.main, [first, tmp_path / "found", tmp_path / "out"])
-    name = first_alert_of_all(open_records(first))
+    name = open_records(first).samples["alert_id"].iloc[0]
     assert f"expected every alert once, but {name} also stands in {first}" in said
 
 
-def first_alert_of_all(records):
-    return records.samples["alert_id"].iloc[0]
+def test_labels_of_a_table_may_be_trusted(alerts, tmp_path, fails_with):
+    names = [packet(number)["candid"] for number in range(12)]
+    labels = tmp_path / "labels.csv"
+    table = pd.DataFrame({"alert_id": names, "object_type": ["real", "bogus"] * 6})
+    table.assign(trusted=[1, 0, None] * 4).head(9).to_csv(labels, index=False)
+    assert run(alerts, tmp_path / "out", "--size", 5, "--labels_csv", labels) == 0
+    records = open_records(tmp_path / "out")
+    trusted = Run(FitConfig(data=tmp_path / "out"), records, records.samples["label"]).trusted
+    found = set(records.samples["alert_id"][trusted])
+    assert found == {str(names[number]) for number in (0, 3, 6)}
+    with labels.open("a") as file:
+        file.write(f"{names[0]},real,0\n")
+    line = fails_with(convert.main, [alerts, tmp_path / "again", "--labels_csv", labels])
+    assert f"expected one value of trusted for alert {names[0]}, found 1" in line

@@ -11,6 +11,7 @@ from rbkeras.errors import InputError
 from rbkeras.tables import read_table
 
 NO_LABEL = "unlabelled"
+TRUST_COLUMN = "trusted"
 # Gives every row of an identity table a label name.
 Namer = Callable[[pd.DataFrame], pd.Series]
 
@@ -82,17 +83,7 @@ def names_by_table(path: str | Path) -> Namer:
         When it cannot be read, or an alert has two names. The namer raises when it knows none of
         the alerts.
     """
-    wanted = ["alert_id", LABEL_COLUMN]
-    table = read_table(path, wanted, dtype={"alert_id": "string"}, words=LABEL_COLUMN)
-    pairs = pd.DataFrame(
-        {"alert_id": _stripped(table["alert_id"]), "name": _stripped(table[LABEL_COLUMN])}
-    )
-    pairs = pairs.dropna().drop_duplicates()
-    twice = pairs["alert_id"][pairs["alert_id"].duplicated()]
-    if len(twice):
-        both = ", ".join(pairs["name"][pairs["alert_id"] == twice.iloc[0]])
-        raise InputError(f"{path}: expected one name for alert {twice.iloc[0]}, found {both}")
-    known = pairs.set_index("alert_id")["name"]
+    known = _by_alert(path, _read(path), LABEL_COLUMN, what="name")
 
     def name(identity: pd.DataFrame) -> pd.Series:
         found = identity["alert_id"].map(known)
@@ -104,3 +95,41 @@ def names_by_table(path: str | Path) -> Namer:
         return found.fillna(NO_LABEL)
 
     return name
+
+
+def trust_by_table(path: str | Path) -> Namer | None:
+    """Look up by alert_id which labels of such a table are certain; None if it does not say.
+
+    Parameters
+    ----------
+    path
+        See `names_by_table`. Its column `trusted` is what `rbkeras.rundir.Run.trusted` takes;
+        nothing where an alert is not in it.
+
+    Raises
+    ------
+    InputError
+        When it cannot be read, or an alert is both trusted and not.
+    """
+    table = _read(path)
+    if TRUST_COLUMN not in table:
+        return None
+    known = _by_alert(path, table, TRUST_COLUMN, what="value of trusted")
+    return lambda identity: identity["alert_id"].map(known)
+
+
+def _read(path: str | Path) -> pd.DataFrame:
+    wanted = ["alert_id", LABEL_COLUMN]
+    dtypes = {"alert_id": "string", TRUST_COLUMN: "string"}
+    return read_table(path, wanted, dtype=dtypes, words=LABEL_COLUMN)
+
+
+def _by_alert(path: str | Path, table: pd.DataFrame, column: str, *, what: str) -> pd.Series:
+    """Texts of a column, indexed by alert_id; those of blanks alone are left out."""
+    pairs = pd.DataFrame({"alert_id": _stripped(table["alert_id"]), "it": _stripped(table[column])})
+    pairs = pairs.dropna().drop_duplicates()
+    twice = pairs["alert_id"][pairs["alert_id"].duplicated()]
+    if len(twice):
+        both = ", ".join(pairs["it"][pairs["alert_id"] == twice.iloc[0]])
+        raise InputError(f"{path}: expected one {what} for alert {twice.iloc[0]}, found {both}")
+    return pairs.set_index("alert_id")["it"]

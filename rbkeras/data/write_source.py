@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from rbkeras.data.alert_labels import Namer, own_names
+from rbkeras.data.alert_labels import TRUST_COLUMN, Namer, own_names
 from rbkeras.data.labels import DEFAULT_LABELS, encode_labels
 from rbkeras.data.samples import Block, OnBad, SampleSource, report_bad
 from rbkeras.data.spool import SpooledStamps, StampSpool
@@ -50,6 +50,7 @@ def convert_source(
     out: str | Path,
     *,
     namer: Namer = own_names,
+    truster: Namer | None = None,
     repeated: Callable[[pd.DataFrame], pd.Series] | None = None,
     on_bad: OnBad | None = None,
     labels: Mapping[str, int] = DEFAULT_LABELS,
@@ -72,6 +73,8 @@ def convert_source(
         See `rbkeras.data.write_records.convert_survey`.
     namer
         Gives every row of the source's table a name for `labels`; it is called once, with all.
+    truster
+        Gives every row what its column `trusted` is to say; None adds no such column.
     repeated
         Says of every row of the source's table whether its stamp has been there before: folds of a
         cross-validation would be no strangers to each other.
@@ -100,6 +103,8 @@ def convert_source(
                 report_bad(InputError(fault), on_bad)
             table = table[~again].copy()
         table[LABEL_COLUMN] = namer(table).astype(str)
+        if truster is not None:
+            table[TRUST_COLUMN] = truster(table)
         encoded = encode_labels(table[LABEL_COLUMN], labels, source=source.name)
         params = table.drop(columns=["sample_index", "detector_id"])
         detectors = []

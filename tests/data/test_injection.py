@@ -1,4 +1,5 @@
 import json
+import shutil
 from itertools import islice
 
 import numpy as np
@@ -22,6 +23,7 @@ from rbkeras.data.simulation.sky import Psf, draw_conditions
 from rbkeras.data.survey import read_survey
 from rbkeras.data.write_records import convert_survey
 from rbkeras.errors import InputError
+from rbkeras.verdicts import read_verdicts
 
 SIZE = 29
 
@@ -335,7 +337,7 @@ def test_command(small, tmp_path, capsys):
     assert inject.main(words) == 0
     said = capsys.readouterr().out
     assert "detector 1: point sources of" in said
-    assert f"rbkeras.convert {small} {tmp_path / 'out'} RECORDS" in said
+    assert f"rbkeras.convert {small} {tmp_path / 'out'} NEW_RECORDS" in said
     assert convert_survey(tmp_path / "out", tmp_path / "records", progress=False) is None
 
     assert inject.main(words) == 2
@@ -360,3 +362,38 @@ def test_command_reads_suspects(small, tmp_path, capsys):
     assert "suspect" in capsys.readouterr().err
     table.write_text("detector_id,sample_index,suspect\n1,0,1\n")
     assert inject.main([*words, "--label_errors", str(table)]) == 0
+
+
+# --- made of records ------------------------------------------------------------------------------
+
+
+def test_records_give_what_their_survey_gives(small, tmp_path):
+    convert_survey(small, tmp_path / "records", progress=False)
+    for source, out in ((small, "expected"), (tmp_path / "records", "found")):
+        inject_survey(source, tmp_path / out, count=15, progress=False)
+    for name in ("images1.npy", "params1.csv"):
+        expected = (tmp_path / "expected" / name).read_bytes()
+        assert (tmp_path / "found" / name).read_bytes() == expected
+    convert_survey(small, tmp_path / "one", more=[tmp_path / "expected"], progress=False)
+    convert_survey(
+        tmp_path / "records", tmp_path / "other", more=[tmp_path / "found"], progress=False
+    )
+    one, other = (open_records(tmp_path / name) for name in ("one", "other"))
+    assert one.files[0].read_bytes() == other.files[0].read_bytes()
+    pd.testing.assert_frame_equal(one.samples, other.samples)
+
+
+def test_every_injected_alert_has_a_name_of_its_own(small, tmp_path):
+    survey = shutil.copytree(small, tmp_path / "survey")
+    table = pd.read_csv(survey / "params1.csv")
+    numbers = range(2_500_000_000_000_000_000, 2_500_000_000_000_000_000 + len(table))
+    table.assign(alert_id=numbers, survey_score=0.9).to_csv(survey / "params1.csv", index=False)
+    inject_survey(survey, tmp_path / "made", count=10, seed=5, progress=False)
+    made = pd.read_csv(tmp_path / "made" / "params1.csv")
+    assert made["alert_id"].tolist() == [f"injected-5-1-{row}" for row in range(20)]
+    assert "survey_score" not in made
+    convert_survey(survey, tmp_path / "records", more=[tmp_path / "made"], progress=False)
+    samples = open_records(tmp_path / "records").samples
+    assert samples["alert_id"].tolist() == [*map(str, numbers), *made["alert_id"]]
+    (tmp_path / "verdicts.csv").write_text(f"alert_id,verdict\n{numbers[3]},bogus\n")
+    assert read_verdicts(tmp_path / "verdicts.csv", samples).to_dict() == {3: "bogus"}

@@ -8,6 +8,7 @@ from astropy.stats import mad_std
 from scipy.ndimage import maximum_filter
 from scipy.signal import fftconvolve
 
+from rbkeras.data.detectors import Stamps
 from rbkeras.data.injection.point_source import CORE, noise_around
 from rbkeras.data.simulation.sky import Psf, pixel_grid
 
@@ -48,7 +49,7 @@ class Scene:
 
 
 def quiet_scenes(
-    stamps: np.ndarray, *, reference: int, difference: int, rng: np.random.Generator
+    stamps: Stamps, *, reference: int, difference: int, rng: np.random.Generator
 ) -> Iterator[Scene | None]:
     """Draw scenes without end whose centre has nothing in the difference; None is a useless draw.
 
@@ -78,7 +79,7 @@ def quiet_scenes(
 
 
 def noise_peaks(
-    stamps: np.ndarray, psf: Psf, *, difference: int, rng: np.random.Generator
+    stamps: Stamps, psf: Psf, *, difference: int, rng: np.random.Generator
 ) -> Iterator[Scene | None]:
     """Draw scenes without end whose centre is a peak of the difference; None is a useless draw.
 
@@ -116,9 +117,9 @@ def move(stamp: np.ndarray, step: Step) -> np.ndarray:
     return wide[first : first + size, second : second + size]
 
 
-def _drawn(stamps: np.ndarray, rng: np.random.Generator) -> tuple[int, np.ndarray]:
+def _drawn(stamps: Stamps, rng: np.random.Generator) -> tuple[int, np.ndarray]:
     row = int(rng.integers(len(stamps)))
-    return row, np.asarray(stamps[row], np.float64)
+    return row, np.asarray(stamps[row : row + 1][0], np.float64)
 
 
 def _moved(

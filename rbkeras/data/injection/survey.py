@@ -12,15 +12,19 @@ from tqdm import tqdm
 
 from rbkeras.data.injection.point_source import CORE, FEWEST, Sources, fit_sources, unit_noise
 from rbkeras.data.injection.scenes import Scene, noise_peaks, quiet_scenes
+from rbkeras.data.joined_survey import Part, read_directory
 from rbkeras.data.labels import DEFAULT_LABELS, REAL
-from rbkeras.data.survey import LABEL_COLUMN, DetectorData, read_survey, write_header
+from rbkeras.data.survey import LABEL_COLUMN, write_header
 from rbkeras.errors import InputError
 from rbkeras.files import whole_file, write_json
 
 #: Stands in the folder and says how it was made.
 MARKER = "injection.json"
 #: Columns that tell of the detection which a scene was taken from.
-_OF_DETECTIONS = ("snr", "s2n", "magnitude", "mag", "magpsf")
+_OF_DETECTIONS = (
+    *("snr", "s2n", "magnitude", "mag", "magpsf"),
+    *("survey_score", "survey_score_name"),
+)
 #: What a table of suspects has to have.
 SUSPECT_COLUMNS = ("detector_id", "sample_index", "suspect")
 _SMALLEST = 21
@@ -63,13 +67,15 @@ def inject_survey(
     Parameters
     ----------
     survey
-        Survey directory with stamps (N, size, size, C) of at least 21 pixels.
+        Survey directory, or uncompressed records, with stamps (N, size, size, C) of at least 21
+        pixels.
     out
         Folder to write: ``images<ID>.npy`` (float32) and ``params<ID>.csv`` for each detector of
         `survey`, first the reals. The table has the columns of the stamp that a scene was taken
-        from, without magnitudes; `object_type` is 'real' or 'bogus', `snr` that of the source or of
-        the peak, `made_from` the number of that stamp in its array, and `trusted` is 1, so that
-        stage 1 does not doubt them.
+        from, without magnitudes and scores. `object_type` is 'real' or 'bogus', `snr` that of the
+        source or of the peak, `made_from` the number of the scene's stamp among those of its
+        detector, and `trusted` is 1, so that stage 1 does not doubt them. Where there is an
+        `alert_id`, each has one of its own.
     count
         Stamps to make of either class, shared out among the detectors by their numbers of stamps;
         None makes as many as there are labelled real.
@@ -99,7 +105,7 @@ def inject_survey(
         there are too few bright reals or places beside detections, or `out` is there already.
     """
     out = Path(out)
-    detectors = list(read_survey(survey, labels=labels))
+    detectors = list(read_directory(survey, labels=labels))
     _check(detectors, channels, count=count, seed=seed)
     _make_room(out, overwrite=overwrite)
     total = sum(int((d.labels == REAL).sum()) for d in detectors) if count is None else count
@@ -117,6 +123,9 @@ def inject_survey(
             stamps, params = _made_of(
                 detector, found[number], share, channels, rng=np.random.default_rng(child), bar=bar
             )
+            if "alert_id" in params:
+                # Verdicts go by it.
+                params["alert_id"] = [f"injected-{seed}-{number}-{i}" for i in range(len(params))]
             with (temporary / f"images{number}.npy").open("wb") as file:
                 write_header(file, stamps.shape)
                 file.write(stamps.data)
@@ -125,9 +134,7 @@ def inject_survey(
     return found
 
 
-def _check(
-    detectors: Sequence[DetectorData], channels: Channels, *, count: int | None, seed: int
-) -> None:
+def _check(detectors: Sequence[Part], channels: Channels, *, count: int | None, seed: int) -> None:
     if seed < 0 or (count is not None and count < 1):
         raise InputError(f"expected --seed from 0 and --count from 1 on, got {seed} and {count}")
     _, height, width, depth = detectors[0].stamps.shape
@@ -159,7 +166,7 @@ def _shares(total: int, sizes: Sequence[int]) -> list[int]:
     return np.diff(edges).tolist()
 
 
-def _trusted_reals(detector: DetectorData, suspects: pd.DataFrame | None) -> np.ndarray:
+def _trusted_reals(detector: Part, suspects: pd.DataFrame | None) -> np.ndarray:
     """Rows of the stamps that are labelled real, and not suspect."""
     taken = detector.labels == REAL
     if suspects is not None:
@@ -175,7 +182,7 @@ def _trusted_reals(detector: DetectorData, suspects: pd.DataFrame | None) -> np.
 
 
 def _all_sources(
-    detectors: Sequence[DetectorData],
+    detectors: Sequence[Part],
     rows: Sequence[np.ndarray],
     channels: Channels,
     *,
@@ -204,7 +211,7 @@ def _all_sources(
 
 
 def _differences(
-    detector: DetectorData,
+    detector: Part,
     rows: np.ndarray,
     channels: Channels,
     rng: np.random.Generator,
@@ -214,14 +221,16 @@ def _differences(
     """Read differences (n, size, size), float64, that have data in the middle."""
     if len(rows) > most:
         rows = np.sort(rng.choice(rows, most, replace=False))
-    differences = np.asarray(detector.stamps[rows][..., channels.difference], np.float64)
+    differences = np.empty((len(rows), *detector.stamps.shape[1:3]))
+    for difference, row in zip(differences, rows.tolist(), strict=True):
+        difference[:] = detector.stamps[row : row + 1][0, ..., channels.difference]
     centre = (differences.shape[1] - 1) // 2
     core = differences[:, centre - CORE : centre + CORE + 1, centre - CORE : centre + CORE + 1]
     return differences[np.isfinite(core).all(axis=(1, 2))]
 
 
 def _made_of(
-    detector: DetectorData,
+    detector: Part,
     sources: Sources,
     count: int,
     channels: Channels,
@@ -257,7 +266,7 @@ def _with_source(
 
 
 def _gather(
-    draws: Iterator[Scene | None], count: int, *, name: str, detector: DetectorData, bar: tqdm
+    draws: Iterator[Scene | None], count: int, *, name: str, detector: Part, bar: tqdm
 ) -> tuple[np.ndarray, pd.DataFrame]:
     """Collect stamps and their rows of the table."""
     stamps = np.empty((count, *detector.stamps.shape[1:]), "<f4")
