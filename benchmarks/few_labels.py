@@ -5,12 +5,11 @@ all of them right; the others are taken away. Stage 2 alone is trained, with and
 that have lost theirs, and tested on first scores. Called again, it trains nothing twice.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from commands import call, make_parser
+from commands import FIGURES, call, figures, make_parser, print_markdown, read_metrics
 from measure import machine
 
 from rbkeras import convert, fit, simulate
@@ -77,7 +76,7 @@ def train(folder: Path, side: str, *, seed: int) -> dict[str, float]:
         "decision.second_look": 0,
     }
     call(fit, flags, options)
-    return json.loads((run / "evaluation" / "metrics.json").read_text())
+    return read_metrics(run / "evaluation")
 
 
 def main() -> int:
@@ -94,12 +93,9 @@ def main() -> int:
             make_survey(folder, seed=seed, labels=arguments.labels)
         for side in arguments.sides:
             found = train(folder, side, seed=seed)
-            rows.append(
-                (side, seed, [found["fpr_at_tpr90"], found["fpr_at_tpr95"], 1 - found["auc"]])
-            )
-    print("\n| stamps and loss | seed | at 0.9 | at 0.95 | 1 - AUC |\n|---|---|---|---|---|")
-    for side, seed, figures in sorted(rows, key=lambda row: arguments.sides.index(row[0])):
-        print(f"| {side} | {seed} | " + " | ".join(f"{value:.5f}" for value in figures) + " |")
+            rows.append([side, seed, *figures(found)])
+    rows.sort(key=lambda row: arguments.sides.index(row[0]))
+    print_markdown(["stamps and loss", "seed", *FIGURES], rows)
     return 0
 
 

@@ -6,14 +6,19 @@ stages are done on the survey as it is, and on it together with the reals and bo
 Called again, nothing is trained twice.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-from commands import call, make_parser
+from commands import (
+    FIGURES,
+    call,
+    f1_of_suspects,
+    figures,
+    make_parser,
+    print_markdown,
+    read_metrics,
+)
 from measure import machine
-from sklearn.metrics import f1_score
 
 from rbkeras import convert, fit, inject, simulate
 
@@ -31,19 +36,11 @@ def make_survey(folder: Path, *, seed: int, rate: float, test: bool) -> None:
     call(simulate, [folder / "survey"], {"seed": seed, "label_error": rate} | count)
 
 
-def train(folder: Path, *, test: Path, **options: Any) -> dict[str, float]:
+def train(folder: Path, *, test: Path, **options: Any) -> dict[str, Any]:
     tests = {"test_real": test / "real.npy", "test_bogus": test / "bogus.npy"}
     common = {"data": folder / "records", "out": folder / "run"}
     call(fit, [], common | tests | options)
-    return json.loads((folder / "run" / "evaluation" / "metrics.json").read_text())
-
-
-def found_errors(survey: Path, run: Path) -> str:
-    """F1 of the suspects among the survey's own stamps, against the truth."""
-    truth = pd.read_csv(survey / "truth.csv")
-    table = pd.read_csv(run / "label_errors.csv")
-    both = table.merge(truth, on=["detector_id", "sample_index"], validate="1:1")
-    return f"{f1_score(both['given_label'] != both['true_label'], both['suspect'] == 1):.3f}"
+    return read_metrics(folder / "run" / "evaluation")
 
 
 def main() -> int:
@@ -61,25 +58,21 @@ def main() -> int:
             make_survey(folder, seed=seed, rate=rate, test=True)
             raw, test = folder / "survey" / "raw", folder / "survey" / "test"
             options = {"seed": seed} | ({"dask": arguments.dask} if arguments.dask else {})
-            figures = {}
+            trained = {}
             call(convert, [raw, folder / "alone" / "records"], {})
-            figures["as it is"] = train(folder / "alone", test=test, **options)
+            trained["as it is"] = train(folder / "alone", test=test, **options)
             made = folder / "injected"
             if not made.exists():
                 call(inject, [raw, made], {"count": arguments.count, "seed": seed})
             call(convert, [raw, made, folder / "both" / "records"], {})
-            figures["with what is made of it"] = train(folder / "both", test=test, **options)
+            trained["with what is made of it"] = train(folder / "both", test=test, **options)
             make_survey(folder / "true", seed=seed, rate=0, test=False)
             call(convert, [folder / "true" / "survey" / "raw", folder / "true" / "records"], {})
-            figures["true labels"] = train(folder / "true", test=test, seed=seed, policy="keep")
-            for (name, found), run in zip(figures.items(), ("alone", "both", ""), strict=True):
-                f1 = found_errors(folder / "survey", folder / run / "run") if run else ""
-                rates = found["fpr_at_tpr90"], found["fpr_at_tpr95"], 1 - found["auc"]
-                rows.append([f"{rate:g}", seed, name, f1, *(f"{value:.5f}" for value in rates)])
-    print("\n| wrong labels | seed | survey | F1 of suspects | at 0.9 | at 0.95 | 1 - AUC |")
-    print("|---|---|---|---|---|---|---|")
-    for row in rows:
-        print(f"| {' | '.join(map(str, row))} |")
+            trained["true labels"] = train(folder / "true", test=test, seed=seed, policy="keep")
+            for (name, found), run in zip(trained.items(), ("alone", "both", ""), strict=True):
+                f1 = f1_of_suspects(folder / "survey", folder / run / "run") if run else ""
+                rows.append([f"{rate:g}", seed, name, f1, *figures(found)])
+    print_markdown(["wrong labels", "seed", "survey", "F1 of suspects", *FIGURES], rows)
     return 0
 
 

@@ -6,10 +6,9 @@ score by turns, beside eager calls of the last network, the original's way. Call
 nothing twice.
 """
 
-import json
 from pathlib import Path
 
-from commands import call, make_parser
+from commands import FIGURES, call, figures, make_parser, read_metrics
 from measure import Side, compare, machine, print_table
 from scoring import calling, scoring
 
@@ -84,11 +83,10 @@ def main() -> int:
     sides.append(Side(f"eager calls of {last}", calling, {"path": runs[last], **size}))
     measured = compare(sides, repeats=arguments.repeats)
     rows: list[tuple[str, ...]]
-    rows = [("", "at 0.9", "at 0.95", "1 - AUC", "stamps/s", "ratio", "peak MiB")]
-    for side, m in zip(sides, measured, strict=True):
-        found = json.loads((side.arguments["path"] / "evaluation" / "metrics.json").read_text())
-        figures = found["fpr_at_tpr90"], found["fpr_at_tpr95"], 1 - found["auc"]
-        cells = [f"{value:.5f}" for value in figures] if m.name in runs else ["", "", ""]
+    rows = [("", *FIGURES, "stamps/s", "ratio", "peak MiB")]
+    for m in measured:
+        trained = m.name in runs
+        cells = figures(read_metrics(runs[m.name] / "evaluation")) if trained else ["", "", ""]
         rate = f"{m.rate:,.0f}", f"{m.rate / measured[-1].rate:.2f}", f"{m.peak_mib:,.0f}"
         rows.append((m.name, *cells, *rate))
     print_table(rows)

@@ -5,10 +5,10 @@ alone is trained with several shares of the rarer class in each batch. Called ag
 nothing twice.
 """
 
-import json
 from pathlib import Path
+from typing import Any
 
-from commands import call, make_parser
+from commands import FIGURES, call, figures, make_parser, print_markdown, read_metrics
 from measure import machine
 
 from rbkeras import convert, fit, simulate
@@ -43,8 +43,7 @@ def train(folder: Path, share: float, *, seed: int) -> dict[str, dict[str, float
     # The network is trained once; the second look is measured without training.
     for name, second_look in (("once", 0), ("second look", 0.98)):
         call(fit, [], options | {"decision.second_look": second_look})
-        metrics = folder / f"share-{share:g}" / "evaluation" / "metrics.json"
-        found[name] = json.loads(metrics.read_text())
+        found[name] = read_metrics(folder / f"share-{share:g}" / "evaluation")
     return found
 
 
@@ -59,7 +58,7 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     print(machine())
-    lines = []
+    rows: list[list[Any]] = []
     for fraction in arguments.real_fractions:
         for seed in arguments.seeds:
             folder = arguments.work / f"{fraction:g}-seed{seed}"
@@ -67,12 +66,8 @@ def main() -> int:
                 make_survey(folder, seed=seed, real_fraction=fraction)
             for share in arguments.shares:
                 for name, found in train(folder, share, seed=seed).items():
-                    figures = found["fpr_at_tpr90"], found["fpr_at_tpr95"], 1 - found["auc"]
-                    cells = " | ".join(f"{value:.5f}" for value in figures)
-                    lines.append(f"| {fraction:g} | {seed} | {share:g} | {name} | {cells} |")
-    print("\n| reals | seed | share | scored | at 0.9 | at 0.95 | 1 - AUC |")
-    print("|---|---|---|---|---|---|---|")
-    print("\n".join(lines))
+                    rows.append([f"{fraction:g}", seed, f"{share:g}", name, *figures(found)])
+    print_markdown(["reals", "seed", "share", "scored", *FIGURES], rows)
     return 0
 
 

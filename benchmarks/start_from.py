@@ -7,14 +7,19 @@ network's with several learning rates; that network scores the detector's test s
 stage 2 alone is trained on the stamps of both. Called again, nothing is trained twice.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-from commands import call, make_parser
+from commands import (
+    FIGURES,
+    call,
+    f1_of_suspects,
+    figures,
+    make_parser,
+    print_markdown,
+    read_metrics,
+)
 from measure import machine
-from sklearn.metrics import f1_score
 
 from rbkeras import convert, evaluate, fit, simulate
 
@@ -45,21 +50,6 @@ def train(folder: Path, out: str, *, seed: int, **options: Any) -> Path:
     return folder / out
 
 
-def figures(evaluation: Path) -> list[str]:
-    found = json.loads((evaluation / "metrics.json").read_text())
-    return [
-        f"{value:.5f}" for value in (found["fpr_at_tpr90"], found["fpr_at_tpr95"], 1 - found["auc"])
-    ]
-
-
-def found_errors(folder: Path, run: Path) -> str:
-    """F1 of the suspects, against the truth."""
-    truth = pd.read_csv(folder / "survey" / "truth.csv")
-    table = pd.read_csv(run / "label_errors.csv")
-    both = table.merge(truth, on=["detector_id", "sample_index"], validate="1:1")
-    return f"{f1_score(both['given_label'] != both['true_label'], both['suspect'] == 1):.3f}"
-
-
 def main() -> int:
     parser = make_parser(__doc__, EXAMPLES)
     parser.add_argument("--seeds", type=int, nargs="+", default=[91, 92], help="(default: 91 92)")
@@ -84,19 +74,19 @@ def main() -> int:
             name = f"its weights, learning rate {rate:g}"
             runs[name] = train(new, f"started-{rate:g}", seed=seed, **options)
         for name, run in runs.items():
-            rows.append([seed, name, found_errors(new, run), *figures(run / "evaluation")])
+            f1 = f1_of_suspects(new / "survey", run)
+            rows.append([seed, name, f1, *figures(read_metrics(run / "evaluation"))])
         call(evaluate, [start], test_flags(new) | {"out": new / "as-it-is"})
-        rows.append([seed, "(the other network as it is)", "", *figures(new / "as-it-is")])
+        found = read_metrics(new / "as-it-is")
+        rows.append([seed, "(the other network as it is)", "", *figures(found)])
         together = new / "together"
         surveys = [folder / "survey" / "raw" for folder in (other, new)]
         call(convert, [*surveys, together / "records"], {})
         both = {"data": together / "records", "policy": "keep"}
         run = train(new, "of-both", seed=seed, **both)
-        rows.append([seed, "(trained on both, all labels kept)", "", *figures(run / "evaluation")])
-    print("\n| seed | stage 2 begins with | F1 of suspects | at 0.9 | at 0.95 | 1 - AUC |")
-    print("|---|---|---|---|---|---|")
-    for row in rows:
-        print(f"| {' | '.join(map(str, row))} |")
+        found = read_metrics(run / "evaluation")
+        rows.append([seed, "(trained on both, all labels kept)", "", *figures(found)])
+    print_markdown(["seed", "stage 2 begins with", "F1 of suspects", *FIGURES], rows)
     return 0
 
 
