@@ -354,6 +354,22 @@ def test_command_leaves_other_folders_alone(small, tmp_path, capsys):
     assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
 
 
+def test_injected_reals_do_not_replace_what_they_are_made_of(small, tmp_path, fails_with):
+    survey = tmp_path / "injected"
+    assert inject.main([str(small), str(survey), "--count", "40", "--no_progress"]) == 0
+    before = (survey / "images1.npy").read_bytes()
+    said = fails_with(inject.main, [survey, survey, "--count", 4, "--overwrite", "--no_progress"])
+    assert (
+        said == f"error: {survey}: expected another folder than that of the survey, found the same"
+    )
+    survey.rename(tmp_path / "inner")
+    (tmp_path / "injected").mkdir()
+    (tmp_path / "inner").rename(survey / "inner")
+    (survey / "injection.json").write_text("{}")
+    fails_with(inject.main, [survey / "inner", survey, "--count", 4, "--overwrite"])
+    assert (survey / "inner" / "images1.npy").read_bytes() == before
+
+
 def test_command_reads_suspects(small, tmp_path, capsys):
     table = tmp_path / "label_errors.csv"
     table.write_text("detector_id,sample_index\n1,0\n")

@@ -102,12 +102,13 @@ def inject_survey(
     ------
     InputError
         When the survey is at fault, stamps are too small or not square or have no such channels,
-        there are too few bright reals or places beside detections, or `out` is there already.
+        there are too few bright reals or places beside detections, or `out` is there already or
+        holds the survey.
     """
     out = Path(out)
     detectors = list(read_directory(survey, labels=labels))
     _check(detectors, channels, count=count, seed=seed)
-    _make_room(out, overwrite=overwrite)
+    _make_room(out, survey=Path(survey), overwrite=overwrite)
     total = sum(int((d.labels == REAL).sum()) for d in detectors) if count is None else count
     shares = _shares(total, [len(d.labels) for d in detectors])
     rows = [_trusted_reals(detector, suspects) for detector in detectors]
@@ -151,7 +152,10 @@ def _check(detectors: Sequence[Part], channels: Channels, *, count: int | None, 
         )
 
 
-def _make_room(out: Path, *, overwrite: bool) -> None:
+def _make_room(out: Path, *, survey: Path, overwrite: bool) -> None:
+    # Injected reals are a survey too, and could be asked to replace themselves.
+    if survey.resolve().is_relative_to(out.resolve()):
+        raise InputError(f"{out}: expected another folder than that of the survey, found the same")
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not (out / MARKER).is_file():
