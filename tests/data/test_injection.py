@@ -262,6 +262,14 @@ def test_as_many_as_are_labelled_real_unless_told(small, tmp_path):
     assert len(np.load(tmp_path / "out" / "images1.npy")) == 2 * reals
 
 
+def test_a_detector_without_a_share_has_no_files(survey, tmp_path):
+    inject_survey(survey / "raw", tmp_path / "out", count=1, progress=False)
+    assert len(list((tmp_path / "out").glob("images*.npy"))) == 1
+    notes = json.loads((tmp_path / "out" / "injection.json").read_text())
+    assert [part["stamps"] for part in notes["detectors"]] == [1]
+    convert_survey(tmp_path / "out", tmp_path / "records", progress=False)
+
+
 def test_suspects_do_not_count_as_reals(survey, tmp_path):
     truth = pd.read_csv(survey / "truth.csv")
     truth["suspect"] = (truth["given_label"] == 1).astype(int)

@@ -71,7 +71,7 @@ def inject_survey(
         pixels.
     out
         Folder to write: ``images<ID>.npy`` (float32) and ``params<ID>.csv`` for each detector of
-        `survey`, first the reals. The table has the columns of the stamp that a scene was taken
+        `survey` that has a share of `count`, first the reals. The table has the columns of the stamp that a scene was taken
         from, without magnitudes and scores. `object_type` is 'real' or 'bogus', `snr` that of the
         source or of the peak, `made_from` the number of the scene's stamp among those of its
         detector, and `trusted` is 1, so that stage 1 does not doubt them. Where there is an
@@ -120,6 +120,9 @@ def inject_survey(
         temporary.mkdir()
         seeds = np.random.SeedSequence(seed).spawn(len(detectors))
         for detector, share, child in zip(detectors, shares, seeds, strict=True):
+            # A share is nothing where there are few stamps; arrays of none cannot be converted.
+            if not share:
+                continue
             number = detector.detector_id
             stamps, params = _made_of(
                 detector, found[number], share, channels, rng=np.random.default_rng(child), bar=bar
@@ -307,5 +310,6 @@ def _notes(
                 "reals": sources.used,
             }
             for (number, sources), share in zip(found.items(), shares, strict=True)
+            if share
         ],
     }
