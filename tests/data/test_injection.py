@@ -337,6 +337,20 @@ def test_stamps_without_a_quiet_place_are_told(survey, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_pixels_beyond_float32_are_missing_pixels(small, tmp_path):
+    folder = tmp_path / "wide"
+    folder.mkdir()
+    stamps = np.load(small / "images1.npy").astype(np.float64)
+    # In the middle, where a shape is fitted, and at the edge.
+    stamps[::3, 14, 14, 2], stamps[::2, :3] = 1e300, -1e300
+    np.save(folder / "images1.npy", stamps)
+    pd.read_csv(small / "params1.csv").to_csv(folder / "params1.csv", index=False)
+    found = inject_survey(folder, tmp_path / "out", count=6, progress=False)
+    assert np.isfinite(found[1].snr).all()
+    made = np.load(tmp_path / "out" / "images1.npy")
+    assert np.isfinite(made[:, 9:20, 9:20]).all()
+
+
 # --- the command ----------------------------------------------------------------------------------
 
 

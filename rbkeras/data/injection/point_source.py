@@ -47,6 +47,12 @@ class Sources:
     y: np.ndarray
 
 
+def as_recorded(pixels: np.ndarray) -> np.ndarray:
+    """Pixels as float64, infinite where they are beyond float32, the numbers of records."""
+    with np.errstate(over="ignore"):
+        return np.asarray(pixels, np.float32).astype(np.float64)
+
+
 def noise_around(differences: np.ndarray) -> np.ndarray:
     """Noise of each difference (n, size, size) away from its centre, float64 (n,).
 

@@ -9,7 +9,7 @@ from scipy.ndimage import maximum_filter
 from scipy.signal import fftconvolve
 
 from rbkeras.data.detectors import Stamps
-from rbkeras.data.injection.point_source import CORE, noise_around
+from rbkeras.data.injection.point_source import CORE, as_recorded, noise_around
 from rbkeras.data.simulation.sky import Psf, pixel_grid
 
 #: A detection is moved at least this many pixels along one axis, and at most so many along each.
@@ -119,7 +119,7 @@ def move(stamp: np.ndarray, step: Step) -> np.ndarray:
 
 def _drawn(stamps: Stamps, rng: np.random.Generator) -> tuple[int, np.ndarray]:
     row = int(rng.integers(len(stamps)))
-    return row, np.asarray(stamps[row : row + 1][0], np.float64)
+    return row, as_recorded(stamps[row : row + 1][0])
 
 
 def _moved(

@@ -10,7 +10,14 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from rbkeras.data.injection.point_source import CORE, FEWEST, Sources, fit_sources, unit_noise
+from rbkeras.data.injection.point_source import (
+    CORE,
+    FEWEST,
+    Sources,
+    as_recorded,
+    fit_sources,
+    unit_noise,
+)
 from rbkeras.data.injection.scenes import Scene, noise_peaks, quiet_scenes
 from rbkeras.data.joined_survey import Part, read_directory
 from rbkeras.data.labels import DEFAULT_LABELS, REAL
@@ -230,7 +237,7 @@ def _differences(
         rows = np.sort(rng.choice(rows, most, replace=False))
     differences = np.empty((len(rows), *detector.stamps.shape[1:3]))
     for difference, row in zip(differences, rows.tolist(), strict=True):
-        difference[:] = detector.stamps[row : row + 1][0, ..., channels.difference]
+        difference[:] = as_recorded(detector.stamps[row : row + 1][0, ..., channels.difference])
     centre = (differences.shape[1] - 1) // 2
     core = differences[:, centre - CORE : centre + CORE + 1, centre - CORE : centre + CORE + 1]
     return differences[np.isfinite(core).all(axis=(1, 2))]
