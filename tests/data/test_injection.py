@@ -171,13 +171,26 @@ def test_peaks_of_the_noise_are_maxima_of_the_difference(survey):
     scenes = useful(noise_peaks(stamps, psf, difference=2, rng=rng), 60)
     snr = np.array([scene.snr for scene in scenes])
     assert ((snr > 2) & (snr < 6)).all()
-    # The same number by a plain sum, where the noise of the moved stamp is that of the stamp.
-    again = differences_snr(
-        np.array([scene.pixels[..., 2] for scene in scenes]),
-        psf,
-        np.array([scene.noise for scene in scenes]),
-    )
-    assert np.median(again / snr) == pytest.approx(1, abs=0.1)
+    # The same number by a plain sum over the moved stamp, with the noise of the stamp that it was.
+    noise = noise_around(stamps[[scene.row for scene in scenes]][..., 2])
+    moved = np.array([scene.pixels[..., 2] for scene in scenes])
+    np.testing.assert_allclose(differences_snr(moved, psf, noise), snr, rtol=1e-6)
+    # It is a peak of the moved stamp too, mirror images included.
+    for down, right in ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (2, 0), (0, -2)):
+        beside = differences_snr(np.roll(moved, (down, right), axis=(1, 2)), psf, noise)
+        assert (beside <= snr * (1 + 1e-6)).all()
+
+
+def test_no_peak_comes_again_before_all_have_come(survey):
+    stamps, psf = next(read_survey(survey / "raw")).stamps[:12], Psf(3.0, 3.0)
+    draws = noise_peaks(stamps, psf, difference=2, rng=np.random.default_rng(6))
+    came = [(scene.row, scene.pixels.tobytes()) for scene in useful(draws, 60)]
+    times = [came.count(peak) for peak in set(came)]
+    assert 5 < len(times) < 60
+    assert max(times) - min(times) <= 1
+    # Of a stamp that has several there is one at a time.
+    stamps_first = [row for row, _ in came[:5]]
+    assert len(set(stamps_first)) == 5
 
 
 def test_scenes_without_data_in_the_centre_are_not_taken():

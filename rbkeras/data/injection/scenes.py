@@ -84,29 +84,44 @@ def noise_peaks(
     """Draw scenes without end whose centre is a peak of the difference; None is a useless draw.
 
     A peak is a maximum of the difference after the point source's own filter, with a
-    signal-to-noise of 2 to 6; higher ones are drawn more often, with its third power. Parameters as
-    in `quiet_scenes`.
+    signal-to-noise of 2 to 6; higher ones are drawn more often, with its third power. None is drawn
+    again before all have been. Parameters as in `quiet_scenes`.
     """
     image = psf.render(1.0, 0.0, 0.0, size=2 * CORE + 1, dtype=np.float64)[0]
     matched = (image / np.sqrt(np.sum(image**2)))[::-1, ::-1]
+    # Stamps alike in different folds, or on both sides of a threshold, would flatter a network.
+    drawn: set[tuple[int, Step]] = set()
     while True:
-        row, stamp = _drawn(stamps, rng)
-        pixels = stamp[..., difference]
-        noise = float(noise_around(pixels[np.newaxis])[0])
-        if not noise > 0:
-            yield None
-            continue
-        snr = fftconvolve(np.nan_to_num(pixels, posinf=0, neginf=0), matched, mode="same") / noise
-        high = (snr == maximum_filter(snr, 5)) & (snr > _PEAKS[0]) & (snr < _PEAKS[1])
-        places = np.argwhere(high & _within_reach(len(stamp)))
-        if not len(places):
-            yield None
-            continue
-        heights = snr[places[:, 0], places[:, 1]]
-        chosen = rng.choice(len(places), p=heights**3 / np.sum(heights**3))
-        centre = (len(stamp) - 1) // 2
-        step = (centre - int(places[chosen, 0]), centre - int(places[chosen, 1]))
-        yield _moved(row, stamp, step, difference, snr=float(heights[chosen]))
+        before = len(drawn)
+        for row in rng.permutation(len(stamps)).tolist():
+            stamp = as_recorded(stamps[row])
+            snr = _signal_to_noise(stamp[..., difference], matched)
+            centre = (len(stamp) - 1) // 2
+            steps = [(centre - i, centre - j) for i, j in np.argwhere(np.isfinite(snr)).tolist()]
+            steps = [step for step in steps if (row, step) not in drawn]
+            if not steps:
+                yield None
+                continue
+            heights = np.array([snr[centre - i, centre - j] for i, j in steps])
+            chosen = rng.choice(len(steps), p=heights**3 / np.sum(heights**3))
+            drawn.add((row, steps[chosen]))
+            yield _moved(row, stamp, steps[chosen], difference, snr=float(heights[chosen]))
+        if len(drawn) == before:
+            drawn.clear()
+
+
+def _signal_to_noise(difference: np.ndarray, matched: np.ndarray) -> np.ndarray:
+    """Signal-to-noise of the peaks of a difference (size, size), NaN in all other pixels."""
+    size, edge = len(difference), CORE + 2
+    noise = float(noise_around(difference[np.newaxis])[0])
+    if not noise > 0:
+        return np.full((size, size), np.nan)
+    # Mirror images as `move` fills up with, so that it stays a peak when it is moved.
+    wide = np.pad(np.nan_to_num(difference, posinf=0, neginf=0), edge, mode="reflect")
+    snr = fftconvolve(wide, matched, mode="same") / noise
+    high = (snr == maximum_filter(snr, 5)) & (snr > _PEAKS[0]) & (snr < _PEAKS[1])
+    inner = slice(edge, edge + size)
+    return np.where(high[inner, inner] & _within_reach(size), snr[inner, inner], np.nan)
 
 
 def move(stamp: np.ndarray, step: Step) -> np.ndarray:
