@@ -314,6 +314,31 @@ def test_suspects_that_the_survey_does_not_have_are_refused(survey, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"suspect": "yes"}, "expected suspect 0 or 1, found 'yes'"),
+        ({"suspect": None}, "expected suspect 0 or 1, found None"),
+        ({"detector_id": 9}, "expected detectors of .*raw, found none of them"),
+        ({"label": 1}, r"expected the labels of .*params1\.csv, found others"),
+    ],
+)
+def test_suspects_of_other_stamps_are_refused(survey, tmp_path, changes, message):
+    truth = pd.read_csv(survey / "truth.csv").assign(**{"suspect": 0} | changes)
+    with pytest.raises(InputError, match=message):
+        inject_survey(survey / "raw", tmp_path / "out", suspects=truth, progress=False)
+
+
+def test_suspects_of_the_survey_and_another_one_are_taken(survey, tmp_path):
+    truth = pd.read_csv(survey / "truth.csv").assign(suspect=0)
+    truth["label"] = truth["given_label"]
+    # What was converted together with it: more stamps of the same detectors, and other detectors.
+    more = truth.assign(sample_index=truth["sample_index"] + 300, label=1 - truth["label"])
+    other = truth.assign(detector_id=truth["detector_id"] + 5, label=1 - truth["label"])
+    table = pd.concat([truth, more, other])
+    inject_survey(survey / "raw", tmp_path / "out", suspects=table, count=4, progress=False)
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"channels": Channels(0, 1, 3)}, "expected three different numbers from 0 to 2"),

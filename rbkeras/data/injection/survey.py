@@ -91,8 +91,9 @@ def inject_survey(
     channels
         Where a stamp has its new image, reference and difference.
     suspects
-        Table of stage 1 with columns detector_id, sample_index and suspect: suspects do not count
-        as reals. Without it wrong labels are told by their shape alone.
+        Table of stage 1 with columns detector_id, sample_index and suspect, and maybe label, which
+        has to be that of the survey: suspects do not count as reals. Without it wrong labels are
+        told by their shape alone.
     labels
         What the names in `object_type` mean.
     overwrite
@@ -115,6 +116,8 @@ def inject_survey(
     out = Path(out)
     detectors = list(read_directory(survey, labels=labels))
     _check(detectors, channels, count=count, seed=seed)
+    if suspects is not None:
+        _check_suspects(suspects, detectors, survey=survey)
     _make_room(out, survey=Path(survey), overwrite=overwrite)
     total = sum(int((d.labels == REAL).sum()) for d in detectors) if count is None else count
     shares = _shares(total, [len(d.labels) for d in detectors])
@@ -172,6 +175,29 @@ def _make_room(out: Path, *, survey: Path, overwrite: bool) -> None:
         raise InputError(f"{out}: expected a folder to write, empty or absent, found files")
     if not overwrite:
         raise InputError(f"{out}: expected no injected reals there yet; --overwrite replaces them")
+
+
+def _check_suspects(
+    suspects: pd.DataFrame, detectors: Sequence[DetectorData], *, survey: str | Path
+) -> None:
+    """Raise `InputError` where a table of suspects is not of this survey, as far as it tells."""
+    strange = suspects.loc[~suspects["suspect"].isin((0, 1)), "suspect"]
+    if len(strange):
+        raise InputError(f"--label_errors: expected suspect 0 or 1, found {strange.iloc[0]!r:.80}")
+    # Records of several surveys have other detectors besides.
+    if not suspects["detector_id"].isin([d.detector_id for d in detectors]).any():
+        raise InputError(f"--label_errors: expected detectors of {survey}, found none of them")
+    if "label" not in suspects:
+        return
+    for detector in detectors:
+        own = suspects[suspects["detector_id"] == detector.detector_id]
+        # Those beyond are of another folder that was converted together with the survey.
+        own = own[own["sample_index"].isin(range(len(detector.labels)))]
+        if (detector.labels[own["sample_index"].to_numpy(np.int64)] != own["label"]).any():
+            raise InputError(
+                f"--label_errors: expected the labels of {detector.files.params}, found others; "
+                "the table is of other stamps"
+            )
 
 
 def _shares(total: int, sizes: Sequence[int]) -> list[int]:
