@@ -375,6 +375,20 @@ def test_stamps_without_a_quiet_place_are_told(survey, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_injected_reals_are_integers_where_the_survey_is(small, tmp_path):
+    folder = tmp_path / "integers"
+    folder.mkdir()
+    stamps = np.load(small / "images1.npy")
+    stamps[..., 0] += 32767 - np.median(stamps[..., 0]) - 100
+    np.save(folder / "images1.npy", np.clip(np.rint(stamps), -32768, 32767).astype(np.int16))
+    pd.read_csv(small / "params1.csv").to_csv(folder / "params1.csv", index=False)
+    inject_survey(folder, tmp_path / "out", count=20, progress=False)
+    made = np.load(tmp_path / "out" / "images1.npy")
+    assert (made == np.rint(made)).all()
+    # Sources are cut off where the survey's own are.
+    assert made[:20, 14, 14, 0].max() == made.max() == 32767
+
+
 def test_pixels_beyond_float32_are_missing_pixels(small, tmp_path):
     folder = tmp_path / "wide"
     folder.mkdir()

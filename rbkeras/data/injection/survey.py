@@ -314,7 +314,8 @@ def _gather(
     useful = (scene for scene in islice(draws, _DRAWS * count) if scene is not None)
     done = 0
     for done, scene in enumerate(islice(useful, count), 1):
-        stamps[done - 1], rows[done - 1], snr[done - 1] = scene.pixels, scene.row, scene.snr
+        stamps[done - 1] = _rounded(scene.pixels, detector.stamps.dtype)
+        rows[done - 1], snr[done - 1] = scene.row, scene.snr
         bar.update()
     if done < count:
         raise InputError(
@@ -325,6 +326,14 @@ def _gather(
     params = detector.params.loc[rows, columns].reset_index(drop=True)
     params[LABEL_COLUMN] = name
     return stamps, params.assign(snr=snr.round(3), made_from=rows, trusted=1)
+
+
+def _rounded(pixels: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Round as the survey's own pixels are, of which fractions would tell injected reals."""
+    if not np.issubdtype(dtype, np.integer):
+        return pixels
+    ends = np.iinfo(dtype)
+    return np.clip(np.rint(pixels), ends.min, ends.max)
 
 
 def _notes(
