@@ -175,4 +175,5 @@ def _to_host(reference: np.ndarray, rng: np.random.Generator) -> Step | None:
 def _within_reach(size: int) -> np.ndarray:
     """Pixels (size, size) that may be moved to the centre."""
     columns, rows = (np.abs(axis[0]) for axis in pixel_grid(size))
-    return (np.hypot(columns, rows) >= _NEAREST) & (np.maximum(columns, rows) < _FARTHEST)
+    farther = np.maximum(columns, rows)
+    return (farther >= _NEAREST) & (farther < _FARTHEST)
