@@ -247,6 +247,21 @@ def test_columns_ride_along_but_those_of_the_detection(survey, injected):
     np.testing.assert_array_equal(after["x"], before["x"][after["made_from"]])
 
 
+def test_a_scene_does_not_hand_down_the_kind_of_its_detection(small, tmp_path):
+    folder = tmp_path / "kinds"
+    folder.mkdir()
+    (folder / "images1.npy").symlink_to(small / "images1.npy")
+    table = pd.read_csv(small / "params1.csv")
+    table.assign(family="cosmic_ray", mag=20.0, trusted=0, made_from=5).to_csv(
+        folder / "params1.csv", index=False
+    )
+    inject_survey(folder, tmp_path / "out", count=3, progress=False)
+    after = pd.read_csv(tmp_path / "out" / "params1.csv")
+    assert not {"family", "mag"} & set(after)
+    assert (after["trusted"] == 1).all()
+    assert (after["made_from"] != 5).any()
+
+
 def test_notes_say_how_it_was_made(injected):
     out, found = injected
     notes = json.loads((out / "injection.json").read_text())

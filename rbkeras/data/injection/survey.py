@@ -29,7 +29,7 @@ from rbkeras.files import whole_file, write_json
 MARKER = "injection.json"
 #: Columns that tell of the detection which a scene was taken from.
 _OF_DETECTIONS = (
-    *("snr", "s2n", "magnitude", "mag", "magpsf"),
+    *("family", "snr", "s2n", "magnitude", "mag", "magpsf"),
     *("survey_score", "survey_score_name"),
 )
 #: What a table of suspects has to have.
@@ -78,11 +78,11 @@ def inject_survey(
         pixels.
     out
         Folder to write: ``images<ID>.npy`` (float32) and ``params<ID>.csv`` for each detector of
-        `survey` that has a share of `count`, first the reals. The table has the columns of the stamp that a scene was taken
-        from, without magnitudes and scores. `object_type` is 'real' or 'bogus', `snr` that of the
-        source or of the peak, `made_from` the number of the scene's stamp among those of its
-        detector, and `trusted` is 1, so that stage 1 does not doubt them. Where there is an
-        `alert_id`, each has one of its own.
+        `survey` that has a share of `count`, first the reals. The table has the columns of the
+        stamp that a scene was taken from, without magnitudes, scores and `family`. `object_type` is
+        'real' or 'bogus', `snr` that of the source or of the peak, `made_from` the number of the
+        scene's stamp among those of its detector, and `trusted` is 1, so that stage 1 does not
+        doubt them. Where there is an `alert_id`, each has one of its own.
     count
         Stamps to make of either class, shared out among the detectors by their numbers of stamps;
         None makes as many as there are labelled real.
