@@ -171,7 +171,7 @@ def test_quiet_scenes_have_nothing_in_the_centre_and_their_own_detection_elsewhe
 def test_peaks_of_the_noise_are_maxima_of_the_difference(survey):
     stamps = next(read_survey(survey / "raw")).stamps
     rng, psf = np.random.default_rng(6), Psf(3.0, 3.0)
-    scenes = useful(noise_peaks(stamps, psf, difference=2, rng=rng), 60)
+    scenes = useful(noise_peaks(stamps, psf, difference=2, rng=rng), 240)
     snr = np.array([scene.snr for scene in scenes])
     assert ((snr > 2) & (snr < 6)).all()
     assert all(detection_is_beside(scene, stamps) for scene in scenes)
