@@ -476,14 +476,20 @@ def test_command_reads_suspects(small, tmp_path, capsys):
 # --- made of records ------------------------------------------------------------------------------
 
 
-def test_records_give_what_their_survey_gives(small, tmp_path):
-    convert_survey(small, tmp_path / "records", progress=False)
-    for source, out in ((small, "expected"), (tmp_path / "records", "found")):
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_records_give_what_their_survey_gives(dtype, small, tmp_path):
+    survey = shutil.copytree(small, tmp_path / "survey")
+    stamps = np.load(survey / "images1.npy")
+    np.save(survey / "images1.npy", stamps.astype(dtype))
+    convert_survey(survey, tmp_path / "records", progress=False)
+    for source, out in ((survey, "expected"), (tmp_path / "records", "found")):
         inject_survey(source, tmp_path / out, count=15, progress=False)
+    whole = np.load(tmp_path / "found" / "images1.npy") % 1 == 0
+    assert whole.all() == (dtype is np.int32)
     for name in ("images1.npy", "params1.csv"):
         expected = (tmp_path / "expected" / name).read_bytes()
         assert (tmp_path / "found" / name).read_bytes() == expected
-    convert_survey(small, tmp_path / "one", more=[tmp_path / "expected"], progress=False)
+    convert_survey(survey, tmp_path / "one", more=[tmp_path / "expected"], progress=False)
     convert_survey(
         tmp_path / "records", tmp_path / "other", more=[tmp_path / "found"], progress=False
     )

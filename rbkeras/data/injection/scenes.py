@@ -94,7 +94,7 @@ def noise_peaks(
     while True:
         before = len(drawn)
         for row in rng.permutation(len(stamps)).tolist():
-            stamp = as_recorded(stamps[row])
+            stamp = as_recorded(stamps[row : row + 1][0])
             snr = _signal_to_noise(stamp[..., difference], matched)
             centre = (len(stamp) - 1) // 2
             steps = [(centre - i, centre - j) for i, j in np.argwhere(np.isfinite(snr)).tolist()]

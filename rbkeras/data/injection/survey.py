@@ -178,7 +178,7 @@ def _make_room(out: Path, *, survey: Path, overwrite: bool) -> None:
 
 
 def _check_suspects(
-    suspects: pd.DataFrame, detectors: Sequence[DetectorData], *, survey: str | Path
+    suspects: pd.DataFrame, detectors: Sequence[Part], *, survey: str | Path
 ) -> None:
     """Raise `InputError` where a table of suspects is not of this survey, as far as it tells."""
     strange = suspects.loc[~suspects["suspect"].isin((0, 1)), "suspect"]
@@ -301,7 +301,10 @@ def _with_source(
     x, y = sources.x[like], sources.y[like]
     source = sources.psf.render(flux, x, y, size=size, dtype=np.float64)[0]
     for channel in (channels.new, channels.difference):
-        scene.pixels[..., channel] += source
+        image = scene.pixels[..., channel]
+        # Fractions would tell injected reals, of floats too.
+        whole = np.array_equal(image, np.rint(image), equal_nan=True)
+        image += np.rint(source) if whole else source
     return replace(scene, snr=snr)
 
 
@@ -314,7 +317,7 @@ def _gather(
     useful = (scene for scene in islice(draws, _DRAWS * count) if scene is not None)
     done = 0
     for done, scene in enumerate(islice(useful, count), 1):
-        stamps[done - 1] = _rounded(scene.pixels, detector.stamps.dtype)
+        stamps[done - 1] = _within(scene.pixels, detector.stamps.dtype)
         rows[done - 1], snr[done - 1] = scene.row, scene.snr
         bar.update()
     if done < count:
@@ -328,12 +331,12 @@ def _gather(
     return stamps, params.assign(snr=snr.round(3), made_from=rows, trusted=1)
 
 
-def _rounded(pixels: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Round as the survey's own pixels are, of which fractions would tell injected reals."""
+def _within(pixels: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Keep pixels to what the survey's own array can hold."""
     if not np.issubdtype(dtype, np.integer):
         return pixels
     ends = np.iinfo(dtype)
-    return np.clip(np.rint(pixels), ends.min, ends.max)
+    return pixels.clip(ends.min, ends.max)
 
 
 def _notes(
