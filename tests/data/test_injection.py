@@ -5,6 +5,7 @@ from itertools import islice
 import numpy as np
 import pandas as pd
 import pytest
+from detectors import write_detector
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -127,6 +128,24 @@ def test_wrong_labels_do_not_change_the_shape():
     assert found.psf.fwhm == pytest.approx(conditions.psf.fwhm, rel=0.06)
 
 
+def test_what_is_no_point_source_is_left_out_even_where_it_is_half():
+    rng = np.random.default_rng(5)
+    psf, n = Psf(3.2, 3.0, (0.1, 0.05)), 60
+    flux = rng.uniform(15, 40, n) * unit_noise(psf, SIZE)
+    sources = planted(psf, flux=flux, x=rng.normal(0, 0.3, n), y=0, noise=1.0, rng=rng)
+    # Hit by a cosmic ray, and brighter than most; light that leans in from beside; nothing.
+    hit, beside, nothing = rng.normal(0, 1, (3, 45, SIZE, SIZE))
+    hit[:, 14, 14:16] += 60
+    beside += planted(psf, flux=flux[:45], x=3.0, y=0, noise=0.0, rng=rng)
+    found = fit_sources(np.concatenate([hit, beside, nothing, sources]))
+    assert found.psf.fwhm == pytest.approx(3.2, rel=0.05)
+    np.testing.assert_allclose(found.psf.ellipticity, (0.1, 0.05), atol=0.02)
+    # The hits lie in the middle and are as bright as reals; of the others there is hardly one.
+    assert n <= len(found.snr) <= n + len(hit) + 4
+    assert (np.abs(found.x) < 1.4).all()
+    assert found.snr.min() > 3
+
+
 # --- moved stamps ---------------------------------------------------------------------------------
 
 
@@ -197,6 +216,16 @@ def test_no_peak_comes_again_before_all_have_come(survey):
     assert len(set(stamps_first)) == 5
 
 
+def test_higher_peaks_are_drawn_more_often():
+    rng, psf = np.random.default_rng(9), Psf(3.0, 3.0)
+    stamps = rng.normal(size=(200, SIZE, SIZE, 3))
+    stamps[..., 2] += psf.render(5 * unit_noise(psf, SIZE), 9.0, 4.0, size=SIZE, dtype=np.float64)
+    # In its first round a stamp is drawn once, from among what there is besides.
+    draws = islice(noise_peaks(stamps, psf, difference=2, rng=rng), 200)
+    high = [scene.snr > 3.7 for scene in draws if scene is not None]
+    assert 0.65 < np.mean(high) < 1
+
+
 def test_scenes_without_data_in_the_centre_are_not_taken():
     stamps = np.random.default_rng(7).normal(size=(4, SIZE, SIZE, 3))
     stamps[:2] = np.nan
@@ -204,6 +233,21 @@ def test_scenes_without_data_in_the_centre_are_not_taken():
     draws = quiet_scenes(stamps, reference=1, difference=2, rng=np.random.default_rng(8))
     taken = {scene.row for scene in islice(draws, 300) if scene is not None}
     assert taken == {3}
+
+
+@pytest.mark.parametrize("bright", [0.0, 50.0])
+def test_every_other_scene_has_a_host_if_there_is_one(bright):
+    rng = np.random.default_rng(10)
+    stamps = rng.normal(size=(50, SIZE, SIZE, 3))
+    stamps[:, 22, 6, 1] += bright
+    draws = list(islice(quiet_scenes(stamps, reference=1, difference=2, rng=rng), 400))
+    scenes = [scene for scene in draws if scene is not None]
+    if not bright:
+        # Draws for a host find nothing.
+        assert len(scenes) < 0.5 * len(draws)
+        return
+    near = [scene.pixels[10:19, 10:19, 1].max() > 25 for scene in scenes]
+    assert 0.4 < np.mean(near) < 0.8
 
 
 # --- the survey that is written -------------------------------------------------------------------
@@ -224,6 +268,25 @@ def test_an_injected_source_is_in_the_new_image_and_the_difference_alone(survey,
             nearest = np.abs(added[:, None] - possible.ravel()).min(axis=1)
             assert nearest.max() < 0.05 * np.abs(possible).max()
             assert np.isin(made[10:19, 10:19, 1], source[..., 1]).all()
+
+
+@pytest.mark.parametrize("size", [29, 30])
+def test_sources_are_where_reals_are_and_hosts_are_of_the_reference(tmp_path, size):
+    rng, psf, n = np.random.default_rng(11), Psf(3.0, 3.0, (0.1, 0.15)), 60
+    stamps = rng.normal(size=(2 * n, size, size, 3)).astype(np.float32)
+    source = psf.render(40 * unit_noise(psf, size), 0.8, -0.4, size=size)
+    stamps[:n, ..., 0] += source
+    stamps[:n, ..., 2] += source
+    stamps[:, 22, 6, 1] += 50
+    write_detector(tmp_path / "survey", 1, stamps, ["real"] * n + ["bogus"] * n)
+    inject_survey(tmp_path / "survey", tmp_path / "out", count=n, progress=False)
+    made = np.load(tmp_path / "out" / "images1.npy")[:n]
+    again = fit_sources(made[..., 2])
+    assert again.psf.fwhm == pytest.approx(3.0, rel=0.05)
+    np.testing.assert_allclose(again.psf.ellipticity, (0.1, 0.15), atol=0.03)
+    assert (np.median(again.x), np.median(again.y)) == pytest.approx((0.8, -0.4), abs=0.05)
+    near = made[:, 10:19, 10:19, 1].max(axis=(1, 2)) > 25
+    assert 0.35 < near.mean() < 0.85
 
 
 def test_injected_reals_are_as_bright_as_they_say(injected):
@@ -377,6 +440,12 @@ def test_small_stamps_are_refused(tmp_path):
     simulate_survey(tmp_path / "sim", progress=False, **options)
     with pytest.raises(InputError, match="square stamps of at least 21 pixels, found 15 x 15"):
         inject_survey(tmp_path / "sim" / "raw", tmp_path / "out", progress=False)
+
+
+def test_stamps_that_are_not_square_are_refused(tmp_path, random_stamps):
+    write_detector(tmp_path / "survey", 1, random_stamps(4, (29, 28, 3)), ["real", "bogus"] * 2)
+    with pytest.raises(InputError, match="at least 21 pixels, found 29 x 28"):
+        inject_survey(tmp_path / "survey", tmp_path / "out", progress=False)
 
 
 def test_stamps_without_a_quiet_place_are_told(survey, tmp_path):
