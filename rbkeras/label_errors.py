@@ -21,6 +21,8 @@ PREDICTIONS = ["prediction0", "prediction1"]
 JUDGEMENTS = ["probability_real", "label_quality", "suspect", "error_probability"]
 COLUMNS = [*IDENTITY, *PREDICTIONS, *JUDGEMENTS]
 VERDICT = "verdict"
+#: Says which labels are certain, where some are.
+TRUSTED = "trusted"
 # Fraction of a class's labels beyond which stage 1 is likelier to be at fault than the labels.
 _MANY_SUSPECTS = 0.3
 POLICIES = ("unlabel", "remove", "keep", "flip", "threshold")
@@ -54,7 +56,8 @@ def rate_labels(
     pandas.DataFrame
         The same rows in order of unique_index with `probability_real`, `label_quality` (the
         probability of the given label, low is suspicious), `suspect` (0 or 1) and
-        `error_probability`. Of trusted labels these are 1, 0 and 0.
+        `error_probability`; and `trusted` (0 or 1) where there is such a column. Of trusted labels
+        the last three before it are 1, 0 and 0.
 
     Raises
     ------
@@ -70,9 +73,7 @@ def rate_labels(
         raise InputError(f"label_errors.certainty: expected a number in [0, 1), got {certainty}")
     judged = out_of_fold.sort_values("unique_index", ignore_index=True)
     table = judged[[*IDENTITY, *PREDICTIONS]]
-    trusted = (
-        judged["trusted"].to_numpy(bool) if "trusted" in judged else np.zeros(len(table), bool)
-    )
+    trusted = judged[TRUSTED].to_numpy(bool) if TRUSTED in judged else np.zeros(len(table), bool)
     _check_predictions(table, trusted)
     score = (table["prediction1"] - table["prediction0"]).to_numpy(np.float64)
     table = table.assign(
@@ -89,7 +90,7 @@ def rate_labels(
     table.loc[doubted, "suspect"] = suspect.astype(np.int8)
     rates = noise_rates(labels, probability)
     table.loc[doubted, "error_probability"] = error_probability(labels, probability, rates=rates)
-    return table
+    return table.assign(trusted=trusted.astype(np.int8)) if TRUSTED in judged else table
 
 
 def most_suspicious(rated: pd.DataFrame) -> pd.DataFrame:
@@ -164,7 +165,8 @@ def apply_policy(
 
 def write_label_errors(path: str | Path, rated: pd.DataFrame) -> None:
     """Write `label_errors.csv`, whole or not at all, with a column for a person's verdicts."""
-    table = rated[COLUMNS].assign(**{VERDICT: rated.get(VERDICT, "")})
+    own = [*COLUMNS, TRUSTED] if TRUSTED in rated else COLUMNS
+    table = rated[own].assign(**{VERDICT: rated.get(VERDICT, "")})
     with whole_file(path) as temporary:
         table.to_csv(temporary, index=False)
 
@@ -218,7 +220,7 @@ def suspects_per_class(rated: pd.DataFrame) -> pd.DataFrame:
 
 def doubts_of_suspects(rated: pd.DataFrame) -> list[str]:
     """Say of either class where so many labels are suspect that stage 1 is likelier at fault."""
-    counts = suspects_per_class(rated)
+    counts = suspects_per_class(rated[rated[TRUSTED] != 1] if TRUSTED in rated else rated)
     share = counts["suspects"] / counts["labelled"].clip(lower=1)
     return [
         f"{share[name]:.0%} of the labels {name} are suspect, so that the folds have learnt little "

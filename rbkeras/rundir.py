@@ -102,24 +102,8 @@ class Run:
 
     @cached_property
     def trusted(self) -> np.ndarray:
-        """Whether each label is said to be certain, bool (N,): by a column `trusted` of 1.
-
-        Raises
-        ------
-        InputError
-            When the column has anything but 0, 1 and nothing.
-        """
-        if "trusted" not in self.records.samples:
-            return np.zeros(len(self._given), bool)
-        words = self.records.samples["trusted"].astype("string").str.lower()
-        values = pd.to_numeric(words.replace({"true": "1", "false": "0"}), errors="coerce")
-        wrong = ~(values.isin((0, 1)) | words.isna())
-        if wrong.any():
-            raise InputError(
-                f"{self.records.directory}: expected 0, 1 or nothing in the column trusted, found "
-                f"{words[wrong].iloc[0]!r:.80}"
-            )
-        return (values == 1).to_numpy(bool, na_value=False)
+        """Whether each label is said to be certain, bool (N,), see `Records.trusted`."""
+        return self.records.trusted
 
     def tensorboard(self, name: str) -> Any:
         """Give a context in which TensorBoard's summaries are written under this name."""

@@ -14,7 +14,7 @@ from rbkeras.data.records import open_records
 from rbkeras.distribution import do_on_dask
 from rbkeras.errors import InputError
 from rbkeras.files import whole_file
-from rbkeras.label_errors import rate_labels, read_label_errors, write_label_errors
+from rbkeras.label_errors import TRUSTED, rate_labels, read_label_errors, write_label_errors
 from rbkeras.locks import alone
 from rbkeras.losses import RealBogusLoss
 from rbkeras.options import as_plain, from_plain
@@ -185,7 +185,9 @@ def merge(run: Run) -> pd.DataFrame:
     predictions = merge_folds(folders, repeats=own.repeats, held_out=held_out)
     # Those of the run, which a study may have changed, are judged, and not those of the records.
     known = predictions["unique_index"]
-    predictions = predictions.assign(label=run.labels[known], trusted=run.trusted[known])
+    predictions = predictions.assign(label=run.labels[known])
+    if run.trusted.any():
+        predictions[TRUSTED] = run.trusted[known]
     return rate_labels(predictions, rule=own.rule, threshold=own.threshold, certainty=own.certainty)
 
 

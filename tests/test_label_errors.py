@@ -72,7 +72,9 @@ def test_trusted_labels_are_no_suspects_and_rates_are_those_of_the_others():
     ).sample(frac=1, random_state=0)
     rated = rate_labels(table)
     alone = rate_labels(table[~table["trusted"]].drop(columns="trusted"))
-    pd.testing.assert_frame_equal(rated[~trusted].reset_index(drop=True), alone)
+    others = rated[~trusted].drop(columns="trusted").reset_index(drop=True)
+    pd.testing.assert_frame_equal(others, alone)
+    assert rated["trusted"].tolist() == trusted.astype(int).tolist()
     assert (rated.loc[trusted, ["label_quality", "suspect", "error_probability"]] == [1, 0, 0]).all(
         axis=None
     )
@@ -327,6 +329,14 @@ def test_more_than_three_in_ten_suspects_of_a_class_are_doubted(suspects, doubte
     if doubted:
         assert "31% of the labels bogus are suspect" in doubts[0]
         assert any(line.startswith("warning: 31%") for line in suspects_in_words(table))
+
+
+def test_trusted_labels_do_not_hide_how_many_of_the_others_are_suspect():
+    table = pd.DataFrame({"label": np.repeat([0, 1], 100), "suspect": 0, "trusted": 0})
+    table.loc[:19, "suspect"] = 1
+    assert not doubts_of_suspects(table)
+    table.loc[50:99, "trusted"] = 1
+    assert "40% of the labels bogus are suspect" in doubts_of_suspects(table)[0]
 
 
 def test_judging_labels_needs_no_tensorflow():

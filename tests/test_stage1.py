@@ -210,6 +210,7 @@ def test_labels_that_the_survey_trusts_are_not_suspected(tmp_path, random_stamps
     table = pd.read_csv(tmp_path / "run" / "label_errors.csv", index_col="unique_index")
     assert table.index[table["suspect"] == 1].tolist() == [0, 3, 6, 9]
     assert (table.loc[12:, "error_probability"] == 0).all()
+    assert table["trusted"].tolist() == trusted
 
 
 @pytest.mark.parametrize(

@@ -103,8 +103,8 @@ def trust_by_table(path: str | Path) -> Namer | None:
     Parameters
     ----------
     path
-        See `names_by_table`. Its column `trusted` is what `rbkeras.rundir.Run.trusted` takes;
-        nothing where an alert is not in it.
+        See `names_by_table`. Its column `trusted` is what `rbkeras.data.records.Records.trusted`
+        takes; nothing where an alert is not in it.
 
     Raises
     ------

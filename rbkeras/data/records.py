@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from rbkeras.data.labels import require_labels
+from rbkeras.data.labels import UNLABELLED, require_labels
 from rbkeras.errors import InputError, first_line
 from rbkeras.files import read_json
 
@@ -79,6 +79,33 @@ class Records:
 
             return scan_samples(self)
         return read_samples(self.directory / SAMPLES, sum(self.sizes))
+
+    @cached_property
+    def trusted(self) -> np.ndarray:
+        """Whether each label is said to be certain, bool (N,): by a column `trusted` of 1.
+
+        Raises
+        ------
+        InputError
+            When the column has anything but 0, 1 and nothing.
+        """
+        if "trusted" not in self.samples:
+            return np.zeros(len(self), bool)
+        words = self.samples["trusted"].astype("string").str.lower()
+        values = pd.to_numeric(words.replace({"true": "1", "false": "0"}), errors="coerce")
+        wrong = ~(values.isin((0, 1)) | words.isna())
+        if wrong.any():
+            raise InputError(
+                f"{self.directory}: expected 0, 1 or nothing in the column trusted, found "
+                f"{words[wrong].iloc[0]!r:.80}"
+            )
+        return (values == 1).to_numpy(bool, na_value=False)
+
+    @cached_property
+    def doubted(self) -> np.ndarray:
+        """Labels that may be wrong, int8 (N,), -1 where one is trusted or there is none."""
+        labels = self.samples["label"].to_numpy(np.int8)
+        return np.where(self.trusted, np.int8(UNLABELLED), labels)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -95,8 +95,8 @@ def _rate_before(noise: Noise, config: FitConfig) -> float | None:
     path = truth_file(noise, config.data)
     if noise.reviewed is not None or path is None:
         return None
-    samples = open_records(config.records_directory).samples
-    return error_rate(samples["label"].to_numpy(), read_truth(path, samples))
+    records = open_records(config.records_directory)
+    return error_rate(records.doubted, read_truth(path, records.samples))
 
 
 def truth_file(noise: Noise, data: Path) -> Path | None:

@@ -66,11 +66,13 @@ class Seed:
     # --- labels ---------------------------------------------------------------------------------
 
     def labels(self, *, errors: float, part: int | str | None) -> np.ndarray:
-        """Labels with `errors` times their errors, SKIP outside `part`."""
+        """Labels with `errors` times their errors, SKIP outside `part`; trusted ones stay right."""
         labels = self.given
         if errors != 1:
             rng = np.random.default_rng([self.config.seed, round(1000 * errors)])
-            labels = flip_labels(labels, self._flip_probability(errors), rng=rng)
+            doubted = self.records.doubted
+            flipped = flip_labels(doubted, self._flip_probability(errors), rng=rng)
+            labels = np.where(self.records.trusted, labels, flipped).astype(np.int8)
         return self._select(labels, part)
 
     def _flip_probability(self, errors: float) -> np.ndarray | float:
@@ -84,8 +86,8 @@ class Seed:
             return self.noise.rate
         if self.noise.reviewed is not None:
             found = probability_by_bin(self._out_of_fold, self._bins())
-            return float(found[self.given >= 0].mean())
-        return error_rate(self.given, self._known_truth())
+            return float(found[self.records.doubted >= 0].mean())
+        return error_rate(self.records.doubted, self._known_truth())
 
     @property
     def _out_of_fold(self) -> np.ndarray:
@@ -101,17 +103,15 @@ class Seed:
             bins = read_bins(self.noise.table)
         elif self.noise.reviewed is not None:
             verdicts = read_verdicts(self.noise.reviewed, self.records.samples)
-            bins = reviewed_bins(self._out_of_fold, self.given, verdicts)
+            bins = reviewed_bins(self._out_of_fold, self.records.doubted, verdicts)
         else:
-            wrong = self._known_truth()[self.given >= 0] != self._labelled
-            bins = bin_probabilities(self._out_of_fold[self.given >= 0], wrong)
+            doubted = self.records.doubted
+            known = doubted >= 0
+            wrong = self._known_truth()[known] != doubted[known]
+            bins = bin_probabilities(self._out_of_fold[known], wrong)
         with whole_file(self.folder / "noise_bins.csv") as temporary:
             bins.to_csv(temporary, index=False)
         return bins
-
-    @property
-    def _labelled(self) -> np.ndarray:
-        return self.given[self.given >= 0]
 
     def _known_truth(self) -> np.ndarray:
         if self.truth is None:

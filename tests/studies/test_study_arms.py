@@ -1,7 +1,6 @@
 """What an arm of a study trains on: which targets, by which loss, with which label errors."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +9,7 @@ import pytest
 from rbkeras import stage2
 from rbkeras.config import FitConfig
 from rbkeras.data.labels import SKIP
+from rbkeras.data.records import RAW, Records
 from rbkeras.files import read_yaml
 from rbkeras.options import with_settings
 from rbkeras.studies import trainings
@@ -46,7 +46,9 @@ def stand_in():
 def noisy(stand_in, tmp_path, monkeypatch):
     """Give a seed whose label errors are multiplied in the way that is named."""
     samples, rated, truth, _ = stand_in
-    monkeypatch.setattr(trainings, "open_records", lambda _: SimpleNamespace(samples=samples))
+    records = Records(tmp_path, (), (len(samples),), (1, 1, 1), RAW, "")
+    vars(records)["samples"] = samples
+    monkeypatch.setattr(trainings, "open_records", lambda _: records)
     path = tmp_path / "truth.csv"
     samples[["detector_id", "sample_index"]].assign(true_label=truth).to_csv(path, index=False)
     config = FitConfig(data=tmp_path / "records", out=tmp_path)
@@ -80,6 +82,22 @@ def test_errors_are_added_in_each_bin_as_often_as_they_are_there(noisy, stand_in
     assert (labels[LABELLED:] == -1).all()
     bins = pd.read_csv(seed.folder / "noise_bins.csv")
     assert bins["probability"].tolist() == pytest.approx(list(WRONG.values()), rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["uniform", "score"])
+def test_trusted_labels_stay_and_rates_are_those_of_the_others(noisy, stand_in, kind):
+    samples, _, _, wrong = stand_in
+    seed = noisy(kind)
+    # All wrong labels are among the others, a quarter of which are wrong.
+    sure = ~wrong & (np.arange(LABELLED) % 4 > 0)
+    trusted = np.r_[sure, np.ones(1000, bool)]
+    vars(seed.records)["samples"] = samples.assign(trusted=trusted.astype(int))
+    labels = seed.labels(errors=1.5, part=None)
+    assert (labels[trusted] == samples["label"][trusted]).all()
+    rate = wrong[~sure].mean()
+    expected = 0.5 * rate if kind == "score" else 0.5 * rate / (1 - 2 * rate)
+    flipped = (labels != samples["label"])[:LABELLED][~sure]
+    assert flipped.mean() == pytest.approx(expected, abs=0.01)
 
 
 # --- what an arm trains on ------------------------------------------------------------------------
