@@ -140,8 +140,8 @@ def test_what_is_no_point_source_is_left_out_even_where_it_is_half():
     found = fit_sources(np.concatenate([hit, beside, nothing, sources]))
     assert found.psf.fwhm == pytest.approx(3.2, rel=0.05)
     np.testing.assert_allclose(found.psf.ellipticity, (0.1, 0.05), atol=0.02)
-    # The hits lie in the middle and are as bright as reals; of the others there is hardly one.
-    assert n <= len(found.snr) <= n + len(hit) + 4
+    # Of the others, hits included, which are as bright as reals and as central, hardly one.
+    assert n - 2 <= len(found.snr) <= n + 4
     assert (np.abs(found.x) < 1.4).all()
     assert found.snr.min() > 3
 
@@ -453,7 +453,7 @@ def test_stamps_without_a_quiet_place_are_told(survey, tmp_path):
     loud = tmp_path / "loud"
     loud.mkdir()
     stamps = np.load(survey / "raw" / "images1.npy")
-    rows = np.hypot(*(np.indices((SIZE, SIZE)) - 14)) > 6
+    rows = np.abs(np.indices((SIZE, SIZE)) - 14).max(axis=0) > 5
     comb = np.where(np.indices((SIZE, SIZE)).sum(axis=0) % 6 == 0, 1e6, 0.0)
     stamps[..., 2] += np.where(rows, comb, 0)
     np.save(loud / "images1.npy", stamps)

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from astropy.stats import mad_std
@@ -22,6 +23,8 @@ _BRIGHTEST = 80
 _BRIGHT = 12.0
 FEWEST = 10
 _FAINTEST = 3.0
+#: Part of its signal-to-noise that a point source may leave behind when its fit is taken away.
+_OTHER_SHAPE = 0.5
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,8 @@ def fit_sources(differences: np.ndarray) -> Sources | None:
 
     The shape is the median of those of the brightest reals, of the half that fits best: wrong
     labels among them, which nothing but a point source would fit, do not count. With this shape
-    each real is fitted once more, for its flux and place.
+    each real is fitted once more, for its flux and place; what lies off the centre, or has another
+    shape, does not count.
 
     Parameters
     ----------
@@ -98,15 +102,18 @@ def fit_sources(differences: np.ndarray) -> Sources | None:
     if len(bright) < FEWEST:
         return None
     fits = [_fit(differences[i], noise[i], None) for i in bright]
-    costs = np.array([cost for _, cost in fits])
-    best = np.argsort(costs)[: len(fits) // 2]
-    fwhm, beta, e1, e2 = np.median([fits[i][0][3:] for i in best], axis=0).tolist()
+    best = sorted(fits, key=lambda fit: fit.misfit)[: len(fits) // 2]
+    fwhm, beta, e1, e2 = np.median([fit.values[3:] for fit in best], axis=0).tolist()
     psf = Psf(fwhm, beta, (e1, e2))
-    places = [_fit(own, level, psf)[0] for own, level in zip(differences, noise, strict=True)]
-    flux, x, y = np.array(places).T
+    fits = [_fit(own, level, psf) for own, level in zip(differences, noise, strict=True)]
+    flux, x, y = np.array([fit.values for fit in fits]).T
     snr = flux / unit_noise(psf, size) / noise
     # Wrong labels again: nothing there, or something that leans out of the middle.
     usable = (snr > _FAINTEST) & (np.maximum(np.abs(x), np.abs(y)) < 0.95 * _FARTHEST)
+    # Or of another shape: as bright as it may be, a source leaves noise and little of itself.
+    left = np.array([fit.left for fit in fits])
+    pixels = (2 * CORE + 1) ** 2
+    usable &= left < pixels + 4 * np.sqrt(2 * pixels) + (_OTHER_SHAPE * snr) ** 2
     if not usable.any():
         return None
     return Sources(psf, len(best), snr[usable], x[usable], y[usable])
@@ -132,8 +139,19 @@ def _core(size: int) -> slice:
     return slice((size - 1) // 2 - CORE, (size - 1) // 2 + CORE + 1)
 
 
-def _fit(difference: np.ndarray, noise: float, psf: Psf | None) -> tuple[np.ndarray, float]:
-    """Fit flux, x and y, and without a `psf` its four numbers too; return all, and the misfit."""
+class _Fit(NamedTuple):
+    """Flux, x, y, and maybe the four numbers of a `Psf`; and how well they fit.
+
+    `misfit` is what was minimised, `left` the sum of squares in units of the noise.
+    """
+
+    values: np.ndarray
+    misfit: float
+    left: float
+
+
+def _fit(difference: np.ndarray, noise: float, psf: Psf | None) -> _Fit:
+    """Fit flux, x and y, and without a `psf` its four numbers too."""
     size, middle = len(difference), _core(len(difference))
     seen = difference[middle, middle].astype(np.float64)
     scale = max(float(seen.sum()), noise)
@@ -151,4 +169,5 @@ def _fit(difference: np.ndarray, noise: float, psf: Psf | None) -> tuple[np.ndar
     found = least_squares(
         residuals, [1.0, 0.0, 0.0, *shape], bounds=(lowest, highest), loss="soft_l1"
     )
-    return found.x * [scale, *[1.0] * (len(found.x) - 1)], float(found.cost)
+    values = found.x * [scale, *[1.0] * (len(found.x) - 1)]
+    return _Fit(values, float(found.cost), float(found.fun @ found.fun))

@@ -23,7 +23,7 @@ from rbkeras.data.joined_survey import Part, read_directory
 from rbkeras.data.labels import DEFAULT_LABELS, REAL
 from rbkeras.data.survey import LABEL_COLUMN, write_header
 from rbkeras.errors import InputError
-from rbkeras.files import whole_file, write_json
+from rbkeras.files import remove_abandoned, whole_file, write_json
 
 #: Stands in the folder and says how it was made.
 MARKER = "injection.json"
@@ -119,6 +119,7 @@ def inject_survey(
     if suspects is not None:
         _check_suspects(suspects, detectors, survey=survey)
     _make_room(out, survey=Path(survey), overwrite=overwrite)
+    remove_abandoned(out.absolute().parent, below=False)
     total = sum(int((d.labels == REAL).sum()) for d in detectors) if count is None else count
     shares = _shares(total, [len(d.labels) for d in detectors])
     rows = [_trusted_reals(detector, suspects) for detector in detectors]
