@@ -1,4 +1,4 @@
-"""`python -m rbkeras.convert`: survey directories, alert packets or FITS stamps to records."""
+"""`python -m rbkeras.convert`: surveys, alert packets, FITS stamps or other records to records."""
 
 import argparse
 import math
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rbkeras.cli import add_labels, continues, run_command, words_of
+from rbkeras.cli import add_labels, continues, load_tensorflow, run_command, words_of
 from rbkeras.errors import InputError
 
 if TYPE_CHECKING:
-    from rbkeras.data.samples import SampleSource
+    from rbkeras.data.samples import BlockSource
 
 #: A camera's chip has no more; a slip of the keyboard should not fill the memory.
 _LARGEST_SIZE = 10_000
@@ -21,6 +21,7 @@ examples:
   python -m rbkeras.convert SURVEY RECORDS --labels asteroid=1 variable=1 junk=0
   python -m rbkeras.convert SURVEY/january SURVEY/february RECORDS
   python -m rbkeras.convert RECORDS OTHER_RECORDS SURVEY JOINED
+  python -m rbkeras.convert COMPRESSED_OR_ORIGINAL_RECORDS RECORDS
   python -m rbkeras.convert ALERTS RECORDS --size 29 --labels_csv labels.csv
   python -m rbkeras.convert ALERTS RECORDS --size 29 --score_threshold 0.5
   python -m rbkeras.convert FITS_FOLDER RECORDS --size 29
@@ -75,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rbkeras convert",
         description="Convert a survey directory (images<ID>.npy, params<ID>.csv), alert packets "
-        "(*.avro) or FITS stamps (stamps.csv) to TFRecords.",
+        "(*.avro), FITS stamps (stamps.csv) or other records to TFRecords.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -144,6 +145,8 @@ def _convert(arguments: argparse.Namespace, options: dict) -> int:
             f"{first}: expected images<ID>.npy, alert packets (*.avro) or stamps.csv, found none"
         )
     _refuse(arguments, "size", "skip_bad", kind="alert packets or FITS stamps")
+    if len(arguments.inputs) == 1 and not is_survey(first) and is_records(first):
+        return _convert_records(first, arguments.records, options)
     return _convert_survey(arguments.inputs, arguments.records, options)
 
 
@@ -161,6 +164,21 @@ def _convert_survey(surveys: Sequence[str], records: str, options: dict) -> int:
     survey, *more = surveys
     convert_survey(survey, records, more=more, **options)
     return 0
+
+
+def _convert_records(directory: Path, records: str, options: dict) -> int:
+    load_tensorflow()
+    from rbkeras.data.blocks import has_blocks
+    from rbkeras.data.recorded import with_recorded_labels
+    from rbkeras.data.records import open_records
+    from rbkeras.data.streamed_records import StreamedRecords
+
+    if has_blocks(open_records(directory)):
+        return _convert_survey([str(directory)], records, options)
+    if Path(records).resolve() == directory.resolve():
+        raise InputError(f"{records}: expected another directory to write than that to read")
+    labels = with_recorded_labels(options["labels"], directory)
+    return _convert_source(StreamedRecords(directory), records, options | {"labels": labels}, [])
 
 
 def _convert_alerts(arguments: argparse.Namespace, options: dict) -> int:
@@ -218,7 +236,7 @@ def _size(arguments: argparse.Namespace) -> int | None:
     return arguments.size
 
 
-def _convert_source(source: "SampleSource", records: str, options: dict, bad: list[str]) -> int:
+def _convert_source(source: "BlockSource", records: str, options: dict, bad: list[str]) -> int:
     from rbkeras.data.write_source import convert_source
 
     convert_source(source, records, **options)

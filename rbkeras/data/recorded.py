@@ -117,7 +117,7 @@ def read_recorded(directory: str | Path) -> Iterator[RecordedDetector]:
     if not has_blocks(records):
         raise InputError(
             f"{directory}: expected records that rbkeras.convert wrote without --compress, found "
-            "others; name what they were made of, or convert it again"
+            "others; convert them by themselves first"
         )
     table = records.samples
     states = [state_of(path) for path in (*records.files, records.directory / SAMPLES)]

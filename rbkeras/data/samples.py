@@ -48,8 +48,8 @@ class Sample:
         return np.stack([fit_image(image, shape, center) for image, center in pairs], axis=-1)
 
 
-class SampleSource(Protocol):
-    """Alert packets or FITS stamps.
+class BlockSource(Protocol):
+    """Stamps to convert.
 
     Attributes
     ----------
@@ -63,12 +63,6 @@ class SampleSource(Protocol):
     def stamp_shape(self) -> tuple[int, int, int]:
         """Height, width, channels of every stamp in `blocks`."""
 
-    def __len__(self) -> int:
-        """Return the number of samples, those at fault included."""
-
-    def samples(self, start: int = 0) -> Iterator[Sample]:
-        """Read samples, from number `start` on, as they are, one at a time."""
-
     def blocks(self, start: int, size: int) -> Iterator[Block]:
         """Read tables of at most `size` rows, and float32 stamps (n, H, W, C) for them.
 
@@ -76,6 +70,16 @@ class SampleSource(Protocol):
         a source have the same columns and dtypes. Samples at fault raise `InputError`, or are
         left out where the source has been given an `on_bad`; the others keep their numbers.
         """
+
+
+class SampleSource(BlockSource, Protocol):
+    """Alert packets or FITS stamps."""
+
+    def __len__(self) -> int:
+        """Return the number of samples, those at fault included."""
+
+    def samples(self, start: int = 0) -> Iterator[Sample]:
+        """Read samples, from number `start` on, as they are, one at a time."""
 
 
 def stamp_blocks(

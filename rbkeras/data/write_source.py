@@ -1,4 +1,4 @@
-"""Alert packets or FITS stamps -> records directory."""
+"""Alert packets, FITS stamps or a stream of records -> records directory."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from rbkeras.data.alert_labels import TRUST_COLUMN, Namer, own_names
 from rbkeras.data.labels import DEFAULT_LABELS, encode_labels
-from rbkeras.data.samples import Block, OnBad, SampleSource, report_bad
+from rbkeras.data.samples import Block, BlockSource, OnBad, report_bad
 from rbkeras.data.spool import SpooledStamps, StampSpool
 from rbkeras.data.survey import LABEL_COLUMN
 from rbkeras.data.write_records import write_records
@@ -46,7 +46,7 @@ class GatheredDetector:
 
 
 def convert_source(
-    source: SampleSource,
+    source: BlockSource,
     out: str | Path,
     *,
     namer: Namer = own_names,

@@ -9,7 +9,7 @@ from detectors import write_detector
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbkeras import convert
+from rbkeras import check, convert
 from rbkeras.data.encoding import frame_block
 from rbkeras.data.recorded import RecordedStamps, read_recorded
 from rbkeras.data.records import open_records
@@ -138,9 +138,41 @@ def test_records_that_cannot_be_read_from_the_middle(
         assert run(survey, tmp_path / "first", "--compress") == 0
     else:
         write_original(tmp_path / "first", {1: (random_stamps(3), [0, 1, 1])})
-    said = fails_with(convert.main, [tmp_path / "first", tmp_path / "out"])
+    inputs = [tmp_path / "first", survey]
+    said = fails_with(convert.main, [*inputs, tmp_path / "out"])
     assert "without --compress" in said
     assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_compressed_records_are_converted_by_themselves(survey, tmp_path):
+    assert run(survey, tmp_path / "expected") == 0
+    assert run(survey, tmp_path / "compressed", "--compress") == 0
+    assert run(tmp_path / "compressed", tmp_path / "found") == 0
+    assert files_of(tmp_path / "found") == files_of(tmp_path / "expected")
+    found, expected = (open_records(tmp_path / name).samples for name in ("found", "expected"))
+    pd.testing.assert_frame_equal(found, expected, check_dtype=False)
+
+
+def test_the_originals_records_are_converted_by_themselves(
+    tmp_path, write_original, random_stamps, read_all, fails_with
+):
+    labels = {2: [0, 1, -1, 1], 10: [1, 1, 0]}
+    stamps = {number: random_stamps(len(own), detector=number) for number, own in labels.items()}
+    original = tmp_path / "original"
+    write_original(original, {number: (stamps[number], labels[number]) for number in (10, 2)})
+    assert run(original, tmp_path / "out") == 0
+    records = open_records(tmp_path / "out")
+    assert [path.name for path in records.files] == ["data10.tfrecord", "data2.tfrecord"]
+    np.testing.assert_array_equal(read_all(records), np.concatenate([stamps[10], stamps[2]]))
+    assert records.samples["label"].tolist() == labels[10] + labels[2]
+    assert check.main([str(tmp_path / "out")]) == 0
+    said = fails_with(convert.main, [original, original, "--overwrite"])
+    assert "another directory to write" in said
+    cut = original / "data2.tfrecord"
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    said = fails_with(convert.main, [original, tmp_path / "again"])
+    assert "data2.tfrecord" in said
+    assert not (tmp_path / "again").exists()
 
 
 def test_damaged_records_are_told_and_do_no_harm(own_records, later, tmp_path, fails_with):
