@@ -90,7 +90,7 @@ class RecordedDetector:
 
     def checksums(self) -> dict[str, str]:
         """Those of what the records were made of; labels count to the table."""
-        table = hashlib.sha256(self.sources["params_sha256"].encode() + self.labels.tobytes())
+        table = hashlib.sha256(f"{self.sources['params_sha256']}".encode() + self.labels.tobytes())
         return {
             "images_sha256": self.sources["images_sha256"],
             "params_sha256": table.hexdigest(),
@@ -122,8 +122,10 @@ def read_recorded(directory: str | Path) -> Iterator[RecordedDetector]:
     table = records.samples
     states = [state_of(path) for path in (*records.files, records.directory / SAMPLES)]
     entries = read_manifest(records.directory)["detectors"]
+    start = 0
     for entry, path, state in zip(entries, records.files, states[:-1], strict=True):
-        own = table.iloc[entry["start_index"] : entry["start_index"] + entry["size"]]
+        own = table.iloc[start : start + entry["size"]]
+        start += entry["size"]
         yield RecordedDetector(
             DetectorFiles(entry["detector_id"], path, records.directory / SAMPLES),
             RecordedStamps(path, entry["size"], records.stamp_shape),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from rbkeras.data.labels import LABEL_NAMES
-from rbkeras.data.records import open_records
+from rbkeras.data.records import damaged, open_records
 from rbkeras.data.samples import Block
 from rbkeras.data.survey import LABEL_COLUMN
 from rbkeras.errors import InputError
@@ -50,6 +50,12 @@ class StreamedRecords:
         """See `rbkeras.data.samples.BlockSource.blocks`; `object_type` is a name of the label."""
         from rbkeras.data.parsing import identified_stamps
 
+        count = start
         for identity, stamps in identified_stamps(self._records, start=start, batch_size=size):
             rows = self._places.get_indexer(pd.MultiIndex.from_frame(identity[_KEY]))
+            count += len(rows)
+            if (rows < 0).any():
+                raise damaged(self.name, "samples that their table does not have")
             yield self._table.iloc[rows].reset_index(drop=True), stamps
+        if count < len(self._table):
+            raise damaged(self.name, f"{count} of {len(self._table)} samples are there")

@@ -13,6 +13,7 @@ from rbkeras import check, convert
 from rbkeras.data.encoding import frame_block
 from rbkeras.data.recorded import RecordedStamps, read_recorded
 from rbkeras.data.records import open_records
+from rbkeras.data.streamed_records import StreamedRecords
 from rbkeras.data.survey import read_survey
 from rbkeras.data.write_records import convert_survey
 from rbkeras.errors import InputError
@@ -153,6 +154,20 @@ def test_compressed_records_are_converted_by_themselves(survey, tmp_path):
     pd.testing.assert_frame_equal(found, expected, check_dtype=False)
 
 
+@pytest.mark.parametrize("change", ["other", "more"])
+def test_a_table_of_other_records_is_told(change, survey, tmp_path, monkeypatch):
+    assert run(survey, tmp_path / "compressed", "--compress") == 0
+    source = StreamedRecords(tmp_path / "compressed")
+    if change == "other":
+        monkeypatch.setattr(source, "_places", source._places.map(lambda key: (key[0] + 1, key[1])))
+        words = "samples that their table does not have"
+    else:
+        monkeypatch.setattr(source, "_table", pd.concat([source._table] * 2))
+        words = "36 of 72 samples are there"
+    with pytest.raises(InputError, match=words):
+        list(source.blocks(0, 10))
+
+
 def test_the_originals_records_are_converted_by_themselves(
     tmp_path, write_original, random_stamps, read_all, fails_with
 ):
@@ -204,3 +219,13 @@ def test_copied_records_are_as_good(own_records, tmp_path):
     shutil.rmtree(own_records)
     assert run(tmp_path / "out", tmp_path / "again") == 0
     assert files_of(tmp_path / "out") == files_of(tmp_path / "again")
+
+
+def test_a_sample_that_stands_in_records_twice_is_told(survey, tmp_path, fails_with):
+    records = tmp_path / "compressed"
+    assert run(survey, records, "--compress") == 0
+    samples = pd.read_parquet(records / "samples.parquet")
+    samples.loc[samples["detector_id"] == 10, "sample_index"] = 4
+    samples.to_parquet(records / "samples.parquet")
+    said = fails_with(convert.main, [records, tmp_path / "out"])
+    assert "found sample 4 of detector 10 again" in said
