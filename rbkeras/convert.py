@@ -119,35 +119,50 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _convert(arguments: argparse.Namespace, options: dict) -> int:
+    first, records = Path(arguments.inputs[0]), Path(arguments.records)
+    if _kind(records) in ("survey", "FITS stamps") or any(records.glob("*.avro")):
+        raise InputError(
+            f"{records}: expected a directory for records, named last, found stamps to convert"
+        )
+    kinds = {one: _kind(Path(one)) for one in arguments.inputs}
+    kind = kinds[arguments.inputs[0]]
+    foreign = [one for one in kinds if kinds[one] in ("alerts", "FITS stamps")]
+    if foreign and {"survey", "records"} & set(kinds.values()):
+        raise InputError(
+            f"{foreign[0]}: expected only surveys and records where there are some; convert alert "
+            "packets and FITS stamps by themselves first, and name their records"
+        )
+    if kind == "alerts":
+        return _convert_alerts(arguments, options)
+    if len(arguments.inputs) > 1 and kind not in ("survey", "records"):
+        raise InputError(
+            f"{first}: expected survey directories and records, or Avro files and folders of them, "
+            "where there are several inputs"
+        )
+    _refuse(arguments, "labels_csv", "score_threshold", "score_field", kind="alert packets")
+    if kind == "FITS stamps":
+        return _convert_fits(arguments, options)
+    if kind == "nothing" and first.is_dir():
+        raise InputError(
+            f"{first}: expected images<ID>.npy, alert packets (*.avro), stamps.csv or records, "
+            "found none"
+        )
+    _refuse(arguments, "size", "skip_bad", kind="alert packets or FITS stamps")
+    if kind == "records" and len(arguments.inputs) == 1:
+        return _convert_records(first, arguments.records, options)
+    return _convert_survey(arguments.inputs, arguments.records, options)
+
+
+def _kind(path: Path) -> str:
+    """Say what lies at a path: survey, alerts, FITS stamps, records or nothing of these."""
     from rbkeras.data.avro import is_alerts
     from rbkeras.data.fits_source import is_fits_table
     from rbkeras.data.records import is_records
     from rbkeras.data.survey import is_survey
 
-    first, records = Path(arguments.inputs[0]), Path(arguments.records)
-    if is_survey(records) or is_fits_table(records) or any(records.glob("*.avro")):
-        raise InputError(
-            f"{records}: expected a directory for records, named last, found stamps to convert"
-        )
-    survey = is_survey(first) or is_records(first)
-    if not survey and is_alerts(first):
-        return _convert_alerts(arguments, options)
-    if len(arguments.inputs) > 1 and not survey:
-        raise InputError(
-            f"{first}: expected survey directories, Avro files or folders of them where there are "
-            "several inputs"
-        )
-    _refuse(arguments, "labels_csv", "score_threshold", "score_field", kind="alert packets")
-    if not survey and is_fits_table(first):
-        return _convert_fits(arguments, options)
-    if not survey and first.is_dir():
-        raise InputError(
-            f"{first}: expected images<ID>.npy, alert packets (*.avro) or stamps.csv, found none"
-        )
-    _refuse(arguments, "size", "skip_bad", kind="alert packets or FITS stamps")
-    if len(arguments.inputs) == 1 and not is_survey(first) and is_records(first):
-        return _convert_records(first, arguments.records, options)
-    return _convert_survey(arguments.inputs, arguments.records, options)
+    kinds = {"survey": is_survey, "alerts": is_alerts, "FITS stamps": is_fits_table}
+    kinds["records"] = is_records
+    return next((kind for kind, is_there in kinds.items() if is_there(path)), "nothing")
 
 
 def _refuse(arguments: argparse.Namespace, *names: str, kind: str) -> None:
@@ -161,6 +176,9 @@ def _convert_survey(surveys: Sequence[str], records: str, options: dict) -> int:
     from rbkeras.machine import allow_open_files
 
     allow_open_files()
+    if any(_kind(Path(one)) == "records" for one in surveys):
+        # The original's are looked into.
+        load_tensorflow()
     survey, *more = surveys
     convert_survey(survey, records, more=more, **options)
     return 0
@@ -170,25 +188,25 @@ def _convert_records(directory: Path, records: str, options: dict) -> int:
     load_tensorflow()
     from rbkeras.data.blocks import has_blocks
     from rbkeras.data.recorded import with_recorded_labels
-    from rbkeras.data.records import open_records
+    from rbkeras.data.records import MANIFEST, open_records
     from rbkeras.data.streamed_records import StreamedRecords
 
-    if has_blocks(open_records(directory)):
+    if (directory / MANIFEST).exists() and has_blocks(open_records(directory)):
         return _convert_survey([str(directory)], records, options)
     if Path(records).resolve() == directory.resolve():
         raise InputError(f"{records}: expected another directory to write than that to read")
     labels = with_recorded_labels(options["labels"], directory)
-    return _convert_source(StreamedRecords(directory), records, options | {"labels": labels}, [])
+    of_records = {"labels": labels, "labelled": True}
+    return _convert_source(StreamedRecords(directory), records, options | of_records, [])
 
 
 def _convert_alerts(arguments: argparse.Namespace, options: dict) -> int:
     from rbkeras.data.alert_labels import (
         Namer,
         names_by_score,
-        names_by_table,
         own_names,
+        read_label_table,
         require_scores,
-        trust_by_table,
     )
     from rbkeras.data.alert_source import AlertSource
     from rbkeras.data.alerts import repeated_alerts
@@ -198,8 +216,8 @@ def _convert_alerts(arguments: argparse.Namespace, options: dict) -> int:
     namer: Namer = own_names
     truster: Namer | None = None
     if arguments.labels_csv:
-        namer = names_by_table(arguments.labels_csv)
-        truster = trust_by_table(arguments.labels_csv)
+        table = read_label_table(arguments.labels_csv)
+        namer, truster = table.name, None if table.trusted is None else table.trust
     elif arguments.score_threshold is not None:
         if not math.isfinite(arguments.score_threshold):
             raise InputError(

@@ -89,6 +89,6 @@ def require_state(path: Path, state: dict[str, Any]) -> None:
     """Raise `InputError` unless a file that is being converted still has this `state_of`."""
     if state_of(path) != state:
         raise InputError(
-            f"{path}: expected it to stay as it was while it is converted, found it changed; call "
+            f"{path}: expected it to stay as it was while it was converted, found it changed; call "
             "the command again"
         )

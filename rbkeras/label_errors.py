@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from rbkeras.data.labels import CLASS_NAMES, SKIP, UNLABELLED
+from rbkeras.data.labels import CLASS_NAMES, SKIP, TRUSTED, UNLABELLED
 from rbkeras.errors import InputError
 from rbkeras.files import whole_file
 from rbkeras.suspicion import RULES, Rule, error_probability, find_suspects, noise_rates
@@ -21,8 +21,6 @@ PREDICTIONS = ["prediction0", "prediction1"]
 JUDGEMENTS = ["probability_real", "label_quality", "suspect", "error_probability"]
 COLUMNS = [*IDENTITY, *PREDICTIONS, *JUDGEMENTS]
 VERDICT = "verdict"
-#: Says which labels are certain, where some are.
-TRUSTED = "trusted"
 # Fraction of a class's labels beyond which stage 1 is likelier to be at fault than the labels.
 _MANY_SUSPECTS = 0.3
 POLICIES = ("unlabel", "remove", "keep", "flip", "threshold")
@@ -56,8 +54,8 @@ def rate_labels(
     pandas.DataFrame
         The same rows in order of unique_index with `probability_real`, `label_quality` (the
         probability of the given label, low is suspicious), `suspect` (0 or 1) and
-        `error_probability`; and `trusted` (0 or 1) where there is such a column. Of trusted labels
-        the last three before it are 1, 0 and 0.
+        `error_probability`; and `trusted` (0 or 1) where there is such a column. Trusted labels
+        have a `label_quality` of 1, and 0 for `suspect` and `error_probability`.
 
     Raises
     ------
@@ -213,14 +211,18 @@ def _check_numbers(path: str | Path, rated: pd.DataFrame) -> None:
 
 
 def suspects_per_class(rated: pd.DataFrame) -> pd.DataFrame:
-    """Count labels and suspects: rows 'bogus' and 'real', columns labelled and suspects."""
-    grouped = rated.groupby("label")["suspect"].agg(labelled="size", suspects="sum")
+    """Count labels that are not trusted, and suspects among them.
+
+    Rows 'bogus' and 'real', columns labelled and suspects.
+    """
+    doubted = rated[rated[TRUSTED] != 1] if TRUSTED in rated else rated
+    grouped = doubted.groupby("label")["suspect"].agg(labelled="size", suspects="sum")
     return grouped.reindex(list(CLASS_NAMES), fill_value=0).rename(index=CLASS_NAMES)
 
 
 def doubts_of_suspects(rated: pd.DataFrame) -> list[str]:
     """Say of either class where so many labels are suspect that stage 1 is likelier at fault."""
-    counts = suspects_per_class(rated[rated[TRUSTED] != 1] if TRUSTED in rated else rated)
+    counts = suspects_per_class(rated)
     share = counts["suspects"] / counts["labelled"].clip(lower=1)
     return [
         f"{share[name]:.0%} of the labels {name} are suspect, so that the folds have learnt little "

@@ -9,12 +9,12 @@ import pandas as pd
 
 from rbkeras.calibration import shift_prevalence
 from rbkeras.crossval import FOLD_MARKER, PREDICTIONS_FILE, fold_targets, merge_folds, train_fold
-from rbkeras.data.labels import REAL, SKIP, require_both_classes
+from rbkeras.data.labels import REAL, SKIP, TRUSTED, require_both_classes
 from rbkeras.data.records import open_records
 from rbkeras.distribution import do_on_dask
 from rbkeras.errors import InputError
 from rbkeras.files import whole_file
-from rbkeras.label_errors import TRUSTED, rate_labels, read_label_errors, write_label_errors
+from rbkeras.label_errors import rate_labels, read_label_errors, write_label_errors
 from rbkeras.locks import alone
 from rbkeras.losses import RealBogusLoss
 from rbkeras.options import as_plain, from_plain

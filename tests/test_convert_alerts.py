@@ -251,7 +251,7 @@ def test_options_of_other_inputs(survey, tmp_path, fails_with):
     line = fails_with(convert.main, [tmp_path / "empty", survey, tmp_path / "out"])
     assert "where there are several inputs" in line
     line = fails_with(convert.main, [tmp_path / "empty", tmp_path / "out"])
-    assert "images<ID>.npy, alert packets (*.avro) or stamps.csv, found none" in line
+    assert "images<ID>.npy, alert packets (*.avro), stamps.csv or records, found none" in line
 
 
 def test_a_negative_detector_is_refused(alerts, tmp_path, fails_with):
@@ -321,4 +321,11 @@ def test_labels_of_a_table_may_be_trusted(alerts, tmp_path, fails_with):
     with labels.open("a") as file:
         file.write(f"{names[0]},real,0\n")
     line = fails_with(convert.main, [alerts, tmp_path / "again", "--labels_csv", labels])
-    assert f"expected one value of trusted for alert {names[0]}, found 1" in line
+    assert f"expected one value of trusted for alert {names[0]}, found True, False" in line
+
+
+def test_packets_are_converted_before_they_are_joined(alerts, survey, tmp_path, fails_with):
+    for inputs in ([alerts, survey], [survey, alerts]):
+        line = fails_with(convert.main, [*inputs, tmp_path / "out"])
+        assert f"{alerts}: expected only surveys and records where there are some" in line
+    assert not (tmp_path / "out").exists()

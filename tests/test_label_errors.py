@@ -337,6 +337,7 @@ def test_trusted_labels_do_not_hide_how_many_of_the_others_are_suspect():
     assert not doubts_of_suspects(table)
     table.loc[50:99, "trusted"] = 1
     assert "40% of the labels bogus are suspect" in doubts_of_suspects(table)[0]
+    assert any("20 of 50" in line for line in suspects_in_words(table))
 
 
 def test_judging_labels_needs_no_tensorflow():

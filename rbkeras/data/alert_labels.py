@@ -1,17 +1,18 @@
 """Label names for stamps that come without: from a table, or from the survey's own score."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from rbkeras.data.labels import TRUSTED, as_trusted
 from rbkeras.data.survey import LABEL_COLUMN
 from rbkeras.errors import InputError
 from rbkeras.tables import read_table
 
 NO_LABEL = "unlabelled"
-TRUST_COLUMN = "trusted"
 # Gives every row of an identity table a label name.
 Namer = Callable[[pd.DataFrame], pd.Series]
 
@@ -69,67 +70,71 @@ def require_scores(namer: Namer, field: str) -> Namer:
     return name
 
 
-def names_by_table(path: str | Path) -> Namer:
-    """Look names up by alert_id; 'unlabelled' what is not in the table.
+@dataclass(frozen=True)
+class LabelTable:
+    """A table of labels by alert_id."""
 
-    Parameters
-    ----------
-    path
-        CSV with the columns `alert_id` and `object_type`; it may have other alerts and columns.
+    path: Path
+    #: Label names, indexed by alert_id.
+    names: pd.Series
+    #: Whether they are certain, indexed by alert_id; None where the table does not say.
+    trusted: pd.Series | None
 
-    Raises
-    ------
-    InputError
-        When it cannot be read, or an alert has two names. The namer raises when it knows none of
-        the alerts.
-    """
-    known = _by_alert(path, _read(path), LABEL_COLUMN, what="name")
+    def name(self, identity: pd.DataFrame) -> pd.Series:
+        """Look names up by alert_id; 'unlabelled' what is not in the table.
 
-    def name(identity: pd.DataFrame) -> pd.Series:
-        found = identity["alert_id"].map(known)
+        Raises
+        ------
+        InputError
+            When none of the alerts is in the table.
+        """
+        found = identity["alert_id"].map(self.names)
         if found.isna().all():
             example = identity["alert_id"].iloc[0]
             raise InputError(
-                f"{path}: expected names for alerts such as {example}, found none of these alerts"
+                f"{self.path}: expected names for alerts such as {example}, found none of these "
+                "alerts"
             )
         return found.fillna(NO_LABEL)
 
-    return name
+    def trust(self, identity: pd.DataFrame) -> pd.Series:
+        """Look up by alert_id which labels are certain: 1, 0, or nothing."""
+        if self.trusted is None:
+            raise ValueError(f"{self.path} has no column {TRUSTED}")
+        return identity["alert_id"].map(self.trusted.astype(float))
 
 
-def trust_by_table(path: str | Path) -> Namer | None:
-    """Look up by alert_id which labels of such a table are certain; None if it does not say.
+def read_label_table(path: str | Path) -> LabelTable:
+    """Read a table of labels.
 
     Parameters
     ----------
     path
-        See `names_by_table`. Its column `trusted` is what `rbkeras.data.records.Records.trusted`
-        takes; nothing where an alert is not in it.
+        CSV with the columns `alert_id` and `object_type`, and maybe `trusted`, see
+        `rbkeras.data.labels.as_trusted`; it may have other alerts and columns. Rows without a name
+        say nothing.
 
     Raises
     ------
     InputError
-        When it cannot be read, or an alert is both trusted and not.
+        When it cannot be read, or an alert has two names, or is both trusted and not.
     """
-    table = _read(path)
-    if TRUST_COLUMN not in table:
-        return None
-    known = _by_alert(path, table, TRUST_COLUMN, what="value of trusted")
-    return lambda identity: identity["alert_id"].map(known)
+    dtypes = {"alert_id": "string", TRUSTED: "string"}
+    table = read_table(path, ["alert_id", LABEL_COLUMN], dtype=dtypes, words=LABEL_COLUMN)
+    table = table.assign(
+        alert_id=_stripped(table["alert_id"]), **{LABEL_COLUMN: _stripped(table[LABEL_COLUMN])}
+    ).dropna(subset=["alert_id", LABEL_COLUMN])
+    trusted = None
+    if TRUSTED in table:
+        table[TRUSTED] = as_trusted(table[TRUSTED], source=path)
+        trusted = _by_alert(table, TRUSTED, path, what="value of trusted")
+    return LabelTable(Path(path), _by_alert(table, LABEL_COLUMN, path, what="name"), trusted)
 
 
-def _read(path: str | Path) -> pd.DataFrame:
-    wanted = ["alert_id", LABEL_COLUMN]
-    dtypes = {"alert_id": "string", TRUST_COLUMN: "string"}
-    return read_table(path, wanted, dtype=dtypes, words=LABEL_COLUMN)
-
-
-def _by_alert(path: str | Path, table: pd.DataFrame, column: str, *, what: str) -> pd.Series:
-    """Texts of a column, indexed by alert_id; those of blanks alone are left out."""
-    pairs = pd.DataFrame({"alert_id": _stripped(table["alert_id"]), "it": _stripped(table[column])})
-    pairs = pairs.dropna().drop_duplicates()
+def _by_alert(table: pd.DataFrame, column: str, path: str | Path, *, what: str) -> pd.Series:
+    pairs = table[["alert_id", column]].drop_duplicates()
     twice = pairs["alert_id"][pairs["alert_id"].duplicated()]
     if len(twice):
-        both = ", ".join(pairs["it"][pairs["alert_id"] == twice.iloc[0]])
+        both = ", ".join(map(str, pairs[column][pairs["alert_id"] == twice.iloc[0]]))
         raise InputError(f"{path}: expected one {what} for alert {twice.iloc[0]}, found {both}")
-    return pairs.set_index("alert_id")["it"]
+    return pairs.set_index("alert_id")[column]

@@ -106,9 +106,13 @@ def read_directory(
     InputError
         As `rbkeras.data.survey.read_survey` and `rbkeras.data.recorded.read_recorded` do.
     """
-    if is_records(directory) and not is_survey(directory):
+    if _recorded(directory):
         return read_recorded(directory)
     return read_survey(directory, labels=labels)
+
+
+def _recorded(directory: str | Path) -> bool:
+    return is_records(directory) and not is_survey(directory)
 
 
 def joined_labels(
@@ -122,9 +126,8 @@ def joined_labels(
         Where a name has two meanings.
     """
     found = dict(labels)
-    for directory in directories:
-        if is_records(directory) and not is_survey(directory):
-            found = with_recorded_labels(found, directory)
+    for directory in filter(_recorded, directories):
+        found = with_recorded_labels(found, directory)
     return found
 
 
@@ -166,7 +169,9 @@ def _require_different(parts: Sequence[Part]) -> None:
     for number, part in enumerate(parts):
         for other in parts[:number]:
             count = min(len(part.stamps), len(other.stamps), _COMPARED)
-            one, another = np.asarray(part.stamps[:count]), np.asarray(other.stamps[:count])
+            # As records hold them: those of a survey of float64 are not quite its own stamps.
+            with np.errstate(over="ignore"):
+                one, another = (np.asarray(p.stamps[:count], np.float32) for p in (part, other))
             if np.array_equal(one, another, equal_nan=True):
                 raise InputError(
                     f"{part.files.images}: expected other stamps than in {other.files.images}, "
@@ -175,7 +180,6 @@ def _require_different(parts: Sequence[Part]) -> None:
 
 
 def _require_alerts_once(parts: Sequence[Part]) -> None:
-    # Survey directories may use these columns for whatever they like.
     of_alerts = [
         part.params[["alert_id", "file"]].assign(records=part.files.images)
         for part in parts
@@ -191,3 +195,13 @@ def _require_alerts_once(parts: Sequence[Part]) -> None:
         raise InputError(
             f"{records}: expected every alert once, but {alert} also stands in {first}"
         )
+    # Survey directories may use the column as they like, but for alerts that records have.
+    for part in parts:
+        if isinstance(part, DetectorData) and "alert_id" in part.params:
+            names = part.params["alert_id"].dropna().astype(str)
+            again = names[names.isin(table["alert_id"])]
+            if len(again):
+                raise InputError(
+                    f"{part.files.params}: expected other alerts than those of the records, found "
+                    f"{again.iloc[0]}"
+                )

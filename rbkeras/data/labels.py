@@ -25,6 +25,8 @@ DEFAULT_LABELS = {
     "real": REAL,
     "unlabelled": UNLABELLED,
 }
+#: Column that says which labels are certain.
+TRUSTED = "trusted"
 #: What labels are called on the command line.
 _VALUES = {name: value for value, name in LABEL_NAMES.items()}
 _VALUES |= {str(value): value for value in _VALUES.values()}
@@ -61,6 +63,30 @@ def require_labels(labels: pd.Series, *, source: str | Path) -> None:
     strange = labels[~labels.isin((REAL, BOGUS, UNLABELLED))]
     if len(strange):
         raise InputError(f"{source}: expected labels 0, 1 or -1, found {strange.iloc[0]}")
+
+
+def as_trusted(words: pd.Series, *, source: str | Path) -> pd.Series:
+    """Read what a column `trusted` says: 1 or true, 0, false or nothing.
+
+    Returns
+    -------
+    pandas.Series
+        bool, nothing being False.
+
+    Raises
+    ------
+    InputError
+        When it has anything else; it names `source`.
+    """
+    texts = words.astype("string").str.strip().str.lower()
+    values = pd.to_numeric(texts.replace({"true": "1", "false": "0", "": "0"}), errors="coerce")
+    wrong = ~(values.isin((0, 1)) | texts.isna())
+    if wrong.any():
+        raise InputError(
+            f"{source}: expected 0, 1 or nothing in the column {TRUSTED}, found "
+            f"{words[wrong].iloc[0]!r:.80}"
+        )
+    return (values == 1).fillna(False).astype(bool)
 
 
 def parse_labels(assignments: Sequence[str]) -> dict[str, int]:

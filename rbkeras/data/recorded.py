@@ -12,12 +12,19 @@ import pandas as pd
 from rbkeras.data.blocks import has_blocks
 from rbkeras.data.encoding import frame_length, pixels_of_frames
 from rbkeras.data.labels import LABEL_NAMES
-from rbkeras.data.records import SAMPLES, damaged, label_names, open_records, read_manifest
+from rbkeras.data.records import (
+    MANIFEST,
+    SAMPLES,
+    damaged,
+    label_names,
+    open_records,
+    read_manifest,
+)
 from rbkeras.data.survey import DetectorFiles
 from rbkeras.errors import InputError
 from rbkeras.file_states import require_state, state_of
 
-#: Columns of the table of records that every records directory gives its samples anew.
+#: Columns that samples are given anew whenever they are written to records.
 _OWN_COLUMNS = ["unique_index", "detector_id", "sample_index", "label"]
 
 
@@ -78,8 +85,8 @@ class RecordedDetector:
     stamps: RecordedStamps
     labels: np.ndarray
     params: pd.DataFrame
-    #: `images_sha256` and `params_sha256` of what the records were made of.
-    sources: Mapping[str, str]
+    #: Of what the records were made of.
+    images_sha256: str
     #: What the two files were when they were opened.
     states: tuple[dict[str, Any], ...]
 
@@ -89,11 +96,11 @@ class RecordedDetector:
         return self.files.detector_id
 
     def checksums(self) -> dict[str, str]:
-        """Those of what the records were made of; labels count to the table."""
-        table = hashlib.sha256(f"{self.sources['params_sha256']}".encode() + self.labels.tobytes())
+        """SHA-256 of the stamps that the records were made of, and of labels and table."""
+        table = self.labels.tobytes() + self.params.to_csv(index=False).encode()
         return {
-            "images_sha256": self.sources["images_sha256"],
-            "params_sha256": table.hexdigest(),
+            "images_sha256": self.images_sha256,
+            "params_sha256": hashlib.sha256(table).hexdigest(),
         }
 
     def require_unchanged(self) -> None:
@@ -114,24 +121,26 @@ def read_recorded(directory: str | Path) -> Iterator[RecordedDetector]:
         compressed: these cannot be read from the middle.
     """
     records = open_records(directory)
-    if not has_blocks(records):
+    if not (records.directory / MANIFEST).exists() or not has_blocks(records):
         raise InputError(
             f"{directory}: expected records that rbkeras.convert wrote without --compress, found "
             "others; convert them by themselves first"
         )
-    table = records.samples
     states = [state_of(path) for path in (*records.files, records.directory / SAMPLES)]
+    table = records.samples
     entries = read_manifest(records.directory)["detectors"]
     start = 0
     for entry, path, state in zip(entries, records.files, states[:-1], strict=True):
         own = table.iloc[start : start + entry["size"]]
         start += entry["size"]
+        if (own["detector_id"] != entry["detector_id"]).any():
+            raise damaged(directory, f"{SAMPLES} has other detectors than {MANIFEST}")
         yield RecordedDetector(
             DetectorFiles(entry["detector_id"], path, records.directory / SAMPLES),
             RecordedStamps(path, entry["size"], records.stamp_shape),
             own["label"].to_numpy(np.int8),
             own.drop(columns=_OWN_COLUMNS).reset_index(drop=True),
-            {name: entry[name] for name in ("images_sha256", "params_sha256")},
+            entry["images_sha256"],
             (state, states[-1]),
         )
 
@@ -147,9 +156,9 @@ def with_recorded_labels(labels: Mapping[str, int], directory: str | Path) -> di
     recorded = label_names(open_records(directory)) or {}
     for name, value in recorded.items():
         if labels.get(name, value) != value:
-            meaning = LABEL_NAMES.get(value, value)
             raise InputError(
-                f"{directory}: expected {name} to mean {LABEL_NAMES[labels[name]]}, found records "
-                f"in which it means {meaning}; say --labels {name}={meaning} or leave it out"
+                f"{directory}: expected {name} to mean {LABEL_NAMES[labels[name]]} as --labels or "
+                f"other records have it, found records in which it means {LABEL_NAMES[value]}; "
+                "where records differ, convert one of them anew"
             )
     return {**labels, **recorded}

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from rbkeras.data.labels import UNLABELLED, require_labels
+from rbkeras.data.labels import LABEL_NAMES, TRUSTED, UNLABELLED, as_trusted, require_labels
 from rbkeras.errors import InputError, first_line
 from rbkeras.files import read_json
 
@@ -89,17 +89,9 @@ class Records:
         InputError
             When the column has anything but 0, 1 and nothing.
         """
-        if "trusted" not in self.samples:
+        if TRUSTED not in self.samples:
             return np.zeros(len(self), bool)
-        words = self.samples["trusted"].astype("string").str.lower()
-        values = pd.to_numeric(words.replace({"true": "1", "false": "0"}), errors="coerce")
-        wrong = ~(values.isin((0, 1)) | words.isna())
-        if wrong.any():
-            raise InputError(
-                f"{self.directory}: expected 0, 1 or nothing in the column trusted, found "
-                f"{words[wrong].iloc[0]!r:.80}"
-            )
-        return (values == 1).to_numpy(bool, na_value=False)
+        return as_trusted(self.samples[TRUSTED], source=self.directory).to_numpy()
 
     @cached_property
     def doubted(self) -> np.ndarray:
@@ -201,8 +193,10 @@ def read_manifest(directory: Path) -> dict:
     if manifest["compression"] not in ("", "GZIP"):
         found = manifest["compression"]
         raise InputError(f"{path}: expected compression '' or 'GZIP', found {found!r}")
-    if not isinstance(manifest["labels"], dict):
-        raise InputError(f"{path}: expected labels {{name: value}}, found {manifest['labels']!r}")
+    labels = manifest["labels"]
+    values = labels.values() if isinstance(labels, dict) else [labels]
+    if not all(isinstance(value, int) and value in LABEL_NAMES for value in values):
+        raise InputError(f"{path}: expected labels {{name: 0, 1 or -1}}, found {labels!r:.80}")
     # A conversion that has only begun has none yet.
     if not isinstance(detectors, list) or (manifest.get("complete") and not detectors):
         raise InputError(f"{path}: expected a list of detectors, found {detectors!r}")
@@ -211,16 +205,21 @@ def read_manifest(directory: Path) -> dict:
         file, start = entry["file"], entry["start_index"]
         named = isinstance(file, str) and Path(file).name == file != ""
         counted = _is_count(entry["size"]) and (start == 0 or _is_count(start))
-        if not (named and counted and isinstance(entry["detector_id"], int)):
+        numbered = entry["detector_id"] == 0 or _is_count(entry["detector_id"], below=10**18)
+        summed = all(isinstance(entry[name], str) for name in ("images_sha256", "params_sha256"))
+        if not (named and counted and numbered and summed):
             raise InputError(
-                f"{path}: expected file, size, start_index and detector_id of each detector, "
-                f"found {entry}"
+                f"{path}: expected file, size, start_index, detector_id and checksums of each "
+                f"detector, found {entry!r:.300}"
             )
+    numbers = [entry["detector_id"] for entry in detectors]
+    if len(set(numbers)) < len(numbers):
+        raise InputError(f"{path}: expected each detector once, found {numbers!r:.80}")
     return manifest
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and 0 < value < 2**53
+def _is_count(value: Any, *, below: int = 2**53) -> bool:
+    return isinstance(value, int) and 0 < value < below
 
 
 def _need_keys(path: Path, found: Any, keys: set[str]) -> None:

@@ -91,7 +91,7 @@ def stamp_blocks(
     exact: bool,
     on_bad: OnBad | None,
 ) -> Iterator[Block]:
-    """Join samples into blocks, see `SampleSource.blocks`.
+    """Join samples into blocks, see `BlockSource.blocks`.
 
     With `exact` images have to have the stamps' height and width, rather than be cut or padded.
     """

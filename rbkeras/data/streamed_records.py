@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from rbkeras.data.labels import LABEL_NAMES
@@ -41,21 +42,23 @@ class StreamedRecords:
                 f"{directory}: expected each sample once, found sample {sample} of detector "
                 f"{detector} again"
             )
-        names = samples["label"].map(LABEL_NAMES)
-        self._table = samples.drop(columns=["unique_index", "label"])
+        self._table = samples.drop(columns="unique_index")
         if LABEL_COLUMN not in self._table:
-            self._table[LABEL_COLUMN] = names
+            self._table[LABEL_COLUMN] = samples["label"].map(LABEL_NAMES)
 
     def blocks(self, start: int, size: int) -> Iterator[Block]:
-        """See `rbkeras.data.samples.BlockSource.blocks`; `object_type` is a name of the label."""
+        """See `rbkeras.data.samples.BlockSource.blocks`; the tables have a column `label`."""
         from rbkeras.data.parsing import identified_stamps
 
-        count = start
+        seen = np.zeros(len(self._table), bool)
+        seen[:start] = True
         for identity, stamps in identified_stamps(self._records, start=start, batch_size=size):
             rows = self._places.get_indexer(pd.MultiIndex.from_frame(identity[_KEY]))
-            count += len(rows)
             if (rows < 0).any():
                 raise damaged(self.name, "samples that their table does not have")
+            if seen[rows].any() or len(set(rows)) < len(rows):
+                raise damaged(self.name, "a sample stands in them twice")
+            seen[rows] = True
             yield self._table.iloc[rows].reset_index(drop=True), stamps
-        if count < len(self._table):
-            raise damaged(self.name, f"{count} of {len(self._table)} samples are there")
+        if not seen.all():
+            raise damaged(self.name, f"{seen.sum()} of {len(seen)} samples are there")

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from rbkeras.data.alert_labels import TRUST_COLUMN, Namer, own_names
-from rbkeras.data.labels import DEFAULT_LABELS, encode_labels
+from rbkeras.data.alert_labels import Namer, own_names
+from rbkeras.data.labels import DEFAULT_LABELS, TRUSTED, encode_labels
 from rbkeras.data.samples import Block, BlockSource, OnBad, report_bad
 from rbkeras.data.spool import SpooledStamps, StampSpool
 from rbkeras.data.survey import LABEL_COLUMN
@@ -51,6 +51,7 @@ def convert_source(
     *,
     namer: Namer = own_names,
     truster: Namer | None = None,
+    labelled: bool = False,
     repeated: Callable[[pd.DataFrame], pd.Series] | None = None,
     on_bad: OnBad | None = None,
     labels: Mapping[str, int] = DEFAULT_LABELS,
@@ -75,6 +76,8 @@ def convert_source(
         Gives every row of the source's table a name for `labels`; it is called once, with all.
     truster
         Gives every row what its column `trusted` is to say; None adds no such column.
+    labelled
+        Take labels from the tables' column `label`, and not by their names.
     repeated
         Says of every row of the source's table whether its stamp has been there before: folds of a
         cross-validation would be no strangers to each other.
@@ -104,8 +107,11 @@ def convert_source(
             table = table[~again].copy()
         table[LABEL_COLUMN] = namer(table).astype(str)
         if truster is not None:
-            table[TRUST_COLUMN] = truster(table)
-        encoded = encode_labels(table[LABEL_COLUMN], labels, source=source.name)
+            table[TRUSTED] = truster(table)
+        if labelled:
+            encoded = table["label"].to_numpy(np.int8)
+        else:
+            encoded = encode_labels(table[LABEL_COLUMN], labels, source=source.name)
         params = table.drop(columns=["sample_index", "detector_id"])
         detectors = []
         # In the order of the files' names, as surveys are.

@@ -69,10 +69,14 @@ def check_noise(noise: Noise, config: FitConfig, errors: Sequence[float]) -> Non
             )
         if config.data is None:
             raise InputError("--noise_reviewed: expected --data with it, whose sample was reviewed")
-        verdicts = read_verdicts(noise.reviewed, open_records(config.records_directory).samples)
+        records = open_records(config.records_directory)
+        verdicts = read_verdicts(noise.reviewed, records.samples)
+        # Errors are added among the others.
+        verdicts = verdicts[records.doubted[verdicts.index] >= 0]
         if not (verdicts != "unlabelled").any():
             raise InputError(
-                f"{noise.reviewed}: expected verdicts that say whether labels are right, found none"
+                f"{noise.reviewed}: expected verdicts that say whether labels are right, of labels "
+                "that are not trusted, found none"
             )
     if noise.truth is not None:
         if config.data is None:
@@ -96,6 +100,11 @@ def _rate_before(noise: Noise, config: FitConfig) -> float | None:
     if noise.reviewed is not None or path is None:
         return None
     records = open_records(config.records_directory)
+    if not (records.doubted >= 0).any():
+        raise InputError(
+            f"{records.directory}: expected labels that are not trusted, to add errors to, found "
+            "none"
+        )
     return error_rate(records.doubted, read_truth(path, records.samples))
 
 

@@ -66,7 +66,7 @@ class Seed:
     # --- labels ---------------------------------------------------------------------------------
 
     def labels(self, *, errors: float, part: int | str | None) -> np.ndarray:
-        """Labels with `errors` times their errors, SKIP outside `part`; trusted ones stay right."""
+        """Labels with `errors` times their errors, the trusted as they are; SKIP outside `part`."""
         labels = self.given
         if errors != 1:
             rng = np.random.default_rng([self.config.seed, round(1000 * errors)])

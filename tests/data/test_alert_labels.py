@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rbkeras.data.alert_labels import names_by_score, names_by_table, own_names
+from rbkeras.data.alert_labels import names_by_score, own_names, read_label_table
+from rbkeras.errors import InputError
 
 SCORES = np.array([0.69999993, 0.7, 0.70000005, np.nan], np.float32)
 
@@ -26,4 +27,20 @@ def test_names_of_blanks_are_none(tmp_path):
     path = tmp_path / "names.csv"
     path.write_text("alert_id,object_type\n1,real\n2,  \n 3 ,bogus\n")
     alerts = pd.DataFrame({"alert_id": pd.array(["1", "2", "3"], "string")})
-    assert names_by_table(path)(alerts).tolist() == ["real", "unlabelled", "bogus"]
+    assert read_label_table(path).name(alerts).tolist() == ["real", "unlabelled", "bogus"]
+
+
+def test_trust_is_read_like_that_of_a_survey(tmp_path):
+    path = tmp_path / "names.csv"
+    path.write_text(
+        "alert_id,object_type,trusted\n1,real,1\n1,real,true\n2,bogus,\n3,bogus,0\n4,,1\n"
+    )
+    alerts = pd.DataFrame({"alert_id": pd.array(["3", "1", "4", "2", "5"], "string")})
+    table = read_label_table(path)
+    np.testing.assert_array_equal(table.trust(alerts), [0, 1, np.nan, 0, np.nan])
+    assert table.name(alerts).tolist() == ["bogus", "real", "unlabelled", "bogus", "unlabelled"]
+    path.write_text("alert_id,object_type,trusted\n1,real,yes\n")
+    with pytest.raises(InputError, match=r"names\.csv: expected 0, 1 or nothing in the column"):
+        read_label_table(path)
+    path.write_text("alert_id,object_type\n1,real\n")
+    assert read_label_table(path).trusted is None

@@ -521,9 +521,7 @@ def test_injected_reals_do_not_replace_what_they_are_made_of(small, tmp_path, fa
     assert inject.main([str(small), str(survey), "--count", "40", "--no_progress"]) == 0
     before = (survey / "images1.npy").read_bytes()
     said = fails_with(inject.main, [survey, survey, "--count", 4, "--overwrite", "--no_progress"])
-    assert (
-        said == f"error: {survey}: expected another folder than that of the survey, found the same"
-    )
+    assert said == f"error: {survey}: expected a folder that does not hold the survey"
     survey.rename(tmp_path / "inner")
     (tmp_path / "injected").mkdir()
     (tmp_path / "inner").rename(survey / "inner")
@@ -574,10 +572,33 @@ def test_every_injected_alert_has_a_name_of_its_own(small, tmp_path):
     table.assign(alert_id=numbers, survey_score=0.9).to_csv(survey / "params1.csv", index=False)
     inject_survey(survey, tmp_path / "made", count=10, seed=5, progress=False)
     made = pd.read_csv(tmp_path / "made" / "params1.csv")
-    assert made["alert_id"].tolist() == [f"injected-5-1-{row}" for row in range(20)]
+    expected = [f"injected-5-1-{numbers[k]}-{i}" for i, k in enumerate(made["made_from"])]
+    assert made["alert_id"].tolist() == expected
     assert "survey_score" not in made
     convert_survey(survey, tmp_path / "records", more=[tmp_path / "made"], progress=False)
     samples = open_records(tmp_path / "records").samples
     assert samples["alert_id"].tolist() == [*map(str, numbers), *made["alert_id"]]
     (tmp_path / "verdicts.csv").write_text(f"alert_id,verdict\n{numbers[3]},bogus\n")
     assert read_verdicts(tmp_path / "verdicts.csv", samples).to_dict() == {3: "bogus"}
+
+
+def test_what_records_hold_already_is_not_joined_with_them_again(small, tmp_path):
+    survey = shutil.copytree(small, tmp_path / "survey")
+    table = pd.read_csv(survey / "params1.csv")
+    table.assign(alert_id=range(len(table)), file="a").to_csv(survey / "params1.csv", index=False)
+    made, joined = tmp_path / "made", tmp_path / "joined"
+    inject_survey(survey, made, count=10, progress=False)
+    convert_survey(survey, joined, more=[made], progress=False)
+    with pytest.raises(InputError, match=r"params1\.csv: expected other alerts than those of the"):
+        convert_survey(joined, tmp_path / "again", more=[made], progress=False)
+
+
+def test_label_names_of_records_stay_when_injecting(small, tmp_path):
+    convert_survey(small, tmp_path / "records", progress=False)
+    with pytest.raises(InputError, match="expected galx_artificial_real to mean bogus"):
+        inject_survey(
+            tmp_path / "records",
+            tmp_path / "made",
+            labels={"galx_artificial_real": 0},
+            progress=False,
+        )

@@ -1,5 +1,6 @@
 """Records as something to convert, alone and joined with others."""
 
+import json
 import shutil
 
 import numpy as np
@@ -103,7 +104,7 @@ def test_called_again_nothing_is_written_anew(survey, later, tmp_path):
     assert (tmp_path / "out" / "data1.tfrecord").stat().st_mtime_ns == state
 
 
-def test_labels_count_to_the_checksums(tmp_path, random_stamps):
+def test_labels_and_other_columns_count_to_the_checksums(tmp_path, random_stamps):
     write_detector(tmp_path / "survey", 1, random_stamps(4), ["junk", "star"] * 2)
     found = []
     for name, labels in (("one", ("junk=0", "star=1")), ("other", ("junk=1", "star=0"))):
@@ -111,6 +112,10 @@ def test_labels_count_to_the_checksums(tmp_path, random_stamps):
         found.append(next(read_recorded(tmp_path / name)).checksums())
     assert found[0]["images_sha256"] == found[1]["images_sha256"]
     assert found[0]["params_sha256"] != found[1]["params_sha256"]
+    samples = pd.read_parquet(tmp_path / "one" / "samples.parquet").assign(trusted=1)
+    samples.to_parquet(tmp_path / "one" / "samples.parquet")
+    trusted = next(read_recorded(tmp_path / "one")).checksums()
+    assert trusted["params_sha256"] != found[0]["params_sha256"]
 
 
 def test_names_of_labels_come_with_records(tmp_path, random_stamps, fails_with):
@@ -121,7 +126,8 @@ def test_names_of_labels_come_with_records(tmp_path, random_stamps, fails_with):
     assert open_records(tmp_path / "out").samples["label"].tolist() == [0, 1] * 4
     given = [tmp_path / "first", tmp_path / "new", tmp_path / "b", "--labels", "junk=real"]
     said = fails_with(convert.main, given)
-    assert "expected junk to mean real, found records in which it means bogus" in said
+    assert "expected junk to mean real as --labels or other records have it" in said
+    assert f"{tmp_path / 'first'}: " in said
 
 
 def test_nothing_is_written_over_what_is_read(own_records, later, fails_with):
@@ -154,18 +160,92 @@ def test_compressed_records_are_converted_by_themselves(survey, tmp_path):
     pd.testing.assert_frame_equal(found, expected, check_dtype=False)
 
 
-@pytest.mark.parametrize("change", ["other", "more"])
-def test_a_table_of_other_records_is_told(change, survey, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("other", "samples that their table does not have"),
+        ("more", "36 of 72 samples are there"),
+        ("twice", "a sample stands in them twice"),
+    ],
+)
+def test_a_table_of_other_records_is_told(change, words, survey, tmp_path, monkeypatch):
     assert run(survey, tmp_path / "compressed", "--compress") == 0
     source = StreamedRecords(tmp_path / "compressed")
     if change == "other":
         monkeypatch.setattr(source, "_places", source._places.map(lambda key: (key[0] + 1, key[1])))
-        words = "samples that their table does not have"
-    else:
+    elif change == "more":
         monkeypatch.setattr(source, "_table", pd.concat([source._table] * 2))
-        words = "36 of 72 samples are there"
+    else:
+        files = source._records.files
+        shutil.copy(files[0], files[1])
     with pytest.raises(InputError, match=words):
         list(source.blocks(0, 10))
+
+
+def test_labels_stay_as_they_were_converted(survey, tmp_path):
+    # Whatever names say by now.
+    assert run(survey, tmp_path / "first", "--compress") == 0
+    samples = pd.read_parquet(tmp_path / "first" / "samples.parquet")
+    samples["object_type"] = "real"
+    samples.loc[5:, "object_type"] = None
+    samples.to_parquet(tmp_path / "first" / "samples.parquet")
+    assert run(tmp_path / "first", tmp_path / "out") == 0
+    found = open_records(tmp_path / "out").samples["label"]
+    assert found.tolist() == samples["label"].tolist()
+
+
+def test_records_without_their_manifest_are_converted(own_records, tmp_path):
+    expected = files_of(own_records)
+    del expected["data_info.csv"]
+    (own_records / "manifest.json").unlink()
+    assert run(own_records, tmp_path / "out") == 0
+    found = files_of(tmp_path / "out")
+    assert {name: found[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32])
+def test_records_are_not_joined_with_what_they_were_made_of(
+    dtype, tmp_path, make_survey, fails_with
+):
+    survey = make_survey(tmp_path / "survey", dtype=dtype)
+    for path in survey.glob("*.npy"):
+        # Digits beyond those of float32.
+        np.save(path, np.load(path) * np.asarray(1.2345678901234567, dtype))
+    assert run(survey, tmp_path / "records") == 0
+    said = fails_with(convert.main, [tmp_path / "records", survey, tmp_path / "out"])
+    assert "the same 12 at the beginning of both" in said
+
+
+def test_packets_are_packets_whatever_lies_beside_them(tmp_path, fails_with):
+    folder = tmp_path / "night"
+    folder.mkdir()
+    (folder / "a.avro").write_bytes(b"no packets")
+    (folder / "manifest.json").write_text("{}")
+    assert "a.avro" in fails_with(convert.main, [folder, tmp_path / "out"])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"labels": {"real": [1]}}, "expected labels"),
+        ({"labels": {"foo": 7}}, "expected labels"),
+        ({"detectors": {"images_sha256": 5}}, "checksums of each detector"),
+        ({"detectors": {"detector_id": 10**30}}, "checksums of each detector"),
+        ({"detectors": {"detector_id": -3}}, "checksums of each detector"),
+        ({"detectors": {"detector_id": 10}}, "expected each detector once"),
+        ({"detectors": {"detector_id": 7}}, "has other detectors than manifest.json"),
+    ],
+)
+def test_odd_manifests_are_told(change, words, own_records, later, tmp_path, fails_with):
+    path = own_records / "manifest.json"
+    manifest = json.loads(path.read_text())
+    if "labels" in change:
+        manifest |= change
+    else:
+        manifest["detectors"][0] |= change["detectors"]
+    path.write_text(json.dumps(manifest))
+    assert words in fails_with(convert.main, [own_records, later, tmp_path / "out"])
+    assert not (tmp_path / "out" / "manifest.json").exists()
 
 
 def test_the_originals_records_are_converted_by_themselves(

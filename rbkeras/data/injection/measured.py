@@ -28,7 +28,7 @@ def measure_sources(
     difference
         The number of its channel.
     suspects
-        Table with `SUSPECT_COLUMNS` and maybe label, which do not count as reals; or None.
+        Table with `SUSPECT_COLUMNS` and maybe label, or None; its suspects do not count as reals.
     seed
         Of which reals are taken where there are many.
 
@@ -39,7 +39,7 @@ def measure_sources(
     """
     if suspects is not None:
         _check_suspects(suspects, detectors)
-    rows = [_trusted_reals(detector, suspects) for detector in detectors]
+    rows = [_reals_without_suspects(detector, suspects) for detector in detectors]
     rng = np.random.default_rng(seed)
     found = {
         detector.detector_id: fit_sources(_differences(detector, own, difference, rng))
@@ -83,7 +83,7 @@ def _check_suspects(suspects: pd.DataFrame, detectors: Sequence[Part]) -> None:
             )
 
 
-def _trusted_reals(detector: Part, suspects: pd.DataFrame | None) -> np.ndarray:
+def _reals_without_suspects(detector: Part, suspects: pd.DataFrame | None) -> np.ndarray:
     """Rows of the stamps that are labelled real, and not suspect."""
     taken = detector.labels == REAL
     if suspects is not None:

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from rbkeras.data.injection.point_source import Sources, unit_noise
 from rbkeras.data.injection.scenes import Scene, noise_peaks, quiet_scenes
 from rbkeras.data.joined_survey import Part
+from rbkeras.data.labels import TRUSTED
 from rbkeras.data.survey import LABEL_COLUMN
 from rbkeras.errors import InputError
 
@@ -105,11 +106,11 @@ def _gather(
     columns = detector.params.columns.difference(_OF_DETECTIONS, sort=False)
     params = detector.params.loc[rows, columns].reset_index(drop=True)
     params[LABEL_COLUMN] = name
-    return stamps, params.assign(snr=snr.round(3), made_from=rows, trusted=1)
+    return stamps, params.assign(snr=snr.round(3), made_from=rows, **{TRUSTED: 1})
 
 
 def _within(pixels: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Keep pixels to what the survey's own array can hold."""
+    """Keep pixels to what the survey's own array can hold; of records that is not known."""
     if not np.issubdtype(dtype, np.integer):
         return pixels
     ends = np.iinfo(dtype)

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from rbkeras.data.injection.measured import measure_sources
 from rbkeras.data.injection.point_source import Sources
 from rbkeras.data.injection.stamps import DEFAULT_CHANNELS, Channels, make_stamps
-from rbkeras.data.joined_survey import Part, read_directory
+from rbkeras.data.joined_survey import Part, joined_labels, read_directory
 from rbkeras.data.labels import DEFAULT_LABELS, REAL
 from rbkeras.data.survey import write_header
 from rbkeras.errors import InputError
@@ -86,6 +86,7 @@ def inject_survey(
         holds the survey.
     """
     out = Path(out)
+    labels = joined_labels([survey], labels=labels)
     detectors = list(read_directory(survey, labels=labels))
     _check(detectors, channels, count=count, seed=seed)
     _make_room(out, survey=Path(survey), overwrite=overwrite)
@@ -108,8 +109,11 @@ def inject_survey(
                 detector, found[number], share, channels, rng=np.random.default_rng(child), bar=bar
             )
             if "alert_id" in params:
-                # Verdicts go by it.
-                params["alert_id"] = [f"injected-{seed}-{number}-{i}" for i in range(len(params))]
+                # Verdicts go by it; another month is injected with the same seed.
+                params["alert_id"] = [
+                    f"injected-{seed}-{number}-{alert}-{row}"
+                    for row, alert in enumerate(params["alert_id"])
+                ]
             with (temporary / f"images{number}.npy").open("wb") as file:
                 write_header(file, stamps.shape)
                 file.write(stamps.data)
@@ -138,7 +142,7 @@ def _check(detectors: Sequence[Part], channels: Channels, *, count: int | None, 
 def _make_room(out: Path, *, survey: Path, overwrite: bool) -> None:
     # Injected reals are a survey too, and could be asked to replace themselves.
     if survey.resolve().is_relative_to(out.resolve()):
-        raise InputError(f"{out}: expected another folder than that of the survey, found the same")
+        raise InputError(f"{out}: expected a folder that does not hold the survey")
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not (out / MARKER).is_file():
