@@ -143,7 +143,7 @@ def test_what_is_no_point_source_is_left_out_even_where_it_is_half():
     # Of the others, hits included, which are as bright as reals and as central, hardly one.
     assert n - 2 <= len(found.snr) <= n + 4
     assert (np.abs(found.x) < 1.4).all()
-    assert found.snr.min() > 3
+    assert found.snr.min() > 5
 
 
 # --- moved stamps ---------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ def test_peaks_of_the_noise_are_maxima_of_the_difference(survey):
     rng, psf = np.random.default_rng(6), Psf(3.0, 3.0)
     scenes = useful(noise_peaks(stamps, psf, difference=2, rng=rng), 240)
     snr = np.array([scene.snr for scene in scenes])
-    assert ((snr > 2) & (snr < 6)).all()
+    assert ((snr > 2) & (snr < 5)).all()
     assert all(detection_is_beside(scene, stamps) for scene in scenes)
     # The same number by a plain sum over the moved stamp, with the noise of the stamp that it was.
     noise = noise_around(stamps[[scene.row for scene in scenes]][..., 2])
@@ -219,11 +219,11 @@ def test_no_peak_comes_again_before_all_have_come(survey):
 def test_higher_peaks_are_drawn_more_often():
     rng, psf = np.random.default_rng(9), Psf(3.0, 3.0)
     stamps = rng.normal(size=(200, SIZE, SIZE, 3))
-    stamps[..., 2] += psf.render(5 * unit_noise(psf, SIZE), 9.0, 4.0, size=SIZE, dtype=np.float64)
+    stamps[..., 2] += psf.render(4 * unit_noise(psf, SIZE), 9.0, 4.0, size=SIZE, dtype=np.float64)
     # In its first round a stamp is drawn once, from among what there is besides.
     draws = islice(noise_peaks(stamps, psf, difference=2, rng=rng), 200)
-    high = [scene.snr > 3.7 for scene in draws if scene is not None]
-    assert 0.65 < np.mean(high) < 1
+    high = [scene.snr > 3.2 for scene in draws if scene is not None]
+    assert 0.5 < np.mean(high) < 1
 
 
 def test_scenes_without_data_in_the_centre_are_not_taken():

@@ -22,7 +22,8 @@ _FARTHEST = 1.5
 _BRIGHTEST = 80
 _BRIGHT = 12.0
 FEWEST = 10
-_FAINTEST = 3.0
+#: What surveys detect; fainter "reals" are peaks of the noise with a wrong label.
+_FAINTEST = 5.0
 #: Part of its signal-to-noise that a point source may leave behind when its fit is taken away.
 _OTHER_SHAPE = 0.5
 

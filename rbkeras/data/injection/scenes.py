@@ -21,7 +21,7 @@ _HOST = 6.0
 #: Scatter of injected sources about their hosts, in pixels.
 _FROM_HOST = 2.0
 #: Signal-to-noise of peaks of the noise: of what a survey would just not have detected.
-_PEAKS = (2.0, 6.0)
+_PEAKS = (2.0, 5.0)
 
 Step = tuple[int, int]
 
@@ -84,7 +84,7 @@ def noise_peaks(
     """Draw scenes without end whose centre is a peak of the difference; None is a useless draw.
 
     A peak is a maximum of the difference after the point source's own filter, with a
-    signal-to-noise of 2 to 6; higher ones are drawn more often, with its third power. None is drawn
+    signal-to-noise of 2 to 5; higher ones are drawn more often, with its third power. None is drawn
     again before all have been. Parameters as in `quiet_scenes`.
     """
     image = psf.render(1.0, 0.0, 0.0, size=2 * CORE + 1, dtype=np.float64)[0]

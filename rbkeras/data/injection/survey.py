@@ -37,11 +37,11 @@ def inject_survey(
     """Write a survey directory of reals and as many bogus whose labels are right.
 
     The shape of a detector's point source is measured on its own bright reals, or on those of all
-    detectors where it has fewer than ten. Sources of that
-    shape are added to the new image and to the difference of the detector's own stamps, moved so
-    far that their detection is not in the centre. Signal-to-noise and places within the pixel are
-    those of the detector's reals, drawn at random; photon noise of the sources is not added. The
-    bogus are stamps moved to a peak of their noise.
+    detectors where it has fewer than ten. Sources of that shape are added to the new image and to
+    the difference of the detector's own stamps, moved so far that their detection is not in the
+    centre. Signal-to-noise and places within the pixel are those of the detector's reals above 5,
+    drawn at random; photon noise of the sources is not added. The bogus are stamps moved to a peak
+    of their noise, of a signal-to-noise below 5.
 
     Parameters
     ----------
