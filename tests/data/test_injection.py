@@ -190,7 +190,7 @@ def test_quiet_scenes_have_nothing_in_the_centre_and_their_own_detection_elsewhe
 def test_peaks_of_the_noise_are_maxima_of_the_difference(survey):
     stamps = next(read_survey(survey / "raw")).stamps
     rng, psf = np.random.default_rng(6), Psf(3.0, 3.0)
-    scenes = useful(noise_peaks(stamps, psf, difference=2, rng=rng), 240)
+    scenes = useful(noise_peaks(stamps, psf, difference=2, count=240, rng=rng), 240)
     snr = np.array([scene.snr for scene in scenes])
     assert ((snr > 2) & (snr < 5)).all()
     assert all(detection_is_beside(scene, stamps) for scene in scenes)
@@ -206,24 +206,34 @@ def test_peaks_of_the_noise_are_maxima_of_the_difference(survey):
 
 def test_no_peak_comes_again_before_all_have_come(survey):
     stamps, psf = next(read_survey(survey / "raw")).stamps[:12], Psf(3.0, 3.0)
-    draws = noise_peaks(stamps, psf, difference=2, rng=np.random.default_rng(6))
+    draws = noise_peaks(stamps, psf, difference=2, count=60, rng=np.random.default_rng(6))
     came = [(scene.row, scene.pixels.tobytes()) for scene in useful(draws, 60)]
     times = [came.count(peak) for peak in set(came)]
     assert 5 < len(times) < 60
     assert max(times) - min(times) <= 1
-    # Of a stamp that has several there is one at a time.
-    stamps_first = [row for row, _ in came[:5]]
-    assert len(set(stamps_first)) == 5
 
 
-def test_higher_peaks_are_drawn_more_often():
+def test_the_highest_peaks_of_four_times_as_many_stamps_come_first():
     rng, psf = np.random.default_rng(9), Psf(3.0, 3.0)
     stamps = rng.normal(size=(200, SIZE, SIZE, 3))
-    stamps[..., 2] += psf.render(4 * unit_noise(psf, SIZE), 9.0, 4.0, size=SIZE, dtype=np.float64)
-    # In its first round a stamp is drawn once, from among what there is besides.
-    draws = islice(noise_peaks(stamps, psf, difference=2, rng=rng), 200)
-    high = [scene.snr > 3.2 for scene in draws if scene is not None]
-    assert 0.5 < np.mean(high) < 1
+    # Every other stamp has a peak that is higher than nearly all others.
+    stamps[::2, ..., 2] += 4.2 * unit_noise(psf, SIZE) * psf.render(1.0, 9.0, 4.0, size=SIZE)[0]
+
+    def drawn(count):
+        draws = noise_peaks(stamps, psf, difference=2, count=count, rng=np.random.default_rng(0))
+        return useful(draws, count)
+
+    snr = [scene.snr for scene in drawn(60)]
+    assert snr == sorted(snr, reverse=True)
+    assert np.mean([scene.row % 2 == 0 for scene in drawn(10)]) > 0.8
+    looked_at = np.random.default_rng(0).permutation(200)[:8]
+    assert {scene.row for scene in drawn(2)} <= set(looked_at.tolist())
+
+
+def test_no_peak_at_all_is_a_useless_draw():
+    flat = np.zeros((3, SIZE, SIZE, 3))
+    draws = noise_peaks(flat, Psf(3.0, 3.0), difference=2, count=2, rng=np.random.default_rng(0))
+    assert list(islice(draws, 5)) == [None] * 5
 
 
 def test_scenes_without_data_in_the_centre_are_not_taken():

@@ -22,6 +22,8 @@ _HOST = 6.0
 _FROM_HOST = 2.0
 #: Signal-to-noise of peaks of the noise: of what a survey would just not have detected.
 _PEAKS = (2.0, 5.0)
+#: Stamps that are looked through for each peak that is wanted.
+_LOOKED_AT = 4
 
 Step = tuple[int, int]
 
@@ -79,35 +81,38 @@ def quiet_scenes(
 
 
 def noise_peaks(
-    stamps: Stamps, psf: Psf, *, difference: int, rng: np.random.Generator
+    stamps: Stamps, psf: Psf, *, difference: int, count: int, rng: np.random.Generator
 ) -> Iterator[Scene | None]:
     """Draw scenes without end whose centre is a peak of the difference; None is a useless draw.
 
     A peak is a maximum of the difference after the point source's own filter, with a
-    signal-to-noise of 2 to 5; higher ones are drawn more often, with its third power. None is drawn
-    again before all have been. Parameters as in `quiet_scenes`.
+    signal-to-noise of 2 to 5. The highest come first, since others are nothing to learn from; all
+    come before one comes again.
+
+    Parameters
+    ----------
+    stamps, difference, rng
+        As in `quiet_scenes`.
+    psf
+        Shape of a point source.
+    count
+        Peaks that are wanted. They are looked for in four times as many stamps, drawn at random.
     """
     image = psf.render(1.0, 0.0, 0.0, size=2 * CORE + 1, dtype=np.float64)[0]
     matched = (image / np.sqrt(np.sum(image**2)))[::-1, ::-1]
-    # Stamps alike in different folds, or on both sides of a threshold, would flatter a network.
-    drawn: set[tuple[int, Step]] = set()
+    centre = (stamps.shape[1] - 1) // 2
+    peaks = []
+    for row in rng.permutation(len(stamps))[: _LOOKED_AT * count].tolist():
+        snr = _signal_to_noise(as_recorded(stamps[row : row + 1][0, ..., difference]), matched)
+        places = np.argwhere(np.isfinite(snr)).tolist()
+        peaks += [(float(snr[i, j]), row, (centre - i, centre - j)) for i, j in places]
+    peaks.sort(reverse=True)
     while True:
-        before = len(drawn)
-        for row in rng.permutation(len(stamps)).tolist():
+        for snr_of_peak, row, step in peaks:
             stamp = as_recorded(stamps[row : row + 1][0])
-            snr = _signal_to_noise(stamp[..., difference], matched)
-            centre = (len(stamp) - 1) // 2
-            steps = [(centre - i, centre - j) for i, j in np.argwhere(np.isfinite(snr)).tolist()]
-            steps = [step for step in steps if (row, step) not in drawn]
-            if not steps:
-                yield None
-                continue
-            heights = np.array([snr[centre - i, centre - j] for i, j in steps])
-            chosen = rng.choice(len(steps), p=heights**3 / np.sum(heights**3))
-            drawn.add((row, steps[chosen]))
-            yield _moved(row, stamp, steps[chosen], difference, snr=float(heights[chosen]))
-        if len(drawn) == before:
-            drawn.clear()
+            yield _moved(row, stamp, step, difference, snr=snr_of_peak)
+        if not peaks:
+            yield None
 
 
 def _signal_to_noise(difference: np.ndarray, matched: np.ndarray) -> np.ndarray:

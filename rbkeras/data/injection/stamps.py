@@ -61,7 +61,9 @@ def make_stamps(
         detector.stamps, reference=channels.reference, difference=channels.difference, rng=rng
     )
     reals = (scene and _with_source(scene, sources, channels, rng) for scene in quiet)
-    peaks = noise_peaks(detector.stamps, sources.psf, difference=channels.difference, rng=rng)
+    peaks = noise_peaks(
+        detector.stamps, sources.psf, difference=channels.difference, count=count, rng=rng
+    )
     parts = [
         _gather(draws, count, name=name, detector=detector, bar=bar)
         for name, draws in (("real", reals), ("bogus", peaks))
