@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _say_what_there_is(records: Path) -> None:
     from rbkeras.data.checking import remarks_on_shape
-    from rbkeras.data.records import read_manifest
+    from rbkeras.data.manifest import read_manifest
 
     found = read_manifest(records)
     counts = ", ".join(f"{found[name]} {name}" for name in ("real", "bogus", "unlabelled"))
@@ -176,26 +176,25 @@ def _convert_survey(surveys: Sequence[str], records: str, options: dict) -> int:
     from rbkeras.machine import allow_open_files
 
     allow_open_files()
-    if any(_kind(Path(one)) == "records" for one in surveys):
-        # The original's are looked into.
-        load_tensorflow()
     survey, *more = surveys
     convert_survey(survey, records, more=more, **options)
     return 0
 
 
 def _convert_records(directory: Path, records: str, options: dict) -> int:
-    load_tensorflow()
     from rbkeras.data.blocks import has_blocks
-    from rbkeras.data.recorded import with_recorded_labels
-    from rbkeras.data.records import MANIFEST, open_records
-    from rbkeras.data.streamed_records import StreamedRecords
+    from rbkeras.data.joined_survey import joined_labels
+    from rbkeras.data.manifest import MANIFEST
+    from rbkeras.data.records import open_records
 
     if (directory / MANIFEST).exists() and has_blocks(open_records(directory)):
         return _convert_survey([str(directory)], records, options)
+    load_tensorflow()
+    from rbkeras.data.streamed_records import StreamedRecords
+
     if Path(records).resolve() == directory.resolve():
         raise InputError(f"{records}: expected another directory to write than that to read")
-    labels = with_recorded_labels(options["labels"], directory)
+    labels = joined_labels([directory], labels=options["labels"])
     of_records = {"labels": labels, "labelled": True}
     return _convert_source(StreamedRecords(directory), records, options | of_records, [])
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from rbkeras.averaging import mean_prediction
 from rbkeras.data.pipeline import array_dataset, stamp_dataset
-from rbkeras.data.records import Records, reading
+from rbkeras.data.records import IDENTITY, Records, reading
 from rbkeras.data.sources import require_stamp_shape
 from rbkeras.data.symmetries import symmetric_views
 from rbkeras.errors import InputError, first_line
@@ -168,7 +168,6 @@ def score_records(
     with reading(records.directory):
         logits = predict_logits(model, remember(), symmetries=symmetries, again_from=again_from)
     index = np.concatenate(indices) if indices else np.zeros(0, np.int64)
-    columns = ["unique_index", "detector_id", "sample_index", "label"]
-    table = records.samples.loc[index, columns].reset_index(drop=True)
+    table = records.samples.loc[index, IDENTITY].reset_index(drop=True)
     table["prediction0"], table["prediction1"] = logits[:, 0], logits[:, 1]
     return table.sort_values("unique_index", ignore_index=True)

@@ -11,12 +11,12 @@ import pandas as pd
 from scipy.special import expit
 
 from rbkeras.data.labels import CLASS_NAMES, SKIP, TRUSTED, UNLABELLED
+from rbkeras.data.records import IDENTITY
 from rbkeras.errors import InputError
 from rbkeras.files import whole_file
 from rbkeras.suspicion import RULES, Rule, error_probability, find_suspects, noise_rates
 from rbkeras.tables import read_table
 
-IDENTITY = ["unique_index", "detector_id", "sample_index", "label"]
 PREDICTIONS = ["prediction0", "prediction1"]
 JUDGEMENTS = ["probability_real", "label_quality", "suspect", "error_probability"]
 COLUMNS = [*IDENTITY, *PREDICTIONS, *JUDGEMENTS]

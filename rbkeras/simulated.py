@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rbkeras import __version__
 from rbkeras.config import FitConfig
-from rbkeras.data.records import MANIFEST
+from rbkeras.data.manifest import MANIFEST
 from rbkeras.data.write_records import convert_survey
 from rbkeras.errors import InputError
 from rbkeras.locks import alone

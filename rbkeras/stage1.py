@@ -10,7 +10,7 @@ import pandas as pd
 from rbkeras.calibration import shift_prevalence
 from rbkeras.crossval import FOLD_MARKER, PREDICTIONS_FILE, fold_targets, merge_folds, train_fold
 from rbkeras.data.labels import REAL, SKIP, TRUSTED, require_both_classes
-from rbkeras.data.records import open_records
+from rbkeras.data.records import IDENTITY, open_records
 from rbkeras.distribution import do_on_dask
 from rbkeras.errors import InputError
 from rbkeras.files import whole_file
@@ -207,8 +207,7 @@ def write(run: Run, rated: pd.DataFrame) -> None:
     # First those that the table has no row for: samples held out, or without a label.
     rest, without_row = known[~known.index.isin(rated["unique_index"])], run.folder / _WITHOUT_ROW
     if len(rest):
-        names = ["unique_index", "detector_id", "sample_index", "label"]
-        table = run.records.samples[names].iloc[rest.index].assign(verdict=rest.to_numpy())
+        table = run.records.samples[IDENTITY].iloc[rest.index].assign(verdict=rest.to_numpy())
         with whole_file(without_row) as temporary:
             table.to_csv(temporary, index=False)
     verdicts = known.reindex(rated["unique_index"], fill_value="").to_numpy()

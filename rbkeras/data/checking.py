@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 
 from rbkeras.data.labels import DEFAULT_LABELS, encode_labels
+from rbkeras.data.manifest import MANIFEST, read_manifest
 from rbkeras.data.original_records import describe, read_info
 from rbkeras.data.records import (
     DATA_INFO,
     FLOAT_LIST,
-    MANIFEST,
+    IDENTITY,
     RAW,
     SAMPLES,
     Records,
     data_fault,
-    read_manifest,
     read_samples,
 )
 from rbkeras.data.survey import (
@@ -34,7 +34,6 @@ from rbkeras.errors import InputError
 
 _CHUNK = 1024
 _EMPTY = "stamps without any pixel"
-_INTEGERS = ("unique_index", "detector_id", "sample_index", "label")
 
 
 @dataclass(frozen=True)
@@ -207,7 +206,7 @@ def _parsed(path: Path, records: Records, *, batch: int) -> Iterator[pd.DataFram
     import tensorflow as tf
 
     pixels = int(np.prod(records.stamp_shape))
-    features: dict[str, Any] = {name: tf.io.FixedLenFeature([], tf.int64) for name in _INTEGERS}
+    features: dict[str, Any] = {name: tf.io.FixedLenFeature([], tf.int64) for name in IDENTITY}
     is_list = records.encoding == FLOAT_LIST
     features["image"] = (
         tf.io.RaggedFeature(tf.float32) if is_list else tf.io.FixedLenFeature([], tf.string)

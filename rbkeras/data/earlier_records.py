@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rbkeras.data.detectors import Detector
-from rbkeras.data.records import MANIFEST, read_manifest
+from rbkeras.data.manifest import MANIFEST, read_manifest
 from rbkeras.errors import InputError
 
 

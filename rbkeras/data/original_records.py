@@ -12,7 +12,7 @@ import pandas as pd
 
 from rbkeras.data.encoding import FOOTER_BYTES, HEADER_BYTES
 from rbkeras.data.labels import require_labels
-from rbkeras.data.records import DATA_INFO, FLOAT_LIST, RAW, Records, reading
+from rbkeras.data.records import DATA_INFO, FLOAT_LIST, IDENTITY, RAW, Records, reading
 from rbkeras.errors import InputError
 
 _INFO_COLUMNS = ("detector_id", "size", "start_index")
@@ -135,10 +135,7 @@ def scan_samples(records: Records) -> pd.DataFrame:
     """
     import tensorflow as tf
 
-    features = {
-        name: tf.io.FixedLenFeature([], tf.int64)
-        for name in ("unique_index", "detector_id", "sample_index", "label")
-    }
+    features = {name: tf.io.FixedLenFeature([], tf.int64) for name in IDENTITY}
     tables = []
     for path, size in zip(records.files, records.sizes, strict=True):
         _require_lengths(path, records.compression)

@@ -12,20 +12,11 @@ import pandas as pd
 from rbkeras.data.blocks import has_blocks
 from rbkeras.data.encoding import frame_length, pixels_of_frames
 from rbkeras.data.labels import LABEL_NAMES
-from rbkeras.data.records import (
-    MANIFEST,
-    SAMPLES,
-    damaged,
-    label_names,
-    open_records,
-    read_manifest,
-)
+from rbkeras.data.manifest import MANIFEST, read_manifest
+from rbkeras.data.records import IDENTITY, SAMPLES, damaged, open_records
 from rbkeras.data.survey import DetectorFiles
 from rbkeras.errors import InputError
 from rbkeras.file_states import require_state, state_of
-
-#: Columns that samples are given anew whenever they are written to records.
-_OWN_COLUMNS = ["unique_index", "detector_id", "sample_index", "label"]
 
 
 class RecordedStamps:
@@ -120,15 +111,17 @@ def read_recorded(directory: str | Path) -> Iterator[RecordedDetector]:
         As `rbkeras.data.records.open_records` does, and where the records are the original's or
         compressed: these cannot be read from the middle.
     """
-    records = open_records(directory)
-    if not (records.directory / MANIFEST).exists() or not has_blocks(records):
+    directory = Path(directory)
+    # Without a manifest, TensorFlow would have to look into the records first.
+    records = open_records(directory) if (directory / MANIFEST).exists() else None
+    if records is None or not has_blocks(records):
         raise InputError(
             f"{directory}: expected records that rbkeras.convert wrote without --compress, found "
             "others; convert them by themselves first"
         )
-    states = [state_of(path) for path in (*records.files, records.directory / SAMPLES)]
+    states = [state_of(path) for path in (*records.files, directory / SAMPLES)]
     table = records.samples
-    entries = read_manifest(records.directory)["detectors"]
+    entries = read_manifest(directory)["detectors"]
     start = 0
     for entry, path, state in zip(entries, records.files, states[:-1], strict=True):
         own = table.iloc[start : start + entry["size"]]
@@ -136,10 +129,10 @@ def read_recorded(directory: str | Path) -> Iterator[RecordedDetector]:
         if (own["detector_id"] != entry["detector_id"]).any():
             raise damaged(directory, f"{SAMPLES} has other detectors than {MANIFEST}")
         yield RecordedDetector(
-            DetectorFiles(entry["detector_id"], path, records.directory / SAMPLES),
+            DetectorFiles(entry["detector_id"], path, directory / SAMPLES),
             RecordedStamps(path, entry["size"], records.stamp_shape),
             own["label"].to_numpy(np.int8),
-            own.drop(columns=_OWN_COLUMNS).reset_index(drop=True),
+            own.drop(columns=IDENTITY).reset_index(drop=True),
             entry["images_sha256"],
             (state, states[-1]),
         )
@@ -153,7 +146,9 @@ def with_recorded_labels(labels: Mapping[str, int], directory: str | Path) -> di
     InputError
         Where a name has two meanings; that of the records cannot be changed any more.
     """
-    recorded = label_names(open_records(directory)) or {}
+    if not (Path(directory) / MANIFEST).exists():
+        return dict(labels)
+    recorded = read_manifest(Path(directory))["labels"]
     for name, value in recorded.items():
         if labels.get(name, value) != value:
             raise InputError(

@@ -13,32 +13,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from rbkeras.data.labels import LABEL_NAMES, TRUSTED, UNLABELLED, as_trusted, require_labels
+from rbkeras.data.labels import TRUSTED, UNLABELLED, as_trusted, require_labels
+from rbkeras.data.manifest import MANIFEST, read_manifest
 from rbkeras.errors import InputError, first_line
-from rbkeras.files import read_json
 
-FORMAT_VERSION = 1
-MANIFEST = "manifest.json"
 SAMPLES = "samples.parquet"
 DATA_INFO = "data_info.csv"
 RAW, FLOAT_LIST = "raw", "float_list"
-_MANIFEST_KEYS = {"stamp_shape", "compression", "detectors", "labels"}
-_COUNTS = {"real", "bogus", "unlabelled", "stamps_with_missing_pixels"}
-_DETECTOR_KEYS = _COUNTS | {
-    "detector_id",
-    "file",
-    "bytes",
-    "size",
-    "start_index",
-    "images_sha256",
-    "params_sha256",
-}
+#: What every record and every row of its table says of a sample.
+IDENTITY = ["unique_index", "detector_id", "sample_index", "label"]
 
 
 @dataclass(frozen=True)
@@ -179,55 +167,6 @@ def require_no_records(out: str | Path) -> None:
         raise InputError(f"{out}: expected a folder of its own for --out, found records")
 
 
-def read_manifest(directory: Path) -> dict:
-    """Read and check the manifest's version and keys."""
-    path = directory / MANIFEST
-    manifest = read_json(path)
-    version = manifest.get("format_version") if isinstance(manifest, dict) else None
-    if version != FORMAT_VERSION:
-        raise InputError(f"{path}: expected format_version {FORMAT_VERSION}, found {version}")
-    _need_keys(path, manifest, _MANIFEST_KEYS)
-    shape, detectors = manifest["stamp_shape"], manifest["detectors"]
-    if not (isinstance(shape, list) and len(shape) == 3 and all(map(_is_count, shape))):
-        raise InputError(f"{path}: expected stamp_shape [H, W, C], found {shape}")
-    if manifest["compression"] not in ("", "GZIP"):
-        found = manifest["compression"]
-        raise InputError(f"{path}: expected compression '' or 'GZIP', found {found!r}")
-    labels = manifest["labels"]
-    values = labels.values() if isinstance(labels, dict) else [labels]
-    if not all(isinstance(value, int) and value in LABEL_NAMES for value in values):
-        raise InputError(f"{path}: expected labels {{name: 0, 1 or -1}}, found {labels!r:.80}")
-    # A conversion that has only begun has none yet.
-    if not isinstance(detectors, list) or (manifest.get("complete") and not detectors):
-        raise InputError(f"{path}: expected a list of detectors, found {detectors!r}")
-    for entry in detectors:
-        _need_keys(path, entry, _DETECTOR_KEYS)
-        file, start = entry["file"], entry["start_index"]
-        named = isinstance(file, str) and Path(file).name == file != ""
-        counted = _is_count(entry["size"]) and (start == 0 or _is_count(start))
-        numbered = entry["detector_id"] == 0 or _is_count(entry["detector_id"], below=10**18)
-        summed = all(isinstance(entry[name], str) for name in ("images_sha256", "params_sha256"))
-        if not (named and counted and numbered and summed):
-            raise InputError(
-                f"{path}: expected file, size, start_index, detector_id and checksums of each "
-                f"detector, found {entry!r:.300}"
-            )
-    numbers = [entry["detector_id"] for entry in detectors]
-    if len(set(numbers)) < len(numbers):
-        raise InputError(f"{path}: expected each detector once, found {numbers!r:.80}")
-    return manifest
-
-
-def _is_count(value: Any, *, below: int = 2**53) -> bool:
-    return isinstance(value, int) and 0 < value < below
-
-
-def _need_keys(path: Path, found: Any, keys: set[str]) -> None:
-    missing = keys - (found.keys() if isinstance(found, dict) else set())
-    if missing:
-        raise InputError(f"{path}: expected the keys {', '.join(sorted(missing))}, found none")
-
-
 def label_names(records: Records) -> dict[str, int] | None:
     """Label names and their values as converted; None for the original's records."""
     if not (records.directory / MANIFEST).exists():
@@ -248,7 +187,7 @@ def read_samples(path: Path, expected: int) -> pd.DataFrame:
         ) from None
     if samples is None:
         raise InputError(f"{path}: expected {expected} rows, found {count}")
-    missing = {"unique_index", "detector_id", "sample_index", "label"} - set(samples.columns)
+    missing = set(IDENTITY) - set(samples.columns)
     if missing:
         raise InputError(f"{path}: expected the columns {', '.join(sorted(missing))}, found none")
     if not (samples["unique_index"] == np.arange(expected)).all():

@@ -16,7 +16,8 @@ from rbkeras.data.alert_source import AlertSource
 from rbkeras.data.avro import is_alerts
 from rbkeras.data.blocks import has_blocks, ordered_blocks
 from rbkeras.data.fits_source import FitsSource, is_fits_table
-from rbkeras.data.records import MANIFEST, damaged, is_records, open_records, read_manifest
+from rbkeras.data.manifest import MANIFEST, read_manifest
+from rbkeras.data.records import damaged, is_records, open_records
 from rbkeras.data.survey import open_stamps
 from rbkeras.errors import InputError
 

@@ -21,7 +21,8 @@ from rbkeras.data.earlier_records import (
 from rbkeras.data.encoding import frame_block
 from rbkeras.data.joined_survey import JoinedDetector, joined_labels, read_surveys
 from rbkeras.data.labels import DEFAULT_LABELS
-from rbkeras.data.records import DATA_INFO, FORMAT_VERSION, MANIFEST, SAMPLES
+from rbkeras.data.manifest import FORMAT_VERSION, MANIFEST
+from rbkeras.data.records import DATA_INFO, SAMPLES
 from rbkeras.errors import InputError
 from rbkeras.files import read_json, remove_abandoned, reserve, whole_file, write_json
 from rbkeras.locks import alone

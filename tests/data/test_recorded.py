@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -309,3 +311,17 @@ def test_a_sample_that_stands_in_records_twice_is_told(survey, tmp_path, fails_w
     samples.to_parquet(records / "samples.parquet")
     said = fails_with(convert.main, [records, tmp_path / "out"])
     assert "found sample 4 of detector 10 again" in said
+
+
+def test_joining_records_needs_no_tensorflow(own_records, later, tmp_path, write_original):
+    write_original(tmp_path / "original", {1: (np.zeros((2, 7, 7, 3), np.float32), [0, 1])})
+    code = f"""
+import sys
+from rbkeras import convert, inject
+assert convert.main([{str(own_records)!r}, {str(later)!r}, {str(tmp_path / "out")!r}]) == 0
+original = {str(tmp_path / "original")!r}
+assert convert.main([original, {str(later)!r}, {str(tmp_path / "no")!r}]) == 2
+assert inject.main([original, {str(tmp_path / "no")!r}]) == 2
+assert 'tensorflow' not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
